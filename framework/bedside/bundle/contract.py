@@ -1,0 +1,225 @@
+"""The contract: what a request must look like and what the answer will be.
+
+Derived, never guessed, from three sources:
+
+1. ``metadata.json``: names of channels, features and classes. Its ``network_data_format`` describes the
+   *network's* tensors, so its ``spatial_shape`` binds no upload.
+2. the bundle's own preprocessing: which keys it reads, with what reader (:class:`InputFact`);
+3. one real run: the result's shape, type and channels (:class:`OutputFact`).
+
+What none of them tells is ``None`` ("unknown" where people read it) and binds nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bedside.bundle.metadata import Metadata, TensorFormat
+
+InputKind = Literal["image", "record"]
+OutputKind = Literal["segmentation", "probabilities", "image", "tensor"]
+
+VOLUME_MEDIA_TYPES = ("application/x-nifti", "application/gzip")
+PLANE_MEDIA_TYPES = ("image/png", "image/jpeg", "image/tiff")
+ARRAY_MEDIA_TYPES = ("application/x-npy",)
+RECORD_MEDIA_TYPES = ("application/json",)
+
+
+@dataclass(frozen=True, slots=True)
+class InputFact:
+    """What the built preprocessing tells about one key that a request must bring.
+
+    Attributes:
+        name: key in the item dictionary.
+        reads_file: True where a ``LoadImage`` consumes it; False where it goes in as a value.
+        reader: class name of the reader the bundle chose, None where MONAI chooses by suffix.
+        converts: True where the reader converts the image, so that the file's channels are not the network's.
+        adds_channel: True where a transform makes a channel axis for arrays that have none.
+        accepts_missing: True where a run with NaN in this input gave a finite result.
+    """
+
+    name: str
+    reads_file: bool
+    reader: str | None = None
+    converts: bool = False
+    adds_channel: bool = True
+    accepts_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFact:
+    """What one real run tells about one result.
+
+    Attributes:
+        name: key of the result.
+        dtype: NumPy name of the element type.
+        shape: array shape as answered, channels last for images.
+        has_geometry: True where the result carries an affine.
+        like_input: name of the input whose spatial shape and affine the result has; None where it has neither.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    has_geometry: bool
+    like_input: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """One named number of a record."""
+
+    name: str
+    description: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One input of a request. ``None`` means unknown: nothing is checked.
+
+    Attributes:
+        name: input name.
+        kind: ``image`` (an encoded file or the decoded array) or ``record`` (named numbers).
+        media_types: what the file may be; empty where unknown.
+        spatial_dims: spatial axes of the image.
+        channels: channels of the file.
+        channel_names: by channel index, from ``channel_def``.
+        features: the record's numbers in the network's order.
+    """
+
+    name: str
+    kind: InputKind
+    media_types: tuple[str, ...] = ()
+    spatial_dims: int | None = None
+    channels: int | None = None
+    channel_names: tuple[str, ...] = ()
+    features: tuple[FeatureSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """One result of an answer.
+
+    Attributes:
+        name: result name.
+        kind: how people read it; ``tensor`` where nothing more is known.
+        dtype: NumPy name of the element type, None before the first run.
+        shape: axis lengths, -1 where they follow the input; None before the first run.
+        labels: class or label names by index, from ``channel_def``.
+        like_input: the input on whose grid the result lies.
+    """
+
+    name: str
+    kind: OutputKind
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    labels: Mapping[int, str] = field(default_factory=dict)
+    like_input: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """Everything a caller may rely on, of one version of one model."""
+
+    model: str
+    version: str
+    digest: str
+    task: str
+    description: str
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    metrics: Mapping[str, float]
+    intended_use: str = ""
+
+    def input(self, name: str) -> InputSpec | None:
+        """Return the input of that name, or None."""
+        return next((spec for spec in self.inputs if spec.name == name), None)
+
+    @property
+    def record(self) -> InputSpec | None:
+        """Return the record input where the model takes one, else None."""
+        return next((spec for spec in self.inputs if spec.kind == "record"), None)
+
+
+def derive_inputs(metadata: Metadata, facts: Sequence[InputFact]) -> tuple[InputSpec, ...]:
+    """Put the request together from the preprocessing's facts and the metadata's names."""
+    return tuple(_input(fact, _format_of(metadata, fact, facts), metadata) for fact in facts)
+
+
+def derive_outputs(metadata: Metadata, facts: Sequence[OutputFact]) -> tuple[OutputSpec, ...]:
+    """Put the answer together from one real run and the metadata's names."""
+    return tuple(_output(fact, metadata.outputs.get(fact.name)) for fact in facts)
+
+
+def _format_of(metadata: Metadata, fact: InputFact, facts: Sequence[InputFact]) -> TensorFormat | None:
+    # A bundle with one input and one network tensor means the same thing by both, whatever the names.
+    only = next(iter(metadata.inputs.values())) if len(metadata.inputs) == len(facts) == 1 else None
+    return metadata.inputs.get(fact.name, only)
+
+
+def _input(fact: InputFact, tensor: TensorFormat | None, metadata: Metadata) -> InputSpec:
+    if fact.reads_file:
+        return _image_input(fact, tensor)
+    return _record_input(fact, tensor, metadata)
+
+
+def _image_input(fact: InputFact, tensor: TensorFormat | None) -> InputSpec:
+    spatial_dims = len(tensor.spatial_shape) if tensor and tensor.spatial_shape else None
+    names = tuple(tensor.channel_def.values()) if tensor else ()
+    channels = tensor.num_channels if tensor and fact.adds_channel and not fact.converts else None
+    # A two-dimensional file read by PIL may be grey, with alpha, or colour; bundles reduce these themselves.
+    if spatial_dims == 2 and fact.converts:
+        channels = None
+    return InputSpec(
+        name=fact.name,
+        kind="image",
+        media_types=_image_media_types(fact.reader, spatial_dims),
+        spatial_dims=spatial_dims,
+        channels=channels,
+        channel_names=names,
+    )
+
+
+def _image_media_types(reader: str | None, spatial_dims: int | None) -> tuple[str, ...]:
+    by_reader = {
+        "NibabelReader": VOLUME_MEDIA_TYPES,
+        "PILReader": PLANE_MEDIA_TYPES,
+        "NumpyReader": ARRAY_MEDIA_TYPES,
+    }
+    if reader in by_reader:
+        return by_reader[reader]
+    if spatial_dims == 3:
+        return (*VOLUME_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)
+    if spatial_dims == 2:
+        return (*PLANE_MEDIA_TYPES, *VOLUME_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)
+    return (*VOLUME_MEDIA_TYPES, *PLANE_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)
+
+
+def _record_input(fact: InputFact, tensor: TensorFormat | None, metadata: Metadata) -> InputSpec:
+    names = tuple(tensor.channel_def.values()) if tensor else ()
+    features = tuple(
+        FeatureSpec(name, metadata.feature_descriptions.get(name, ""), nullable=fact.accepts_missing) for name in names
+    )
+    return InputSpec(name=fact.name, kind="record", media_types=RECORD_MEDIA_TYPES, features=features)
+
+
+def _output(fact: OutputFact, tensor: TensorFormat | None) -> OutputSpec:
+    shape = tuple(-1 for _ in fact.shape) if fact.has_geometry or fact.like_input else fact.shape
+    labels = {int(index): name for index, name in tensor.channel_def.items()} if tensor else {}
+    return OutputSpec(
+        name=fact.name,
+        kind=_kind(fact, tensor, labels),
+        dtype=fact.dtype,
+        shape=shape,
+        labels=labels,
+        like_input=fact.like_input,
+    )
+
+
+def _kind(fact: OutputFact, tensor: TensorFormat | None, labels: Mapping[int, str]) -> OutputKind:
+    if len(fact.shape) <= 1 and labels and fact.shape in ((len(labels),), ()):
+        return "probabilities" if tensor and tensor.means_probabilities else "tensor"
+    if len(fact.shape) >= 2:
+        return "segmentation" if tensor and tensor.means_segmentation else "image"
+    return "tensor"

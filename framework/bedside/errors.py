@@ -1,0 +1,239 @@
+"""Everything that can go wrong, as one tree.
+
+The class docstring is the advice: it is what the caller or the site engineer should do next.
+No HTTP and no DICOM here; each transport maps leaves to its own statuses in one table, and a test
+checks that every leaf is in every table.
+
+Nothing in ``detail`` or ``field`` may come from the caller's values: they end up in answers and logs,
+and a value may name a patient. Names of contract fields are ours (they come from the bundle); a name
+the caller made up is only repeated through :func:`echo`.
+
+BedsideError
+├── RequestError                the caller can mend it
+│   ├── Unauthenticated         ├── MissingToken ├── InvalidToken ├── ExpiredToken
+│   ├── InsufficientScope
+│   ├── ModelNotFound           └── ModelVersionNotFound
+│   ├── UnsupportedMediaType
+│   ├── NotAcceptable
+│   ├── PayloadTooLarge         └── DecompressedTooLarge
+│   ├── RequestTimeout
+│   ├── MalformedPayload
+│   └── ContractViolation       ├── UnknownInput ├── MissingInput ├── WrongDatatype ├── WrongShape
+│                               ├── WrongChannelCount ├── UnknownFeature ├── MissingFeature
+│                               ├── NonFiniteValue └── BadParameter
+├── Unavailable                 try again later
+│   ├── ModelNotReady  ├── QueueFull  ├── Draining  └── IssuerUnavailable
+├── DeadlineExceeded
+├── ModelFailure                the model, not the request
+│   ├── InputNotProcessable  ├── RunFailed  └── WorkerCrashed
+├── BundleError                 the folder is not a bundle we can serve
+│   ├── InvalidBundle  └── LoadFailed
+└── ConfigurationError
+"""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def echo(name: object, known: Iterable[str] = ()) -> str:
+    """Return a caller's made-up name for a message, or "(not shown)" where it might identify a person.
+
+    Only plain lower-case identifiers are repeated (tensor and feature names look like that; "DOE^JOHN",
+    file names and accession numbers do not). A close match among ``known`` is offered as a correction.
+    """
+    if not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name)):
+        return "(not shown)"
+    close = get_close_matches(name, list(known), n=1)
+    return f"'{name}' (did you mean '{close[0]}'?)" if close else f"'{name}'"
+
+
+class BedsideError(Exception):
+    """Look at the request id in the server's log."""
+
+    def __init__(self, detail: str = "", *, field: str | None = None) -> None:
+        self.detail = detail or self.advice()
+        self.field = field
+        super().__init__(self.detail)
+
+    @classmethod
+    def advice(cls) -> str:
+        """Return the first paragraph of the class docstring: what to do next."""
+        return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+
+
+class RequestError(BedsideError):
+    """Correct the request and send it again."""
+
+
+class Unauthenticated(RequestError):
+    """Send 'Authorization: Bearer <token>' with a token of the configured issuer."""
+
+    reason = "invalid_token"  # RFC 6750 §3.1
+
+
+class MissingToken(Unauthenticated):
+    """Send 'Authorization: Bearer <token>'; no token was found."""
+
+    reason = ""  # RFC 6750 §3.1: no error code where the request carries no authentication
+
+
+class InvalidToken(Unauthenticated):
+    """Get a new token from the configured issuer; this one does not verify."""
+
+
+class ExpiredToken(Unauthenticated):
+    """Get a new token; this one is outside its validity (exp/nbf)."""
+
+
+class InsufficientScope(RequestError):
+    """Ask the identity provider's administrator for the missing scope."""
+
+    def __init__(self, detail: str = "", *, scope: str = "") -> None:
+        super().__init__(detail)
+        self.scope = scope
+
+
+class ModelNotFound(RequestError):
+    """Choose a model from GET /v2/repository/index; this name is not served here."""
+
+
+class ModelVersionNotFound(ModelNotFound):
+    """Choose a version from GET /v2/models/{model}; this one is not served here."""
+
+
+class UnsupportedMediaType(RequestError):
+    """Send one of the media types that the model's input accepts."""
+
+
+class NotAcceptable(RequestError):
+    """Ask for one of the media types that the model can answer with."""
+
+    def __init__(self, detail: str = "", *, available: tuple[str, ...] = ()) -> None:
+        super().__init__(detail, field="Accept")
+        self.available = available
+
+
+class PayloadTooLarge(RequestError):
+    """Send a smaller body, or have BEDSIDE_LIMITS__BODY_BYTES raised."""
+
+
+class DecompressedTooLarge(PayloadTooLarge):
+    """Send a smaller image, or have BEDSIDE_LIMITS__DECOMPRESSED_BYTES raised."""
+
+
+class RequestTimeout(RequestError):
+    """Send the body faster; the server stopped waiting for it."""
+
+
+class MalformedPayload(RequestError):
+    """Send a complete, well-formed body of the declared media type."""
+
+
+class ContractViolation(RequestError):
+    """Read the model's contract (GET /v2/models/{model}) and correct the named field."""
+
+
+class UnknownInput(ContractViolation):
+    """Use the input names of the model's contract."""
+
+
+class MissingInput(ContractViolation):
+    """Send every required input of the model's contract."""
+
+
+class WrongDatatype(ContractViolation):
+    """Send the datatype that the contract names."""
+
+
+class WrongShape(ContractViolation):
+    """Send the rank and shape that the contract names."""
+
+
+class WrongChannelCount(WrongShape):
+    """Send the number of channels that the contract names."""
+
+
+class UnknownFeature(ContractViolation):
+    """Use the feature names of the model's contract."""
+
+
+class MissingFeature(ContractViolation):
+    """Send every feature of the model's contract; null where a value is missing."""
+
+
+class NonFiniteValue(ContractViolation):
+    """Send finite numbers; NaN and infinity are not accepted in this field."""
+
+
+class BadParameter(ContractViolation):
+    """Correct the named parameter."""
+
+
+class Unavailable(BedsideError):
+    """Try again after the stated time."""
+
+    retry_after_seconds = 1
+
+
+class ModelNotReady(Unavailable):
+    """Wait until GET /v2/models/{model}/ready answers 200; the model is loading or could not be loaded."""
+
+    retry_after_seconds = 5
+
+
+class QueueFull(Unavailable):
+    """Try again after the stated time; more requests wait for this model than its queue may hold."""
+
+
+class Draining(Unavailable):
+    """Try again: the server is shutting down and another replica will answer."""
+
+
+class IssuerUnavailable(Unavailable):
+    """Check that the server reaches the OIDC issuer's discovery and JWKS documents."""
+
+    retry_after_seconds = 5
+
+
+class DeadlineExceeded(BedsideError):
+    """Send the work as a job, or have BEDSIDE_LIMITS__REQUEST_SECONDS raised."""
+
+
+class ModelFailure(BedsideError):
+    """Report the request id to whoever maintains the bundle."""
+
+    def __init__(self, detail: str = "", *, field: str | None = None, cause: str = "", where: str = "") -> None:
+        super().__init__(detail, field=field)
+        self.cause = cause  # the exception's class name: its text may quote the input
+        self.where = where  # file:line frames of the bundle's code
+
+
+class InputNotProcessable(ModelFailure):
+    """Check that the input is of the kind the bundle was made for; its preprocessing refused it."""
+
+
+class RunFailed(ModelFailure):
+    """Report the request id: the bundle raised an error on an input that keeps its contract."""
+
+
+class WorkerCrashed(ModelFailure):
+    """Try again: the model's process ended and is being restarted. Report it if it happens again."""
+
+
+class BundleError(BedsideError):
+    """Correct the bundle; see the MONAI bundle specification."""
+
+
+class InvalidBundle(BundleError):
+    """Correct the named file of the bundle."""
+
+
+class LoadFailed(BundleError):
+    """Correct the bundle or install what it needs; it could not be built."""
+
+
+class ConfigurationError(BedsideError):
+    """Correct the named setting; docs/settings.md lists them all."""

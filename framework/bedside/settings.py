@@ -1,0 +1,252 @@
+"""Every setting, with unit, default and reason. Nobody else reads the environment (a test checks that).
+
+A setting comes from, in this order: a command-line option, an environment variable
+(``BEDSIDE_<GROUP>__<NAME>``, two underscores between group and name), the TOML file given with ``--config`` (or
+``BEDSIDE_CONFIG``), the default. docs/settings.md is generated from this file.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from bedside.errors import ConfigurationError
+
+MEBIBYTE = 1024 * 1024
+
+
+def _default_state_dir() -> Path:
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "bedside"
+
+
+def _default_staging_dir() -> Path:
+    shared_memory = Path("/dev/shm")  # noqa: S108 - a private sub-folder (0700) is made in it
+    return shared_memory if os.access(shared_memory, os.W_OK) else Path(tempfile.gettempdir())
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ServerSettings(_Group):
+    """Where the HTTP server listens and how it ends."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Loopback by default: opening a model to a network is a decision, not an accident."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """TCP port; 0 takes a free one and prints it."""
+
+    tls_certificate: Path | None = None
+    """PEM file with the certificate chain; HTTPS is on when this and ``tls_key`` are set."""
+
+    tls_key: Path | None = None
+    """PEM file with the private key."""
+
+    drain_seconds: float = Field(default=30.0, gt=0)
+    """On SIGTERM, seconds that accepted work may take to finish. Keep it below the pod's grace period."""
+
+    readiness_delay_seconds: float = Field(default=0.0, ge=0)
+    """On SIGTERM, seconds between failing readiness and closing the socket; set about 5 behind a load balancer,
+    which goes on sending until it has seen the failing probe."""
+
+    keep_alive_seconds: int = Field(default=75, gt=0)
+    """Seconds that an idle HTTP/1.1 connection stays open; longer than the usual balancer's 60, so that the balancer
+    closes first and no request meets a closing socket."""
+
+
+class LimitSettings(_Group):
+    """Bounds on what one request may cost."""
+
+    body_bytes: int = Field(default=512 * MEBIBYTE, gt=0)
+    """Largest request body, in bytes. A whole-body CT as NIfTI.gz has about 300 MiB."""
+
+    decompressed_bytes: int = Field(default=2048 * MEBIBYTE, gt=0)
+    """Largest decoded input, in bytes: the bound on gzip and PNG bombs."""
+
+    body_seconds: float = Field(default=60.0, gt=0)
+    """Seconds in which the body must have arrived (slow-loris)."""
+
+    request_seconds: float = Field(default=300.0, gt=0)
+    """Seconds that a request may take in all, waiting included; then 504 and the work is stopped."""
+
+    queue_length: int = Field(default=32, ge=0)
+    """Requests that may wait per model; the next one gets 503 with Retry-After."""
+
+    rows: int = Field(default=1024, gt=0)
+    """Rows that one Open Inference Protocol request may hold."""
+
+    json_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
+    """Largest JSON body, in bytes; JSON numbers cost ten times their size to parse."""
+
+    connections: int = Field(default=1024, gt=0)
+    """Connections and running requests at one time, over all models; more get 503."""
+
+
+class AuthSettings(_Group):
+    """Who may call. Authentication cannot be switched off."""
+
+    issuer: str = ""
+    """URL of the OIDC issuer, exactly as in its tokens' ``iss``. Empty: the embedded issuer, for one machine only;
+    refused when ``env`` is ``production``."""
+
+    audience: str = "bedside"
+    """Value that the tokens' ``aud`` must hold."""
+
+    algorithms: tuple[Literal["RS256", "ES256"], ...] = ("RS256", "ES256")
+    """Signature algorithms accepted. Never ``none`` or HS*: with those, the public key would be the secret."""
+
+    leeway_seconds: int = Field(default=30, ge=0, le=300)
+    """Clock difference tolerated for ``exp`` and ``nbf``, in seconds."""
+
+    jwks_max_age_seconds: float = Field(default=300.0, gt=0)
+    """Age at which the issuer's keys are fetched again."""
+
+    jwks_stale_seconds: float = Field(default=86400.0, ge=0)
+    """Age up to which known keys are still used while the issuer does not answer: a hospital's identity provider
+    that restarts must not stop the models. After that, 503."""
+
+    jwks_refresh_interval_seconds: float = Field(default=10.0, gt=0)
+    """Least time between two fetches, so that tokens with made-up key ids cannot make us flood the issuer."""
+
+    fetch_timeout_seconds: float = Field(default=5.0, gt=0)
+    """Time-out of one request to the issuer."""
+
+    ca_certificates: Path | None = None
+    """PEM file with the authorities that signed the issuer's certificate; unset: the system's."""
+
+    allow_http_issuer: bool = False
+    """Accept an ``http://`` issuer that is not on loopback. Keys fetched without TLS can be replaced on the way."""
+
+    token_cache_size: int = Field(default=4096, ge=0)
+    """Verified tokens remembered; 0 verifies the signature on every request."""
+
+    token_cache_seconds: float = Field(default=60.0, ge=0)
+    """Seconds that a verified token is remembered, never beyond its ``exp``: the longest that a revoked key
+    still works."""
+
+    token_bytes: int = Field(default=16384, gt=0)
+    """Longest token looked at, in bytes."""
+
+    metrics_access: Literal["open", "token"] = "open"
+    """``/metrics``: ``open`` for a scraper inside the cluster (numbers only, no identifiers), or ``token`` with the
+    scope ``bedside.admin``."""
+
+    docs_access: Literal["open", "token"] = "token"
+    """``/``, ``/docs`` and ``/openapi.json``: ``token`` or, on a developer's machine, ``open``."""
+
+
+class RuntimeSettings(_Group):
+    """How bundles run."""
+
+    device: str = "auto"
+    """``auto`` (CUDA when there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
+
+    threads: int = Field(default=1, gt=0)
+    """Intra-op threads of each model process. One by default: two threads beside other load make the same network
+    three times slower, because OpenMP threads spin while they wait. Scale by ``workers``."""
+
+    workers: int = Field(default=1, gt=0)
+    """Processes per model."""
+
+    load_seconds: float = Field(default=300.0, gt=0)
+    """Seconds that building a bundle and its first forward pass may take."""
+
+    restart_backoff_seconds: float = Field(default=1.0, gt=0)
+    """Pause before a crashed model process is started again; doubles with each crash in a row."""
+
+    restart_backoff_max_seconds: float = Field(default=60.0, gt=0)
+    """Longest such pause."""
+
+    staging_dir: Path = Field(default_factory=_default_staging_dir)
+    """Folder for inputs on their way into a bundle's own reader, one private sub-folder per request, removed with it.
+    Shared memory where there is any: patients' images do not touch a disk."""
+
+    state_dir: Path = Field(default_factory=_default_state_dir)
+    """Folder for what outlives a run: the embedded issuer's key."""
+
+
+class LogSettings(_Group):
+    """Logs: one JSON object a line (ECS) on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level written."""
+
+    format: Literal["json", "console"] = "json"
+    """``json`` for machines, ``console`` for people."""
+
+    buffer_lines: int = Field(default=256, ge=0)
+    """Lines kept before they are written together; 0 writes each at once. Warnings and errors flush."""
+
+    buffer_seconds: float = Field(default=0.05, gt=0)
+    """Longest time that a line waits in the buffer: what a crash may lose."""
+
+
+class Settings(BaseSettings):
+    """All settings of one server."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BEDSIDE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        nested_model_default_partial_update=True,
+    )
+
+    env: Literal["development", "test", "production"] = "development"
+    """Where this runs. ``production`` refuses everything that is only meant for one machine."""
+
+    service_name: str = "bedside"
+    """``service.name`` in logs and metrics."""
+
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    auth: AuthSettings = AuthSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if (self.server.tls_certificate is None) != (self.server.tls_key is None):
+            raise ValueError("server.tls_certificate and server.tls_key must be set together")
+        if self.env == "production" and not self.auth.issuer:
+            raise ValueError(
+                "auth.issuer is empty: the embedded issuer is for one machine and refuses to start with "
+                "BEDSIDE_ENV=production. Set BEDSIDE_AUTH__ISSUER to your identity provider's URL."
+            )
+        return self
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings; ``overrides`` are nested dictionaries from the command line.
+
+    Raises:
+        ConfigurationError: a setting is unknown or out of range; it is named, its value is not repeated.
+    """
+    file = config or (Path(os.environ["BEDSIDE_CONFIG"]) if os.environ.get("BEDSIDE_CONFIG") else None)
+    if file is not None and not file.is_file():
+        raise ConfigurationError(f"configuration file {file} does not exist", field="config")
+
+    class _WithFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            sources = (init_settings, env_settings, file_secret_settings)
+            return (*sources, TomlConfigSettingsSource(settings_cls, file)) if file else sources
+
+    try:
+        return _WithFile(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(str(s) for s in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(problems, field=str(error.errors()[0]["loc"])) from None

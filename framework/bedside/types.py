@@ -1,0 +1,160 @@
+"""The nouns that travel along the spine (docs/architecture.md).
+
+Trust is in the type: an :class:`UnverifiedToken` becomes a :class:`Principal` only in ``security``; a
+:class:`RawPart` becomes a decoded input in ``codecs``, and decoded inputs become :class:`ValidatedInputs`
+only where the contract has been checked (``bundle.validation``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+UnverifiedToken = NewType("UnverifiedToken", str)
+"""The credentials of an ``Authorization: Bearer`` header as they came (RFC 6750 §2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls, after the token has been verified.
+
+    ``subject`` and ``issuer`` are the token's ``sub`` and ``iss``; ``expires_at`` its ``exp`` in seconds since
+    the epoch.
+    """
+
+    subject: str
+    issuer: str
+    scopes: frozenset[str]
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RawPart:
+    """One input as it came over the wire: bytes and a media type.
+
+    ``name`` is None where the body is the only input and has no name. A file name sent by the caller is
+    dropped by the transport: it often holds a patient's name.
+    """
+
+    name: str | None
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RawTensor:
+    """One tensor of the Open Inference Protocol ($request_input / RequestInput).
+
+    ``data`` is the flattened JSON list, or the raw little-endian bytes of the binary tensor extension.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: bytes | list[Any]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A JSON document with named values (a tabular record), already parsed."""
+
+    values: Mapping[str, Any]
+
+
+RawInput = RawPart | RawTensor | RawRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An image file, decompressed, checked to be whole, and ready for the bundle's own reader.
+
+    Attributes:
+        name: input name of the contract.
+        payload: the file's bytes without outer compression (NIfTI ``.nii``, PNG, JPEG, TIFF, ``.npy``).
+        suffix: file suffix by which MONAI's ``LoadImage`` chooses its reader, for example ``.nii``.
+        shape: array shape as the reader will see it: spatial axes, then channels where there are any.
+        spatial_dims: number of spatial axes of ``shape``.
+        channels: number of channels in the file, 1 where the array has no channel axis.
+        dtype: NumPy name of the stored type.
+        affine: voxel to RAS+ millimetres, shape (4, 4); None where the format has no geometry.
+        finite: False where a stored floating-point value is NaN or infinite.
+    """
+
+    name: str
+    payload: bytes
+    suffix: str
+    shape: tuple[int, ...]
+    spatial_dims: int
+    channels: int
+    dtype: str
+    affine: NDArray[np.float64] | None = None
+    finite: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRecord:
+    """A record of named numbers, in the contract's order.
+
+    Attributes:
+        name: the input under which the bundle expects the vector.
+        values: float32, shape (features,); NaN where the caller said that the value is missing.
+        record: what the caller sent, to be returned with the prediction.
+    """
+
+    name: str
+    values: NDArray[np.float32]
+    record: Mapping[str, Any]
+
+
+DecodedInput = DecodedImage | DecodedRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedInputs:
+    """Inputs that keep the model's contract; only ``bundle.validation`` makes these."""
+
+    items: tuple[DecodedInput, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputArray:
+    """One named result of a bundle, as its own postprocessing (and saver) left it.
+
+    ``affine`` is voxel to RAS+ millimetres, shape (4, 4), where the result has geometry.
+    """
+
+    name: str
+    array: NDArray[Any]
+    affine: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that a bundle writes by design; ``suffix`` chooses the media type."""
+
+    suffix: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one run of a bundle gave, with the seconds that each stage took."""
+
+    arrays: tuple[OutputArray, ...]
+    files: tuple[OutputFile, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedAnswer:
+    """Bytes and media type for a transport to send."""
+
+    media_type: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Outcome = Literal["success", "failure"]
