@@ -1,6 +1,7 @@
 """Small Protocols: what the spine needs of its stages, so that it knows none of their implementations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -111,9 +112,80 @@ class BundleStore(Protocol):
         ...
 
 
-class ResultSink(Protocol):
-    """Stage 9: account for one request."""
+class ServedModel(Protocol):
+    """One version of one model that is loaded and ready."""
 
-    def account(self, record: Mapping[str, Any]) -> None:
-        """Record a finished request. Must not block and must not raise."""
+    @property
+    def name(self) -> str:
+        """Return the model's name, the folder's name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Return the bundle's version, from its metadata."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Return ``sha256:`` and the hex digest over the bundle's tree."""
+        ...
+
+    @property
+    def contract(self) -> Contract:
+        """Return what callers may rely on."""
+        ...
+
+    @property
+    def executor(self) -> Executor:
+        """Return what runs it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One line of the model repository's index (``RepositoryIndexResponse``).
+
+    ``state`` is ``READY``, ``LOADING``, ``UNAVAILABLE`` or ``UNLOADED``; ``reason`` says why it is not ready.
+    """
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+
+
+class ModelRepository(Protocol):
+    """Stage 3: which models there are, and which of them are loaded."""
+
+    def resolve(self, name: str, version: str | None) -> ServedModel:
+        """Return a ready model; without a version, the highest one.
+
+        Raises:
+            ModelNotFound, ModelVersionNotFound, ModelNotReady.
+        """
+        ...
+
+    def index(self) -> Sequence[ModelStatus]:
+        """Return the state of every model known."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether every model that should be loaded is ready."""
+        ...
+
+    async def load(self, name: str) -> None:
+        """Load a known model. Raises ModelNotFound, BundleError."""
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Let a model finish its work and end. Raises ModelNotFound."""
+        ...
+
+
+class CallSink(Protocol):
+    """Stage 9: account for one finished call (``dataplane.call.Call``)."""
+
+    def account(self, call: Any) -> None:
+        """Record it. Must not block and must not raise."""
         ...

@@ -1,1 +1,1 @@
-"""What a bundle *is*: metadata, contract, policy, golden cases, digest. No torch, no MONAI: nothing here runs a model."""
+"""What a bundle *is*: metadata, contract, policy, golden cases, digest. No torch, no MONAI: nothing here runs one."""

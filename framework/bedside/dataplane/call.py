@@ -1,0 +1,52 @@
+"""One call on its way along the spine: what stage 9 accounts for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from bedside.errors import BedsideError
+from bedside.types import Principal
+
+
+@dataclass(slots=True)
+class Call:
+    """Facts about one call, gathered as it goes. Nothing in here comes from the caller's input.
+
+    Attributes:
+        request_id: id of the request, ours or a well-formed one of the caller.
+        transport: ``rest``, ``grpc``, ``dicom`` ….
+        operation: ``predict`` or ``infer``.
+        model: name of the model, set only once it has been resolved: a made-up name may be a person's.
+        stages: seconds by stage of the spine (``authenticate`` … ``encode``).
+        error: why the call failed.
+    """
+
+    request_id: str
+    transport: str
+    operation: str
+    started: float = field(default_factory=perf_counter)
+    model: str = ""
+    version: str = ""
+    digest: str = ""
+    device: str = ""
+    principal: Principal | None = None
+    rows: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    stages: dict[str, float] = field(default_factory=dict)
+    error: BedsideError | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the call was received."""
+        return perf_counter() - self.started
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to the stage ``name``, also when the block raises."""
+        begin = perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + perf_counter() - begin

@@ -1,0 +1,192 @@
+"""The spine. Every transport ends here; the numbers are those of docs/architecture.md.
+
+1 receive            the transport: headers, then (only once 2 and 3 have let the call in) the body
+2 authenticate, authorise
+3 resolve            model name and version to a loaded, vetted bundle
+4 decode             media type to arrays with geometry
+5 validate           against the contract: a named field, before anything is queued
+6 queue              limits, deadline, isolation
+7 run                the bundle's own preprocessing, inferer and postprocessing
+8 encode             the answer
+9 account            log event, metrics
+
+A transport calls :meth:`DataPlane.admit`, reads the body, calls :meth:`DataPlane.infer` and, for files out,
+:meth:`DataPlane.encode`; and in every case, last, :meth:`DataPlane.account`.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+
+from bedside.bundle.contract import Contract
+from bedside.bundle.validation import validate
+from bedside.dataplane.call import Call
+from bedside.errors import DeadlineExceeded, MissingToken, UnknownInput
+from bedside.interfaces import Authenticator, CallSink, Codec, Encoder, ModelRepository, ServedModel
+from bedside.settings import LimitSettings
+from bedside.types import (
+    DecodedInput,
+    EncodedAnswer,
+    Prediction,
+    Principal,
+    RawInput,
+    RawPart,
+    RawRecord,
+    RawTensor,
+    UnverifiedToken,
+    ValidatedInputs,
+)
+
+INLINE_DECODE_BYTES = 64 * 1024
+"""Inputs up to this size are decoded on the event loop: below it, the hop to a thread costs more than the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One item that went through the model, with its result."""
+
+    inputs: ValidatedInputs
+    prediction: Prediction
+
+
+class DataPlane:
+    """Drives one call through the numbered stages."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        authorise: Callable[[Principal, str], None],
+        repository: ModelRepository,
+        codec: Codec,
+        encoder: Encoder,
+        sink: CallSink,
+        limits: LimitSettings,
+    ) -> None:
+        self._authenticator = authenticator
+        self._authorise = authorise
+        self._repository = repository
+        self._codec = codec
+        self._encoder = encoder
+        self._sink = sink
+        self._limits = limits
+        self._decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode")
+
+    async def admit(self, call: Call, token: UnverifiedToken | None, model: str, version: str | None) -> ServedModel:
+        """Stages 2 and 3: who calls, may they, and which loaded model is meant.
+
+        Authorisation comes before the look-up, so that a caller without the scope cannot learn which models exist.
+
+        Raises:
+            Unauthenticated, InsufficientScope, ModelNotFound, ModelNotReady.
+        """
+        begin = perf_counter()
+        try:
+            # (2) authenticate, authorise
+            if not token:
+                raise MissingToken
+            principal = await self._authenticator.authenticate(token)
+            call.principal = principal
+            self._authorise(principal, model)
+        finally:
+            call.stages["authenticate"] = perf_counter() - begin
+        # (3) resolve
+        served = self._repository.resolve(model, version)
+        call.model, call.version, call.digest = served.name, served.version, served.digest
+        call.device = served.executor.device
+        return served
+
+    async def infer(self, call: Call, served: ServedModel, raw: Sequence[RawInput]) -> list[Row]:
+        """Stages 4 to 7: decode, validate, queue, run.
+
+        Raises:
+            RequestError: decoding or validation refused an input; nothing was queued.
+            Unavailable, DeadlineExceeded, ModelFailure: see ``Executor.run``.
+        """
+        contract = served.contract
+        # (4) decode, (5) validate
+        rows = await self._decode_and_validate(call, contract, raw)
+        call.rows = len(rows)
+        # (6) queue, (7) run
+        begin = perf_counter()
+        try:
+            results = [await served.executor.run(row, timeout_seconds=self._remaining(call)) for row in rows]
+        finally:
+            call.stages["run"] = perf_counter() - begin
+        for prediction in results:
+            for stage, seconds in prediction.seconds.items():
+                call.stages[stage] = call.stages.get(stage, 0.0) + seconds
+        return [Row(inputs, prediction) for inputs, prediction in zip(rows, results, strict=True)]
+
+    async def encode(self, call: Call, served: ServedModel, row: Row, media_type: str) -> EncodedAnswer:
+        """Stage 8 of the files-in, files-out transport; ``media_type`` is one of :meth:`available`."""
+        begin = perf_counter()
+        contract = served.contract
+        if media_type == "application/json":
+            answer = self._encoder.encode(media_type, contract, row.inputs, row.prediction)
+        else:
+            answer = await asyncio.get_running_loop().run_in_executor(
+                self._decoders, self._encoder.encode, media_type, contract, row.inputs, row.prediction
+            )
+        call.stages["encode"] = perf_counter() - begin
+        call.output_bytes = len(answer.body)
+        return answer
+
+    def available(self, served: ServedModel) -> tuple[str, ...]:
+        """Return the media types that a model can answer with, the preferred one first."""
+        return self._encoder.available(served.contract)
+
+    def account(self, call: Call) -> None:
+        """Stage 9: one log event and the metrics of this call."""
+        self._sink.account(call)
+
+    async def close(self) -> None:
+        """Release what the stages hold."""
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        await self._authenticator.close()
+
+    def _remaining(self, call: Call) -> float:
+        remaining = self._limits.request_seconds - call.seconds
+        if remaining <= 0:
+            raise DeadlineExceeded
+        return remaining
+
+    async def _decode_and_validate(
+        self, call: Call, contract: Contract, raw: Sequence[RawInput]
+    ) -> list[ValidatedInputs]:
+        begin = perf_counter()
+        size = sum(len(item.data) for item in raw if not isinstance(item, RawRecord))
+        try:
+            if size <= INLINE_DECODE_BYTES:
+                return self._checked(contract, raw)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._decoders, self._checked, contract, raw)
+        finally:
+            call.input_bytes = call.input_bytes or size
+            call.stages["decode"] = perf_counter() - begin
+
+    def _checked(self, contract: Contract, raw: Sequence[RawInput]) -> list[ValidatedInputs]:
+        tensors = [item for item in raw if isinstance(item, RawTensor)]
+        if tensors:
+            decoded = self._codec.decode_tensors(tensors, contract.inputs)
+        else:
+            decoded = [tuple(self._decode_one(contract, item) for item in raw if not isinstance(item, RawTensor))]
+        return [validate(contract, row) for row in decoded]
+
+    def _decode_one(self, contract: Contract, item: RawPart | RawRecord) -> DecodedInput:
+        if isinstance(item, RawRecord):
+            if contract.record is None:
+                raise UnknownInput("this model takes no JSON record", field="body")
+            return self._codec.decode_record(item, contract.record)
+        # A body without a name is the only input; with several inputs it must be named.
+        spec = (
+            contract.inputs[0] if item.name is None and len(contract.inputs) == 1 else contract.input(item.name or "")
+        )
+        if spec is None:
+            names = ", ".join(spec.name for spec in contract.inputs)
+            raise UnknownInput(
+                f"expected a part for each of: {names}", field="body" if item.name is None else "part name"
+            )
+        return self._codec.decode_part(item, spec)
