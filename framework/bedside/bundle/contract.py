@@ -35,7 +35,8 @@ class InputFact:
         reader: class name of the reader the bundle chose, None where MONAI chooses by suffix.
         converts: True where the reader converts the image, so that the file's channels are not the network's.
         adds_channel: True where a transform makes a channel axis for arrays that have none.
-        accepts_missing: True where a run with NaN in this input gave a finite result.
+        channels: channel counts for which the preprocessing gave what the network takes; found by trying.
+        nullable: for each number of a record, True where a run without it gave a finite result.
     """
 
     name: str
@@ -43,7 +44,8 @@ class InputFact:
     reader: str | None = None
     converts: bool = False
     adds_channel: bool = True
-    accepts_missing: bool = False
+    channels: tuple[int, ...] = ()
+    nullable: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,14 @@ class FeatureSpec:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """One input of a request. ``None`` means unknown: nothing is checked.
+    """One input of a request. ``None`` and the empty tuple mean unknown: nothing is checked.
 
     Attributes:
         name: input name.
         kind: ``image`` (an encoded file or the decoded array) or ``record`` (named numbers).
         media_types: what the file may be; empty where unknown.
         spatial_dims: spatial axes of the image.
-        channels: channels of the file.
+        channels: channel counts that the file may have.
         channel_names: by channel index, from ``channel_def``.
         features: the record's numbers in the network's order.
     """
@@ -92,7 +94,7 @@ class InputSpec:
     kind: InputKind
     media_types: tuple[str, ...] = ()
     spatial_dims: int | None = None
-    channels: int | None = None
+    channels: tuple[int, ...] = ()
     channel_names: tuple[str, ...] = ()
     features: tuple[FeatureSpec, ...] = ()
 
@@ -167,10 +169,9 @@ def _input(fact: InputFact, tensor: TensorFormat | None, metadata: Metadata) -> 
 def _image_input(fact: InputFact, tensor: TensorFormat | None) -> InputSpec:
     spatial_dims = len(tensor.spatial_shape) if tensor and tensor.spatial_shape else None
     names = tuple(tensor.channel_def.values()) if tensor else ()
-    channels = tensor.num_channels if tensor and fact.adds_channel and not fact.converts else None
-    # A two-dimensional file read by PIL may be grey, with alpha, or colour; bundles reduce these themselves.
-    if spatial_dims == 2 and fact.converts:
-        channels = None
+    # Until preprocessing has been tried, the network's count is the best guess, and none where the reader converts.
+    network = (tensor.num_channels,) if tensor and tensor.num_channels and fact.adds_channel else ()
+    channels = fact.channels or (() if fact.converts else network)
     return InputSpec(
         name=fact.name,
         kind="image",
@@ -198,8 +199,10 @@ def _image_media_types(reader: str | None, spatial_dims: int | None) -> tuple[st
 
 def _record_input(fact: InputFact, tensor: TensorFormat | None, metadata: Metadata) -> InputSpec:
     names = tuple(tensor.channel_def.values()) if tensor else ()
+    nullable = fact.nullable or (False,) * len(names)
     features = tuple(
-        FeatureSpec(name, metadata.feature_descriptions.get(name, ""), nullable=fact.accepts_missing) for name in names
+        FeatureSpec(name, metadata.feature_descriptions.get(name, ""), nullable=may_miss)
+        for name, may_miss in zip(names, nullable, strict=True)
     )
     return InputSpec(name=fact.name, kind="record", media_types=RECORD_MEDIA_TYPES, features=features)
 

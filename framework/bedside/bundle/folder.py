@@ -1,0 +1,108 @@
+"""A bundle as a folder: finding it, its configuration files, its digest."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bedside.bundle.metadata import Metadata, read_metadata
+from bedside.bundle.policy import Policy, read_policy
+from bedside.errors import ConfigurationError, InvalidBundle
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_CONFIG_SUFFIXES = (".json", ".yaml", ".yml")
+# What a run leaves behind is not part of the bundle.
+_NOT_CONTENT = ("__pycache__", ".git", ".ipynb_checkpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFolder:
+    """A folder that has been recognised as a bundle; nothing of it has been executed.
+
+    Attributes:
+        root: absolute path.
+        name: the folder's name; the model's name in every address.
+        metadata: ``configs/metadata.json``.
+        policy: ``bedside.toml``, or its defaults.
+        digest: ``sha256:`` and the hex digest over every file's path and content.
+    """
+
+    root: Path
+    name: str
+    metadata: Metadata
+    policy: Policy
+    digest: str
+
+    @property
+    def config_files(self) -> tuple[Path, ...]:
+        """Return the inference configuration files, in the order in which MONAI merges them."""
+        return tuple(self.root / "configs" / name for name in self.policy.config_files) or (
+            inference_config(self.root),
+        )
+
+
+def open_bundle(root: Path) -> BundleFolder:
+    """Recognise a bundle folder.
+
+    Raises:
+        InvalidBundle: no metadata, no inference configuration, or a name that cannot be an address.
+    """
+    root = root.resolve()
+    if not _NAME.fullmatch(root.name):
+        raise InvalidBundle("the folder's name must be letters, digits, '.', '_' and '-': it is the model's address")
+    folder = BundleFolder(root, root.name, read_metadata(root), read_policy(root), tree_digest(root))
+    missing = [path.name for path in folder.config_files if not path.is_file()]
+    if missing:
+        raise InvalidBundle(f"configs/{missing[0]} is missing", field=missing[0])
+    return folder
+
+
+def find_bundles(paths: Sequence[Path]) -> list[Path]:
+    """Return the bundle roots among ``paths`` and, for a folder of bundles, directly below it.
+
+    Raises:
+        ConfigurationError: a path does not exist, or holds no bundle.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            raise ConfigurationError(f"{path} is not a folder", field="bundle")
+        here = [path] if _is_bundle(path) else sorted(child for child in path.iterdir() if _is_bundle(child))
+        if not here:
+            raise ConfigurationError(f"no MONAI bundle (configs/metadata.json) in {path} or below it", field="bundle")
+        found += here
+    return found
+
+
+def inference_config(root: Path) -> Path:
+    """Return ``configs/inference.{json,yaml,yml}``.
+
+    Raises:
+        InvalidBundle: there is none.
+    """
+    for suffix in _CONFIG_SUFFIXES:
+        path = root / "configs" / f"inference{suffix}"
+        if path.is_file():
+            return path
+    raise InvalidBundle("configs/inference.json (or .yaml) is missing", field="configs/inference")
+
+
+def tree_digest(root: Path) -> str:
+    """Return ``sha256:`` and the hex digest over the sorted (path, content) pairs of the tree."""
+    total = hashlib.sha256()
+    for path in _content(root):
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{path.relative_to(root).as_posix()}\0{content}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def _content(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and not any(part in _NOT_CONTENT for part in path.relative_to(root).parts):
+            yield path
+
+
+def _is_bundle(path: Path) -> bool:
+    return (path / "configs" / "metadata.json").is_file()

@@ -1,0 +1,217 @@
+"""A warm bundle: one item in, its results out, by the bundle's own steps.
+
+Two ways through the same steps. :class:`EvaluatorPass` calls the bundle's own engine for one iteration, so whatever a
+bundle's evaluator does (its own ``_iteration``, prompts, patches) happens. :class:`RecordPass` leaves the engine's
+event machinery out, which costs more than a tabular network does; it is taken only for records, only where the
+evaluator is MONAI's own, and only after it has given the same bits as the evaluator on the warm-up item.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from monai.data import MetaTensor, list_data_collate, set_track_meta
+from monai.engines import SupervisedEvaluator
+from monai.utils import CommonKeys
+
+from bedside.errors import InputNotProcessable, RunFailed
+from bedside.runtime.building import BuiltBundle
+from bedside.runtime.saving import Kept, keep_in_memory
+from bedside.types import OutputArray, OutputFile, Prediction
+
+MAX_OUTPUT_FILE_BYTES = 1 << 30
+
+Item = dict[str, Any]
+
+
+class _Pass(Protocol):
+    def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
+        """Return the results by name and the seconds by stage."""
+        ...
+
+
+class BundleEngine:
+    """Runs one bundle, one item at a time; not thread-safe."""
+
+    def __init__(self, built: BuiltBundle) -> None:
+        self._built = built
+        self._kept: Kept = keep_in_memory(_postprocessing(built.evaluator))
+        self._pass: _Pass = EvaluatorPass(built)
+
+    def run(self, item: Item) -> Prediction:
+        """Run one item: paths of image files and float32 vectors, by input name.
+
+        Raises:
+            InputNotProcessable: the bundle's preprocessing raised.
+            RunFailed: its inferer or postprocessing raised.
+        """
+        try:
+            results, seconds = self._pass(item)
+        finally:
+            kept = self._kept.take()
+        arrays = kept or [_array(name, value) for name, value in results.items()]
+        return Prediction(tuple(arrays), collect_files(self._built.output_dir), seconds)
+
+    def prepared_shape(self, item: Item, name: str) -> tuple[int, ...] | None:
+        """Return the shape that preprocessing gives the input ``name``; None where it refuses the item."""
+        try:
+            value = preprocess(self._built, item).get(name)
+        except InputNotProcessable:
+            return None
+        return tuple(value.shape) if _is_array(value) else None
+
+    def use_record_pass(self, item: Item) -> bool:
+        """Take the lean way for records if it gives the same bits on ``item``; tell whether it does."""
+        if type(self._built.evaluator) is not SupervisedEvaluator or self._built.evaluator.amp:
+            return False
+        set_track_meta(False)  # a record has no geometry to track; MetaTensor costs more than the network
+        reference = self.run(item).arrays
+        usual, self._pass = self._pass, RecordPass(self._built)
+        if not _same(reference, self.run(item).arrays):
+            self._pass = usual
+            set_track_meta(True)
+            return False
+        return True
+
+
+class EvaluatorPass:
+    """One iteration of the bundle's own evaluator, without its data loader."""
+
+    def __init__(self, built: BuiltBundle) -> None:
+        self._built = built
+
+    def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
+        """Preprocess, iterate, and return what the engine's state holds."""
+        begin = perf_counter()
+        data = preprocess(self._built, item)
+        ready = perf_counter()
+        evaluator = self._built.evaluator
+        try:
+            evaluator.state.batch = list_data_collate([data])
+            evaluator.state.output = evaluator._iteration(evaluator, evaluator.state.batch)  # noqa: SLF001
+            results = _results(evaluator.state.output)
+        except Exception as error:
+            raise RunFailed(cause=type(error).__name__, where=_frames(error)) from error
+        finally:
+            # An engine keeps its last batch: somebody's images, and memory.
+            evaluator.state.batch = evaluator.state.output = None
+        return results, {"preprocess": ready - begin, "inference": perf_counter() - ready}
+
+
+class RecordPass:
+    """The same steps for one record, called directly."""
+
+    def __init__(self, built: BuiltBundle) -> None:
+        self._built = built
+        evaluator = built.evaluator
+        self._prepare, self._inferer, self._network = evaluator.prepare_batch, evaluator.inferer, evaluator.network
+        self._device = built.device
+        self._postprocessing = _postprocessing(evaluator)
+
+    def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
+        """Preprocess, infer, postprocess one record."""
+        begin = perf_counter()
+        data = preprocess(self._built, item)
+        try:
+            batch = {key: _batched(value) for key, value in data.items()}
+            with torch.inference_mode():
+                inputs = self._prepare(batch, self._device, False)[0]
+                result = {**data, CommonKeys.PRED: self._inferer(inputs, self._network)[0]}
+                if self._postprocessing is not None:
+                    result = self._postprocessing(result)
+        except Exception as error:
+            raise RunFailed(cause=type(error).__name__, where=_frames(error)) from error
+        return {CommonKeys.PRED: result[CommonKeys.PRED]}, {"inference": perf_counter() - begin}
+
+
+def preprocess(built: BuiltBundle, item: Item) -> dict[str, Any]:
+    """Apply the bundle's own preprocessing to one item.
+
+    Raises:
+        InputNotProcessable: it raised, or gave no dictionary.
+    """
+    try:
+        data = built.preprocessing(item)
+    except Exception as error:
+        raise InputNotProcessable(cause=type(error).__name__, where=_frames(error)) from error
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    if not isinstance(data, dict):
+        raise InputNotProcessable(cause="TypeError", where="preprocessing gave several samples or no dictionary")
+    return data
+
+
+def collect_files(output_dir: Path) -> tuple[OutputFile, ...]:
+    """Take the files that a bundle wrote by design out of its output folder."""
+    files = []
+    for path in sorted(output_dir.rglob("*")):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_OUTPUT_FILE_BYTES:
+            files.append(OutputFile("".join(path.suffixes[-2:]), path.read_bytes()))
+    if files:
+        for child in output_dir.iterdir():
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+    return tuple(files)
+
+
+def _postprocessing(evaluator: Any) -> Any:
+    """Return the transform that the evaluator applies to results; it is only reachable through its handler's closure."""
+    for handlers in evaluator._event_handlers.values():  # noqa: SLF001
+        for handler, _, _ in handlers:
+            if getattr(handler, "__name__", "") == "_run_postprocessing":
+                function = getattr(handler, "__wrapped__", handler)
+                return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))[
+                    "posttrans"
+                ].cell_contents
+    return None
+
+
+def _results(output: Any) -> dict[str, Any]:
+    item = output[0] if isinstance(output, list) else output
+    if not isinstance(item, dict):
+        return {CommonKeys.PRED: item}
+    inputs = {CommonKeys.IMAGE, CommonKeys.LABEL}
+    found = {str(key): value for key, value in item.items() if key not in inputs and _is_array(value)}
+    if not found:
+        raise TypeError("the evaluator left no array in its output")
+    return found
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, torch.Tensor | np.ndarray)
+
+
+def _array(name: str, value: Any) -> OutputArray:
+    affine = None
+    if isinstance(value, MetaTensor):
+        affine = value.affine.cpu().numpy().astype(np.float64) if value.affine.shape == (4, 4) else None
+        value = value.as_tensor()
+    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    return OutputArray(name, array, affine if array.ndim >= 2 else None)
+
+
+def _batched(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.unsqueeze(0)
+    return torch.as_tensor(value).unsqueeze(0) if isinstance(value, np.ndarray) else value
+
+
+def _same(left: Sequence[OutputArray], right: Sequence[OutputArray]) -> bool:
+    return [item.name for item in left] == [item.name for item in right] and all(
+        a.array.dtype == b.array.dtype and np.array_equal(a.array, b.array, equal_nan=True)
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def _frames(error: BaseException) -> str:
+    """Return where it happened, without the exception's text, which may quote the input."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        frames.append(f"{Path(code.co_filename).name}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return " < ".join(reversed(frames[-4:]))

@@ -1,0 +1,129 @@
+"""From a folder to a warm engine and the facts for its contract: build, look, run once."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bedside.bundle.contract import InputFact, OutputFact, derive_inputs
+from bedside.bundle.folder import BundleFolder
+from bedside.bundle.sample import sample_inputs
+from bedside.errors import BedsideError, LoadFailed
+from bedside.runtime.building import build, resolve_device
+from bedside.runtime.engine import BundleEngine, Item
+from bedside.runtime.introspection import input_facts, nullable_features
+from bedside.runtime.staging import Staging
+from bedside.settings import RuntimeSettings
+from bedside.types import DecodedImage, DecodedInput, DecodedRecord, OutputArray, ValidatedInputs
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFacts:
+    """What building and one real run told; JSON-able, because a model's process sends it to the server."""
+
+    inputs: tuple[InputFact, ...]
+    outputs: tuple[OutputFact, ...]
+    device: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> "LoadedFacts":
+        """Read what :meth:`to_json` gave."""
+        inputs = tuple(
+            InputFact(**{**fact, "nullable": tuple(fact["nullable"]), "channels": tuple(fact["channels"])})
+            for fact in raw["inputs"]
+        )
+        outputs = tuple(OutputFact(**{**fact, "shape": tuple(fact["shape"])}) for fact in raw["outputs"])
+        return cls(inputs, outputs, str(raw["device"]))
+
+
+def load(
+    folder: BundleFolder, settings: RuntimeSettings, staging: Staging, output_dir: Path
+) -> tuple[BundleEngine, LoadedFacts]:
+    """Build a bundle and make one real forward pass on a synthetic input of the network's own size.
+
+    Raises:
+        LoadFailed: it could not be built, or the pass failed; the detail says why. No patient is involved yet, so the
+            text of the original exception is part of it.
+    """
+    torch.set_num_threads(settings.threads)
+    try:
+        device = resolve_device(settings.device)
+        built = build(folder, device, output_dir)
+        inputs = input_facts(built.preprocessing)
+        engine = BundleEngine(built)
+        return _warm(engine, inputs, folder, staging, str(device))
+    except BedsideError as error:
+        cause = error.__cause__
+        raise LoadFailed(f"{error.detail} ({_short(cause)})" if cause else error.detail, field=error.field) from error
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise LoadFailed(f"the bundle needs the package '{package}': pip install {package}", field=package) from error
+    except Exception as error:
+        raise LoadFailed(f"the bundle could not be built: {_short(error)}") from error
+
+
+def item_of(inputs: ValidatedInputs, paths: dict[str, str]) -> Item:
+    """Return the item dictionary that the bundle's preprocessing expects."""
+    values: Item = dict(paths)
+    for item in inputs.items:
+        if isinstance(item, DecodedRecord):
+            values[item.name] = item.values
+    return values
+
+
+def _warm(
+    engine: BundleEngine, inputs: tuple[InputFact, ...], folder: BundleFolder, staging: Staging, device: str
+) -> tuple[BundleEngine, LoadedFacts]:
+    specs = derive_inputs(folder.metadata, inputs)
+    sample = ValidatedInputs(sample_inputs(specs, folder.metadata))
+    with staging.files(sample) as paths:
+        prediction = engine.run(item_of(sample, paths))
+    inputs = tuple(_with_channels(engine, fact, folder, staging) for fact in inputs)
+    record = next((item for item in sample.items if isinstance(item, DecodedRecord)), None)
+    if record is not None and len(sample.items) == 1:
+        engine.use_record_pass({record.name: record.values})
+        nullable = nullable_features(lambda values: engine.run({record.name: values}).arrays, record.values)
+        inputs = (replace(inputs[0], nullable=nullable),)
+    outputs = tuple(_output_fact(array, sample.items) for array in prediction.arrays)
+    return engine, LoadedFacts(inputs, outputs, device)
+
+
+def _with_channels(engine: BundleEngine, fact: InputFact, folder: BundleFolder, staging: Staging) -> InputFact:
+    """Try which channel counts the preprocessing brings to what the network takes (grey, alpha, colour …)."""
+    (spec,) = derive_inputs(folder.metadata, [fact])
+    tensor = folder.metadata.inputs.get(fact.name) or next(iter(folder.metadata.inputs.values()), None)
+    if not fact.reads_file or spec.spatial_dims is None or tensor is None or not tensor.num_channels:
+        return fact
+    accepted = []
+    for count in sorted({1, 2, 3, 4, tensor.num_channels}):
+        sample = ValidatedInputs(sample_inputs([replace(spec, channels=(count,))], folder.metadata))
+        with staging.files(sample) as paths:
+            shape = engine.prepared_shape(item_of(sample, paths), fact.name)
+        if shape is not None and len(shape) == spec.spatial_dims + 1 and shape[0] == tensor.num_channels:
+            accepted.append(count)
+    return replace(fact, channels=tuple(accepted))
+
+
+def _output_fact(output: OutputArray, inputs: tuple[DecodedInput, ...]) -> OutputFact:
+    like = next((item.name for item in inputs if isinstance(item, DecodedImage) and _on_grid(output, item)), None)
+    return OutputFact(output.name, str(output.array.dtype), output.array.shape, output.affine is not None, like)
+
+
+def _on_grid(output: OutputArray, image: DecodedImage) -> bool:
+    dims = image.spatial_dims
+    if output.array.shape[:dims] != image.shape[:dims]:
+        return False
+    if output.affine is None or image.affine is None:
+        return output.affine is image.affine is None
+    return bool(np.allclose(output.affine, image.affine, atol=1e-4))
+
+
+def _short(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1][:300]}" if lines else type(error).__name__

@@ -1,0 +1,117 @@
+"""A bundle's own savers, with memory for a disk.
+
+``SaveImage`` decides much of what an answer is: element type, squeezed axes, the grid it is resampled to. So it is
+run, up to the moment of writing: its writers are replaced by ones that keep what they would have written. The answer
+is then the file of ``python -m monai.bundle run``, voxel for voxel, and no file is made.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from monai.data import ITKWriter, NibabelWriter, PILWriter
+from monai.transforms import Compose, SaveClassificationd, SaveImaged
+
+from bedside.types import OutputArray
+
+
+class Kept:
+    """What the savers of one bundle would have written, in order; cleared by :meth:`take`."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._items: list[OutputArray] = []
+
+    def name_next(self, keys: tuple[str, ...]) -> None:
+        """Say that the next write is that of the first of ``keys`` that has none yet."""
+        taken = {item.name for item in self._items}
+        self._names = [key for key in keys if key not in taken][:1]
+
+    def add(self, array: np.ndarray[Any, Any], affine: Any) -> None:
+        """Keep one result under the name just said."""
+        name = self._names.pop() if self._names else f"output{len(self._items)}"
+        geometry = None if affine is None else np.asarray(affine, dtype=np.float64)
+        self._items.append(OutputArray(name, np.ascontiguousarray(array), geometry))
+
+    def take(self) -> list[OutputArray]:
+        """Return what was kept since the last call."""
+        items, self._items = self._items, []
+        return items
+
+
+def transforms_of(transform: Any) -> Iterator[Any]:
+    """Yield the leaves of nested ``Compose`` objects, in order."""
+    if isinstance(transform, Compose):
+        for inner in transform.transforms:
+            yield from transforms_of(inner)
+    elif transform is not None:
+        yield transform
+
+
+def keep_in_memory(postprocessing: Any) -> Kept:
+    """Re-point every ``SaveImaged`` of ``postprocessing`` to memory, and silence savers of class lists."""
+    kept = Kept()
+    for transform in transforms_of(postprocessing):
+        if isinstance(transform, SaveImaged):
+            _re_point(transform, kept)
+        elif isinstance(transform, SaveClassificationd):
+            # Collects every prediction until the end of a run that never ends here.
+            transform.saver = _NullSaver()
+    return kept
+
+
+class _NullSaver:
+    def save(self, *_: Any, **__: Any) -> None:
+        """Drop class probabilities: they are in the output already."""
+
+    def finalize(self) -> None:
+        """Write nothing."""
+
+
+class _NamedSaver:
+    """A ``SaveImage`` that says under which key it is called."""
+
+    def __init__(self, saver: Any, keys: tuple[str, ...], kept: Kept) -> None:
+        self._saver, self._keys, self._kept = saver, keys, kept
+
+    def __call__(self, img: Any, meta_data: Any = None) -> Any:
+        self._kept.name_next(self._keys)
+        return self._saver(img=img, meta_data=meta_data)
+
+
+def _re_point(transform: SaveImaged, kept: Kept) -> None:
+    saver = transform.saver
+    saver.writers = tuple(_keeping(writer, kept) for writer in saver.writers)
+    saver.write_kwargs["verbose"] = False
+    if hasattr(saver.folder_layout, "makedirs"):
+        saver.folder_layout.makedirs = False
+    transform.saver = _NamedSaver(saver, tuple(str(key) for key in transform.keys), kept)
+
+
+def _keeping(writer: type[Any], kept: Kept) -> type[Any]:
+    for base, write in ((NibabelWriter, _keep_nibabel), (PILWriter, _keep_pil), (ITKWriter, _keep_plain)):
+        if issubclass(writer, base):
+            return type(f"Keeping{writer.__name__}", (writer,), {"write": write, "kept": kept})
+    return writer  # a writer of the bundle's own writes its file; see engine.collect_files
+
+
+def _keep_nibabel(self: Any, filename: Any, verbose: bool = False, **kwargs: Any) -> None:  # noqa: ARG001, FBT001, FBT002
+    image = self.create_backend_obj(self.data_obj, affine=self.affine, dtype=self.output_dtype, **kwargs)
+    self.kept.add(np.asanyarray(image.dataobj), image.affine)
+
+
+def _keep_pil(self: Any, filename: Any, verbose: bool = False, **kwargs: Any) -> None:  # noqa: ARG001, FBT001, FBT002
+    image = self.create_backend_obj(
+        self.data_obj,
+        dtype=self.output_dtype,
+        reverse_indexing=kwargs.pop("reverse_indexing", True),
+        image_mode=kwargs.pop("image_mode", None),
+        scale=self.scale,
+        **kwargs,
+    )
+    self.kept.add(np.asarray(image), None)
+
+
+def _keep_plain(self: Any, filename: Any, verbose: bool = False, **kwargs: Any) -> None:  # noqa: ARG001, FBT001, FBT002
+    array = np.asarray(self.data_obj)
+    self.kept.add(array if self.output_dtype is None else array.astype(self.output_dtype), self.affine)

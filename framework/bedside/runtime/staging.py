@@ -1,0 +1,62 @@
+"""Inputs on their way into a bundle's own reader.
+
+A bundle reads files by path, whatever reader it chose, so an input is handed over as a file: in shared memory
+where there is any, in a folder that only this user can read, for as long as one run takes.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bedside.types import DecodedImage, ValidatedInputs
+
+_PREFIX = "bedside-"
+
+
+class Staging:
+    """A private folder with one sub-folder per run."""
+
+    def __init__(self, parent: Path) -> None:
+        parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(parent)
+        self._root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))  # mkdtemp: mode 0700
+
+    @contextmanager
+    def files(self, inputs: ValidatedInputs) -> Iterator[dict[str, str]]:
+        """Write the images of ``inputs``; gives their paths by input name and removes them afterwards."""
+        folder = Path(tempfile.mkdtemp(dir=self._root))
+        try:
+            paths = {}
+            for number, item in enumerate(inputs.items):
+                if isinstance(item, DecodedImage):
+                    path = folder / f"input{number}{item.suffix}"
+                    path.write_bytes(item.payload)
+                    paths[item.name] = str(path)
+            yield paths
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove the folder and whatever is left in it."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the folders of servers that were killed before they could."""
+    for folder in parent.glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's process: not ours to clean
+        return True
+    return True
