@@ -22,7 +22,7 @@ BedsideError
 │                               ├── WrongChannelCount ├── UnknownFeature ├── MissingFeature
 │                               ├── NonFiniteValue └── BadParameter
 ├── Unavailable                 try again later
-│   ├── ModelNotReady  ├── QueueFull  ├── Draining  └── IssuerUnavailable
+│   ├── ModelNotReady  ├── QueueFull  ├── Draining  ├── IssuerUnavailable  └── StagingFull
 ├── DeadlineExceeded
 ├── ModelFailure                the model, not the request
 │   ├── InputNotProcessable  ├── RunFailed  └── WorkerCrashed
@@ -196,6 +196,10 @@ class IssuerUnavailable(Unavailable):
     """Check that the server reaches the OIDC issuer's discovery and JWKS documents."""
 
     retry_after_seconds = 5
+
+
+class StagingFull(Unavailable):
+    """Have the file system of BEDSIDE_RUNTIME__STAGING_DIR enlarged; it has no room for the input."""
 
 
 class DeadlineExceeded(BedsideError):

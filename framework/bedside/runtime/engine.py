@@ -41,6 +41,7 @@ class BundleEngine:
         self._built = built
         self._kept: Kept = keep_in_memory(_postprocessing(built.evaluator))
         self._pass: _Pass = EvaluatorPass(built)
+        self._writes_files = True  # until the first run has shown that it does not
 
     def run(self, item: Item) -> Prediction:
         """Run one item: paths of image files and float32 vectors, by input name.
@@ -54,7 +55,14 @@ class BundleEngine:
         finally:
             kept = self._kept.take()
         arrays = kept or [_array(name, value) for name, value in results.items()]
-        return Prediction(tuple(arrays), collect_files(self._built.output_dir), seconds)
+        files = collect_files(self._built.output_dir) if self._writes_files else ()
+        return Prediction(tuple(arrays), files, seconds)
+
+    def warm_up(self, item: Item) -> Prediction:
+        """Make the first run, which also shows whether the bundle writes files."""
+        prediction = self.run(item)
+        self._writes_files = bool(prediction.files)
+        return prediction
 
     def prepared_shape(self, item: Item, name: str) -> tuple[int, ...] | None:
         """Return the shape that preprocessing gives the input ``name``; None where it refuses the item."""
@@ -147,10 +155,11 @@ def preprocess(built: BuiltBundle, item: Item) -> dict[str, Any]:
 
 def collect_files(output_dir: Path) -> tuple[OutputFile, ...]:
     """Take the files that a bundle wrote by design out of its output folder."""
-    files = []
-    for path in sorted(output_dir.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_OUTPUT_FILE_BYTES:
-            files.append(OutputFile("".join(path.suffixes[-2:]), path.read_bytes()))
+    files = [
+        OutputFile("".join(path.suffixes[-2:]), path.read_bytes())
+        for path in sorted(output_dir.rglob("*"))
+        if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_OUTPUT_FILE_BYTES
+    ]
     if files:
         for child in output_dir.iterdir():
             shutil.rmtree(child) if child.is_dir() else child.unlink()
@@ -158,7 +167,7 @@ def collect_files(output_dir: Path) -> tuple[OutputFile, ...]:
 
 
 def _postprocessing(evaluator: Any) -> Any:
-    """Return the transform that the evaluator applies to results; it is only reachable through its handler's closure."""
+    """Return the transform that the evaluator applies to results; only its handler's closure holds it."""
     for handlers in evaluator._event_handlers.values():  # noqa: SLF001
         for handler, _, _ in handlers:
             if getattr(handler, "__name__", "") == "_run_postprocessing":

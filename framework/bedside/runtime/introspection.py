@@ -33,7 +33,7 @@ def _keys(transform: Any) -> tuple[str, ...]:
 
 
 def _makes(transform: Any) -> Iterator[str]:
-    """Yield the keys that a transform adds: CopyItemsd's ``names``, ConcatItemsd's ``name``, Lambdad's ``overwrite``."""
+    """Yield the keys that a transform adds: CopyItemsd has ``names``, ConcatItemsd ``name``, Lambdad ``overwrite``."""
     for attribute in ("names", "name", "overwrite"):
         value = getattr(transform, attribute, None)
         yield from (item for item in (value if isinstance(value, list | tuple) else (value,)) if isinstance(item, str))

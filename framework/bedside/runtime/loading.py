@@ -1,8 +1,7 @@
 """From a folder to a warm engine and the facts for its contract: build, look, run once."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,33 +12,11 @@ from bedside.bundle.sample import sample_inputs
 from bedside.errors import BedsideError, LoadFailed
 from bedside.runtime.building import build, resolve_device
 from bedside.runtime.engine import BundleEngine, Item
+from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.introspection import input_facts, nullable_features
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
 from bedside.types import DecodedImage, DecodedInput, DecodedRecord, OutputArray, ValidatedInputs
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedFacts:
-    """What building and one real run told; JSON-able, because a model's process sends it to the server."""
-
-    inputs: tuple[InputFact, ...]
-    outputs: tuple[OutputFact, ...]
-    device: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> "LoadedFacts":
-        """Read what :meth:`to_json` gave."""
-        inputs = tuple(
-            InputFact(**{**fact, "nullable": tuple(fact["nullable"]), "channels": tuple(fact["channels"])})
-            for fact in raw["inputs"]
-        )
-        outputs = tuple(OutputFact(**{**fact, "shape": tuple(fact["shape"])}) for fact in raw["outputs"])
-        return cls(inputs, outputs, str(raw["device"]))
 
 
 def load(
@@ -82,8 +59,11 @@ def _warm(
 ) -> tuple[BundleEngine, LoadedFacts]:
     specs = derive_inputs(folder.metadata, inputs)
     sample = ValidatedInputs(sample_inputs(specs, folder.metadata))
-    with staging.files(sample) as paths:
-        prediction = engine.run(item_of(sample, paths))
+    staged = staging.put(sample)
+    try:
+        prediction = engine.warm_up(item_of(sample, staged.paths))
+    finally:
+        staged.remove()
     inputs = tuple(_with_channels(engine, fact, folder, staging) for fact in inputs)
     record = next((item for item in sample.items if isinstance(item, DecodedRecord)), None)
     if record is not None and len(sample.items) == 1:
@@ -103,8 +83,9 @@ def _with_channels(engine: BundleEngine, fact: InputFact, folder: BundleFolder, 
     accepted = []
     for count in sorted({1, 2, 3, 4, tensor.num_channels}):
         sample = ValidatedInputs(sample_inputs([replace(spec, channels=(count,))], folder.metadata))
-        with staging.files(sample) as paths:
-            shape = engine.prepared_shape(item_of(sample, paths), fact.name)
+        staged = staging.put(sample)
+        shape = engine.prepared_shape(item_of(sample, staged.paths), fact.name)
+        staged.remove()
         if shape is not None and len(shape) == spec.spatial_dims + 1 and shape[0] == tensor.num_channels:
             accepted.append(count)
     return replace(fact, channels=tuple(accepted))

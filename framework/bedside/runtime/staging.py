@@ -7,13 +7,25 @@ where there is any, in a folder that only this user can read, for as long as one
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from bedside.errors import StagingFull
 from bedside.types import DecodedImage, ValidatedInputs
 
 _PREFIX = "bedside-"
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFiles:
+    """The images of one run: their paths by input name."""
+
+    folder: Path
+    paths: dict[str, str]
+
+    def remove(self) -> None:
+        """Remove them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Staging:
@@ -24,20 +36,24 @@ class Staging:
         remove_abandoned(parent)
         self._root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))  # mkdtemp: mode 0700
 
-    @contextmanager
-    def files(self, inputs: ValidatedInputs) -> Iterator[dict[str, str]]:
-        """Write the images of ``inputs``; gives their paths by input name and removes them afterwards."""
+    def put(self, inputs: ValidatedInputs) -> StagedFiles:
+        """Write the images of ``inputs`` into a folder of their own.
+
+        Raises:
+            StagingFull: the folder's file system has no room.
+        """
         folder = Path(tempfile.mkdtemp(dir=self._root))
+        paths = {}
         try:
-            paths = {}
             for number, item in enumerate(inputs.items):
                 if isinstance(item, DecodedImage):
                     path = folder / f"input{number}{item.suffix}"
                     path.write_bytes(item.payload)
                     paths[item.name] = str(path)
-            yield paths
-        finally:
+        except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
+            raise StagingFull from error
+        return StagedFiles(folder, paths)
 
     def close(self) -> None:
         """Remove the folder and whatever is left in it."""

@@ -1,0 +1,1 @@
+"""Stage 6: who waits, how long, and who is turned away."""

@@ -1,0 +1,70 @@
+"""A bounded queue in front of an executor: at most so many wait, the next one is told when to come back."""
+
+from math import ceil
+
+from bedside.bundle.contract import Contract
+from bedside.errors import Draining, QueueFull
+from bedside.interfaces import Executor
+from bedside.types import Prediction, ValidatedInputs
+
+_SMOOTHING = 0.2  # weight of the newest run in the mean that Retry-After is reckoned from
+
+
+class BoundedExecutor:
+    """Implements ``interfaces.Executor`` around another one.
+
+    Args:
+        inner: runs the items; makes callers wait in order of arrival.
+        slots: items that ``inner`` runs at one time.
+        queue_length: callers that may wait beyond those.
+    """
+
+    def __init__(self, inner: Executor, *, slots: int, queue_length: int) -> None:
+        self._inner = inner
+        self._slots = slots
+        self._limit = slots + queue_length
+        self._pending = 0
+        self._mean_seconds = 1.0
+        self._draining = False
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the model would answer now."""
+        return self._inner.ready and not self._draining
+
+    @property
+    def device(self) -> str:
+        """Return the device that the model runs on."""
+        return self._inner.device
+
+    @property
+    def pending(self) -> int:
+        """Return how many items run or wait."""
+        return self._pending
+
+    async def load(self) -> Contract:
+        """Load the model. Raises BundleError."""
+        self._draining = False
+        return await self._inner.load()
+
+    async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
+        """Run one item, or raise QueueFull at once; see ``interfaces.Executor.run``."""
+        if self._draining:
+            raise Draining
+        if self._pending >= self._limit:
+            error = QueueFull()
+            error.retry_after_seconds = max(1, ceil(self._mean_seconds * self._pending / self._slots))
+            raise error
+        self._pending += 1
+        try:
+            prediction = await self._inner.run(inputs, timeout_seconds=timeout_seconds)
+        finally:
+            self._pending -= 1
+        busy = sum(seconds for stage, seconds in prediction.seconds.items() if stage != "queue")
+        self._mean_seconds += _SMOOTHING * (busy - self._mean_seconds)
+        return prediction
+
+    async def close(self) -> None:
+        """Turn new items away and end the model."""
+        self._draining = True
+        await self._inner.close()

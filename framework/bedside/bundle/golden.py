@@ -1,0 +1,144 @@
+"""Golden cases: inputs with expected outputs, kept beside a bundle in ``golden/cases.json``.
+
+An input is a file in ``golden/``, a JSON record, or a crop of an image that an installed Python package carries
+(for images whose licence does not let us copy them).
+"""
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from bedside.errors import InvalidBundle
+from bedside.types import OutputArray, RawPart, RawRecord
+
+_MEDIA_TYPES = {
+    ".gz": "application/gzip",
+    ".nii": "application/x-nifti",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".tif": "image/tiff",
+    ".npy": "application/x-npy",
+    ".json": "application/json",
+}
+
+
+class PackageMissing(Exception):
+    """The input comes inside a Python package that is not installed."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        super().__init__(f"pip install {package}")
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenCase:
+    """One case.
+
+    Attributes:
+        name: what it shows.
+        inputs: by input name, as ``cases.json`` describes them.
+        expected: by output name: a mask file with the least Dice, or class probabilities with a tolerance.
+        folder: the ``golden/`` folder.
+    """
+
+    name: str
+    inputs: Mapping[str, Any]
+    expected: Mapping[str, Any]
+    folder: Path
+
+    def raw_inputs(self) -> list[RawPart | RawRecord]:
+        """Return the inputs as a transport would hand them over. Raises PackageMissing."""
+        return [_raw(name, described, self.folder) for name, described in self.inputs.items()]
+
+    def differences(self, outputs: Mapping[str, OutputArray], labels: Mapping[str, Mapping[int, str]]) -> list[str]:
+        """Return what is not as expected, in words; empty where everything is."""
+        found: list[str] = []
+        for name, wanted in self.expected.items():
+            output = outputs.get(name)
+            if output is None:
+                found.append(f"{name}: no such output")
+            elif "file" in wanted:
+                found += _mask_differences(name, output, self.folder / wanted["file"], float(wanted["min_dice"]))
+            else:
+                found += _probability_differences(name, output, wanted, labels.get(name, {}))
+        return found
+
+
+def read_golden(root: Path) -> list[GoldenCase]:
+    """Return the golden cases of a bundle, none where it has no ``golden/cases.json``.
+
+    Raises:
+        InvalidBundle: the file is not a list of cases.
+    """
+    path = root / "golden" / "cases.json"
+    if not path.is_file():
+        return []
+    try:
+        return [
+            GoldenCase(str(case["name"]), dict(case["inputs"]), dict(case["expected"]), path.parent)
+            for case in json.loads(path.read_bytes())
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidBundle("golden/cases.json is not a list of cases", field="golden/cases.json") from error
+
+
+def media_type_of(path: Path) -> str:
+    """Return the media type of a file by its suffix, ``application/octet-stream`` where it is unknown."""
+    return _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+
+
+def dice(left: NDArray[Any], right: NDArray[Any], label: int) -> float:
+    """Return the Dice overlap of one label in two label maps of the same shape; 1 where neither has it."""
+    a, b = left == label, right == label
+    total = int(a.sum()) + int(b.sum())
+    return 1.0 if total == 0 else 2.0 * int((a & b).sum()) / total
+
+
+def _raw(name: str, described: Any, folder: Path) -> RawPart | RawRecord:
+    if isinstance(described, str):
+        path = folder / described
+        return RawPart(name, media_type_of(path), path.read_bytes())
+    if "package" in described:
+        return RawPart(name, "application/x-nifti", _crop_of_package(described))
+    return RawRecord(described)
+
+
+def _crop_of_package(described: Mapping[str, Any]) -> bytes:
+    package = str(described["package"])
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise PackageMissing(package)
+    image = nibabel.load(Path(spec.submodule_search_locations[0]) / str(described["path"]))
+    crop = tuple(slice(int(low), int(high)) for low, high in described.get("crop", ()))
+    part = image.slicer[crop] if crop else image
+    return bytes(part.to_bytes())
+
+
+def _mask_differences(name: str, output: OutputArray, path: Path, least: float) -> list[str]:
+    expected = np.asanyarray(nibabel.load(path).dataobj)
+    if expected.shape != output.array.shape:
+        return [f"{name}: shape {output.array.shape}, expected {expected.shape}"]
+    labels = [int(value) for value in np.union1d(expected, output.array) if value]
+    scores = {label: dice(expected, output.array, label) for label in labels}
+    return [f"{name}: Dice of label {k} is {v:.4f}, expected ≥ {least}" for k, v in scores.items() if v < least]
+
+
+def _probability_differences(
+    name: str, output: OutputArray, wanted: Mapping[str, Any], labels: Mapping[int, str]
+) -> list[str]:
+    index = {label: position for position, label in labels.items()}
+    tolerance = float(wanted["tolerance"])
+    found = []
+    for label, expected in wanted["probabilities"].items():
+        actual = float(output.array[index[label]]) if label in index else float("nan")
+        if not abs(actual - float(expected)) <= tolerance:
+            found.append(f"{name}: probability of {label} is {actual:.4f}, expected {expected} ± {tolerance}")
+    return found

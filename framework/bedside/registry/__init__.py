@@ -1,0 +1,1 @@
+"""Stage 3: which models are served, by name and version."""

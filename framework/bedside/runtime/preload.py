@@ -1,0 +1,16 @@
+"""Imported once by the fork server, so that each model's process starts with MONAI already in memory.
+
+``import monai.bundle`` costs five seconds and 640 MB; forked processes share both.
+"""
+
+import warnings
+
+import torch
+
+# One thread until a model's process says otherwise: a thread pool would not survive the fork.
+torch.set_num_threads(1)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+
+    import bedside.runtime.loading  # noqa: F401

@@ -1,0 +1,90 @@
+"""Messages between the server and a model's process: a JSON header and raw buffers, never pickle.
+
+A model's process runs code that came with a bundle. Unpickling what it sends would run that code in the server.
+
+Frame: 4 bytes length of the header (big-endian), header (JSON, its ``buffers`` lists their lengths), buffers.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from bedside.types import OutputArray, OutputFile, Prediction
+
+_LENGTH = struct.Struct("!I")
+LENGTH_BYTES = _LENGTH.size
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+
+Message = dict[str, Any]
+Buffers = Sequence[bytes | memoryview]
+
+
+def pack(header: Message, buffers: Buffers = ()) -> list[bytes | memoryview]:
+    """Return the pieces of one frame, to be written one after the other."""
+    data = orjson.dumps({**header, "buffers": [len(buffer) for buffer in buffers]})
+    return [_LENGTH.pack(len(data)) + data, *buffers]
+
+
+def header_length(data: bytes) -> int:
+    """Return the length of the header that follows.
+
+    Raises:
+        ValueError: it is over the bound; the peer does not speak this protocol.
+    """
+    (length,) = _LENGTH.unpack(data)
+    if length > MAX_HEADER_BYTES:
+        raise ValueError("header too long")
+    return int(length)
+
+
+def parse_header(data: bytes) -> Message:
+    """Return the header of a frame.
+
+    Raises:
+        ValueError: it is not a JSON object with buffer lengths.
+    """
+    header = orjson.loads(data)
+    if not isinstance(header, dict) or not isinstance(header.get("buffers"), list):
+        raise ValueError("not a frame header")  # noqa: TRY004 - a value of the wrong form, whatever its type
+    return header
+
+
+def read_frame(read: Callable[[int], bytes]) -> tuple[Message, list[bytes]]:
+    """Read one frame with a blocking ``read(n)`` that returns exactly n bytes or raises EOFError."""
+    header = parse_header(read(header_length(read(LENGTH_BYTES))))
+    return header, [read(length) for length in header["buffers"]]
+
+
+def pack_prediction(prediction: Prediction) -> tuple[Message, list[bytes]]:
+    """Return header and buffers of a prediction."""
+    arrays = [np.ascontiguousarray(item.array) for item in prediction.arrays]
+    header = {
+        "arrays": [
+            {
+                "name": item.name,
+                "dtype": array.dtype.str,
+                "shape": array.shape,
+                "affine": None if item.affine is None else item.affine.ravel().tolist(),
+            }
+            for item, array in zip(prediction.arrays, arrays, strict=True)
+        ],
+        "files": [file.suffix for file in prediction.files],
+        "seconds": dict(prediction.seconds),
+    }
+    return header, [*(array.tobytes() for array in arrays), *(file.data for file in prediction.files)]
+
+
+def unpack_prediction(header: Message, buffers: Sequence[bytes]) -> Prediction:
+    """Return the prediction that :func:`pack_prediction` took apart."""
+    arrays = []
+    for described, buffer in zip(header["arrays"], buffers, strict=False):
+        array = np.frombuffer(buffer, dtype=np.dtype(described["dtype"])).reshape(described["shape"])
+        flat = described["affine"]
+        affine = None if flat is None else np.array(flat, dtype=np.float64).reshape(4, 4)
+        arrays.append(OutputArray(str(described["name"]), array, affine))
+    rest = buffers[len(arrays) :]
+    files = tuple(OutputFile(str(suffix), data) for suffix, data in zip(header["files"], rest, strict=True))
+    return Prediction(tuple(arrays), files, {str(k): float(v) for k, v in header["seconds"].items()})

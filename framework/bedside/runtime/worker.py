@@ -1,0 +1,106 @@
+"""The process of one model: loads its bundle, then answers one message at a time.
+
+One process per bundle, because bundles collide otherwise: each has a top-level package ``scripts``, paths relative to
+its own folder, and settings that are global to a process.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import warnings
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bedside.bundle.folder import BundleFolder
+from bedside.errors import BedsideError, ModelFailure
+from bedside.runtime import wire
+from bedside.runtime.engine import BundleEngine
+from bedside.runtime.loading import load
+from bedside.runtime.staging import Staging
+from bedside.settings import RuntimeSettings
+
+
+def main(connection: Connection, folder: BundleFolder, settings: RuntimeSettings) -> None:
+    """Serve one bundle over ``connection`` until the other side closes it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends us after draining
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    _silence_output()
+    os.chdir(folder.root)
+    sys.path.insert(0, str(folder.root))  # `scripts` of this bundle, and of no other
+    channel = _Channel(connection)
+    private = Path(tempfile.mkdtemp(prefix="bedside-output-", dir=settings.staging_dir))
+    staging = Staging(settings.staging_dir)
+    try:
+        _serve(channel, folder, settings, staging, private)
+    except (EOFError, ConnectionError):
+        pass  # the server has gone; so do we
+    finally:
+        staging.close()
+        shutil.rmtree(private, ignore_errors=True)
+
+
+class _Channel:
+    """Blocking frames over a socket."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+        self._socket.setblocking(True)
+        connection.close()
+
+    def receive(self) -> tuple[wire.Message, list[bytes]]:
+        return wire.read_frame(self._read)
+
+    def send(self, header: wire.Message, buffers: wire.Buffers = ()) -> None:
+        for piece in wire.pack(header, buffers):
+            self._socket.sendall(piece)
+
+    def _read(self, length: int) -> bytes:
+        data = bytearray(length)
+        view = memoryview(data)
+        while view:
+            count = self._socket.recv_into(view)
+            if not count:
+                raise EOFError
+            view = view[count:]
+        return bytes(data)
+
+
+def _serve(
+    channel: _Channel, folder: BundleFolder, settings: RuntimeSettings, staging: Staging, output_dir: Path
+) -> None:
+    try:
+        engine, facts = load(folder, settings, staging, output_dir)
+    except BedsideError as error:
+        channel.send({"failed": error.detail, "field": error.field})
+        return
+    channel.send({"loaded": facts.to_json()})
+    while True:
+        header, buffers = channel.receive()
+        _answer(channel, engine, header, buffers)
+
+
+def _answer(channel: _Channel, engine: BundleEngine, header: wire.Message, buffers: list[bytes]) -> None:
+    item: dict[str, Any] = dict(header["paths"])
+    for name, buffer in zip(header["records"], buffers, strict=True):
+        item[name] = np.frombuffer(buffer, dtype=np.float32).copy()
+    try:
+        answer, arrays = wire.pack_prediction(engine.run(item))
+    except ModelFailure as error:
+        channel.send({"error": type(error).__name__, "cause": error.cause, "where": error.where})
+    else:
+        channel.send({"prediction": answer}, arrays)
+
+
+def _silence_output() -> None:
+    # Bundles print: paths, values, progress bars. Standard output is the log, and the log holds no patient.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)
