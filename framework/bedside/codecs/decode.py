@@ -1,0 +1,88 @@
+"""Stage 4 of the spine: decode. One class over small modules, one per format."""
+
+from collections.abc import Sequence
+
+from bedside.bundle.contract import ARRAY_MEDIA_TYPES, InputSpec
+from bedside.codecs.gunzip import gunzip
+from bedside.codecs.nifti import decode_nifti
+from bedside.codecs.npy import decode_npy
+from bedside.codecs.plane import decode_plane
+from bedside.codecs.record import decode_values, parse_object
+from bedside.codecs.sniff import FileKind, identify, sniff
+from bedside.errors import MalformedPayload, PayloadTooLarge
+from bedside.settings import LimitSettings
+from bedside.types import DecodedImage, DecodedInput, DecodedRecord, RawPart, RawRecord, RawTensor
+
+
+class Codecs:
+    """Wire formats to arrays with geometry (implements :class:`bedside.interfaces.Codec`).
+
+    Pure: no state but the limits, safe in threads. Every error is a RequestError that names the input.
+    """
+
+    def __init__(self, limits: LimitSettings) -> None:
+        self._limits = limits
+
+    def decode_part(self, part: RawPart, spec: InputSpec) -> DecodedInput:
+        """Decode an encoded file (NIfTI, PNG, JPEG, TIFF, .npy) or a JSON record.
+
+        Args:
+            part: bytes and declared media type; ``application/octet-stream`` or none lets the bytes speak.
+            spec: the input of the contract that it is meant for.
+
+        Raises:
+            UnsupportedMediaType: the input does not take this media type.
+            MalformedPayload: the bytes are not what they claim, are damaged or cut short.
+            PayloadTooLarge, DecompressedTooLarge: beyond the limits, found before it is in memory.
+            ContractViolation: the values cannot be used, naming the feature or input.
+        """
+        data = part.data
+        if spec.kind == "record" and part.media_type == "application/json" and data[:1] == b"{":
+            return self._record(data, spec)  # the hot path of tabular models: nothing left to identify
+        kind = identify(data, part.media_type, spec)
+        if kind == "json":
+            return self._record(data, spec)
+        return self._image(data, kind, spec)
+
+    def decode_record(self, record: RawRecord, spec: InputSpec) -> DecodedRecord:
+        """Decode one parsed record of named numbers.
+
+        Raises:
+            UnknownFeature, MissingFeature, WrongDatatype, NonFiniteValue: naming the feature.
+        """
+        return decode_values(record.values, spec)
+
+    def decode_tensors(
+        self, tensors: Sequence[RawTensor], specs: Sequence[InputSpec]
+    ) -> list[tuple[DecodedInput, ...]]:
+        """Decode the tensors of one Open Inference Protocol request into one tuple of inputs per row."""
+        raise NotImplementedError
+
+    def _record(self, data: bytes, spec: InputSpec) -> DecodedRecord:
+        if len(data) > self._limits.json_bytes:
+            raise PayloadTooLarge(
+                f"'{spec.name}' has {len(data)} bytes of JSON, the limit is {self._limits.json_bytes}", field=spec.name
+            )
+        return decode_values(parse_object(data, spec.name), spec)
+
+    def _image(self, data: bytes, kind: FileKind, spec: InputSpec) -> DecodedImage:
+        limit, name = self._limits.decompressed_bytes, spec.name
+        if kind == "gzip":
+            data = gunzip(data, limit=limit, field=name)
+            kind = sniff(data)
+            if kind != "nifti":
+                raise MalformedPayload(f"'{name}' is a gzip file that holds no NIfTI file", field=name)
+        if kind == "nifti":
+            return decode_nifti(data, name=name, limit=limit)
+        if kind == "npy":
+            return decode_npy(data, name=name, limit=limit)
+        if kind in {"png", "jpeg", "tiff"}:
+            arrays = not spec.media_types or set(ARRAY_MEDIA_TYPES) <= set(spec.media_types)
+            return decode_plane(data, kind, name=name, limit=limit, arrays=arrays)
+        raise MalformedPayload(f"'{name}' {_REFUSED.get(kind, 'is of no known kind')}", field=name)
+
+
+_REFUSED = {
+    "npz": "is a ZIP archive; send one .npy array",
+    "pair": "is the header of a .hdr/.img pair; send a single .nii file",
+}

@@ -1,0 +1,116 @@
+"""Stage 8 of the spine: encode. A prediction becomes the media type that was negotiated."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bedside.bundle.contract import Contract, OutputSpec
+from bedside.codecs.nifti import compress, encode_nifti
+from bedside.codecs.report import encode_json, report, source_image
+from bedside.errors import NotAcceptable, RunFailed
+from bedside.types import EncodedAnswer, OutputArray, Prediction, ValidatedInputs
+
+NIFTI_GZ = "application/gzip"
+JSON = "application/json"
+PNG = "image/png"
+MIXED = "multipart/mixed"
+
+_Write = Callable[[Contract, ValidatedInputs, Prediction], EncodedAnswer]
+
+
+class Answers:
+    """Predictions to JSON, NIfTI, PNG and all of them together (implements :class:`bedside.interfaces.Encoder`)."""
+
+    def __init__(self) -> None:
+        self._writers: dict[str, _Write] = {NIFTI_GZ: _nifti, JSON: _json, MIXED: _mixed}
+
+    def available(self, contract: Contract) -> tuple[str, ...]:
+        """Return the media types that this model can answer with, the preferred one first.
+
+        A model with a result on a grid answers with the file that a viewer opens; any other with JSON.
+        """
+        if not _grids(contract):
+            return (JSON,)
+        pictures = (PNG,) if PNG in self._writers and any(spec.kind == "image" for spec in contract.inputs) else ()
+        return (NIFTI_GZ, JSON, *pictures, MIXED)
+
+    def encode(
+        self, media_type: str, contract: Contract, inputs: ValidatedInputs, prediction: Prediction
+    ) -> EncodedAnswer:
+        """Encode a prediction as ``media_type``, one of :meth:`available`.
+
+        Raises:
+            NotAcceptable: this model has no such answer.
+            RunFailed: the result holds numbers that must not go out (NaN, labels that are none).
+        """
+        available = self.available(contract)
+        if media_type not in available:
+            raise NotAcceptable(f"this model answers with: {', '.join(available)}", available=available)
+        return self._writers[media_type](contract, inputs, prediction)
+
+
+def _grids(contract: Contract) -> list[OutputSpec]:
+    return [spec for spec in contract.outputs if spec.kind in {"segmentation", "image"}]
+
+
+def _json(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
+    return EncodedAnswer(JSON, encode_json(report(contract, inputs, prediction)))
+
+
+def _nifti(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
+    arrays = _grid_arrays(contract, prediction)
+    if not arrays:
+        raise RunFailed("the model answered no array that could be written as NIfTI")
+    return _nifti_of(arrays[0], inputs)
+
+
+def _nifti_of(output: OutputArray, inputs: ValidatedInputs) -> EncodedAnswer:
+    return EncodedAnswer(
+        NIFTI_GZ,
+        compress(encode_nifti(output.array, _affine(output, inputs))),
+        (("Content-Disposition", _attachment(output.name, ".nii.gz")),),
+    )
+
+
+def _affine(output: OutputArray, inputs: ValidatedInputs) -> Any:
+    source = source_image(inputs)
+    if output.affine is not None or source is None or source.affine is None:
+        return output.affine
+    same_grid = output.array.shape[: source.spatial_dims] == source.shape[: source.spatial_dims]
+    return source.affine if same_grid else None
+
+
+def _grid_arrays(contract: Contract, prediction: Prediction) -> list[OutputArray]:
+    names = [spec.name for spec in _grids(contract)]
+    return [array for array in prediction.arrays if array.name in names]
+
+
+def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
+    parts = [_json(contract, inputs, prediction)]
+    parts += [_nifti_of(array, inputs) for array in _grid_arrays(contract, prediction)]
+    return join(parts)
+
+
+def join(parts: Sequence[EncodedAnswer]) -> EncodedAnswer:
+    """Return the parts as one ``multipart/mixed`` body (RFC 2046 §5.1.3).
+
+    The boundary is a digest of the parts: no part can hold it, and the same answer has the same bytes.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.body)
+    boundary = f"bedside-{digest.hexdigest()[:40]}"
+    body = bytearray()
+    for part in parts:
+        body += f"--{boundary}\r\nContent-Type: {part.media_type}\r\n".encode()
+        for name, value in part.headers:
+            body += f"{name}: {value}\r\n".encode()
+        body += b"\r\n" + part.body + b"\r\n"
+    body += f"--{boundary}--\r\n".encode()
+    return EncodedAnswer(f"{MIXED}; boundary={boundary}", bytes(body))
+
+
+def _attachment(name: str, suffix: str) -> str:
+    # Output names come from the bundle; whatever is no plain letter would need RFC 8187 quoting.
+    plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in name)
+    return f'attachment; filename="{plain or "result"}{suffix}"'

@@ -1,0 +1,136 @@
+"""The JSON answer: named probabilities, named volumes, never a bare number.
+
+Layout (docs/decisions/0024): a record model returns the caller's record with the result beside it; an image
+classifier the result alone; other models one entry per output under ``outputs``. A feature of the contract that is
+called like a member of the result is never overwritten: the whole result then stands under ``result``, for every
+answer of that model.
+"""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from bedside.bundle.contract import Contract, OutputSpec
+from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
+from bedside.errors import RunFailed
+from bedside.types import DecodedImage, OutputArray, Prediction, ValidatedInputs
+
+NOTICE = "Not a medical device."
+_RESERVED = (
+    "prediction",
+    "probability",
+    "probabilities",
+    "scores",
+    "accuracy",
+    "model",
+    "version",
+    "notice",
+    "outputs",
+)
+_INLINE = 4096  # elements of a nameless tensor that are still written out
+_TOLERANCE = 1e-3
+
+
+def encode_json(document: object) -> bytes:
+    """Return compact JSON; NumPy numbers are written with the shortest digits that read back the same.
+
+    Raises:
+        TypeError: the document holds something that is not JSON.
+    """
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> dict[str, Any]:
+    """Return the JSON answer as a dictionary.
+
+    Raises:
+        RunFailed: the model answered NaN or infinity, which no caller could tell from a number in time.
+    """
+    specs = {spec.name: spec for spec in contract.outputs}
+    result: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    named = [array for array in prediction.arrays if _is_named(array, specs)]
+    for array in prediction.arrays:
+        spec = specs.get(array.name, OutputSpec(array.name, "tensor"))
+        if named == [array]:
+            result.update(_probabilities(array, spec))
+        else:
+            outputs[array.name] = _describe(array, spec, inputs)
+    if "accuracy" in contract.metrics and named:
+        result["accuracy"] = contract.metrics["accuracy"]
+    if outputs:
+        result["outputs"] = outputs
+    result.update(model=contract.model, version=contract.version, notice=NOTICE)
+    return _beside_record(contract, inputs, result)
+
+
+def grid_rank(array: OutputArray, inputs: ValidatedInputs) -> int:
+    """Return the number of spatial axes of a result: those of the image it came from; what follows is channels."""
+    source = source_image(inputs)
+    rank = source.spatial_dims if source else 3
+    return min(array.array.ndim, rank, 3)
+
+
+def source_image(inputs: ValidatedInputs) -> DecodedImage | None:
+    """Return the first image among the inputs, None where there is none."""
+    return next((item for item in inputs.items if isinstance(item, DecodedImage)), None)
+
+
+def _beside_record(contract: Contract, inputs: ValidatedInputs, result: dict[str, Any]) -> dict[str, Any]:
+    record: Mapping[str, Any] = next((item.record for item in inputs.items if not isinstance(item, DecodedImage)), {})
+    spec = contract.record
+    if spec and any(feature.name in _RESERVED or feature.name == "result" for feature in spec.features):
+        return {"record": dict(record), "result": result}
+    return {**record, **result}
+
+
+def _is_named(array: OutputArray, specs: Mapping[str, OutputSpec]) -> bool:
+    spec = specs.get(array.name)
+    return spec is not None and spec.kind == "probabilities" and bool(spec.labels)
+
+
+def _describe(array: OutputArray, spec: OutputSpec, inputs: ValidatedInputs) -> dict[str, Any]:
+    if spec.kind == "probabilities" and spec.labels:
+        return _probabilities(array, spec)
+    described: dict[str, Any] = {"shape": list(array.array.shape), "dtype": array.array.dtype.name}
+    if array.affine is not None:
+        described["spacing_mm"] = voxel_spacing(array.affine, grid_rank(array, inputs))
+    if spec.kind == "segmentation":
+        counted = count_labels(array, spec.labels, grid_rank(array, inputs))
+        described["labels"] = [_label(entry) for entry in counted]
+    elif array.array.size <= _INLINE:
+        described["data"] = _require_finite(array.array, array.name).tolist()
+    return described
+
+
+def _label(entry: LabelCount) -> dict[str, Any]:
+    described = {"index": entry.index, "name": entry.name, "voxels": entry.voxels}
+    return described if entry.volume_ml is None else {**described, "volume_ml": round(entry.volume_ml, 6)}
+
+
+def _probabilities(array: OutputArray, spec: OutputSpec) -> dict[str, Any]:
+    # NumPy scalars, not Python floats: float32 is then written with its own digits (0.7, not 0.699999988079071).
+    values = list(array.array.ravel())
+    names = list(spec.labels.values())
+    if len(values) == 1 and len(names) == 2:
+        values = [1 - values[0], values[0]]  # one sigmoid for two classes is the second one's
+    if len(values) != len(names):
+        raise RunFailed(f"the model answered {len(values)} numbers for {len(names)} classes", field=array.name)
+    if not isfinite(sum(values)):
+        raise RunFailed("the model answered a number that is NaN or infinite", field=array.name)
+    best = max(values)
+    named = {"prediction": names[values.index(best)]}
+    by_name = dict(zip(names, values, strict=True))
+    if best > 1 + _TOLERANCE or min(values) < -_TOLERANCE:
+        return {**named, "scores": by_name}  # not probabilities, so not called so
+    return {**named, "probability": best, "probabilities": by_name}
+
+
+def _require_finite(array: NDArray[Any], name: str) -> NDArray[Any]:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise RunFailed("the model answered a number that is NaN or infinite", field=name)
+    return array
