@@ -9,6 +9,7 @@ from bedside.codecs.npy import decode_npy
 from bedside.codecs.plane import decode_plane
 from bedside.codecs.record import decode_values, parse_object
 from bedside.codecs.sniff import FileKind, identify, sniff
+from bedside.codecs.tensors import decode_request
 from bedside.errors import MalformedPayload, PayloadTooLarge
 from bedside.settings import LimitSettings
 from bedside.types import DecodedImage, DecodedInput, DecodedRecord, RawPart, RawRecord, RawTensor
@@ -55,8 +56,16 @@ class Codecs:
     def decode_tensors(
         self, tensors: Sequence[RawTensor], specs: Sequence[InputSpec]
     ) -> list[tuple[DecodedInput, ...]]:
-        """Decode the tensors of one Open Inference Protocol request into one tuple of inputs per row."""
-        raise NotImplementedError
+        """Decode the tensors of one Open Inference Protocol request into one tuple of inputs per row.
+
+        Images come as BYTES (the encoded file) or as the decoded array with its geometry; records as one tensor per
+        feature or as one packed tensor: see ``tensor_image`` and ``tensor_record``.
+
+        Raises:
+            UnknownInput, MissingInput, WrongDatatype, WrongShape, NonFiniteValue, PayloadTooLarge, and what
+            :meth:`decode_part` raises; always naming the tensor.
+        """
+        return decode_request(tensors, specs, self._limits, self.decode_part)
 
     def _record(self, data: bytes, spec: InputSpec) -> DecodedRecord:
         if len(data) > self._limits.json_bytes:

@@ -1,0 +1,96 @@
+"""Records as Open Inference Protocol tensors: a tensor per feature, or one packed tensor.
+
+* per feature: shape [rows] or [rows, 1]; any numeric datatype, or BYTES with ``?`` or nothing where it is missing.
+* packed, named as the input: shape [rows, features], the features in the contract's order.
+
+NaN in a floating-point tensor says "missing" where the feature may be missing, and is refused elsewhere.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bedside.bundle.contract import InputSpec
+from bedside.codecs.elements import read_bytes, read_numbers
+from bedside.codecs.record import decode_values
+from bedside.errors import MalformedPayload, MissingInput, PayloadTooLarge, WrongShape
+from bedside.types import DecodedRecord, RawTensor
+
+_ONE_ROW = {(1,), (1, 1)}
+
+
+def decode_record_tensors(tensors: Mapping[str, RawTensor], spec: InputSpec, rows_limit: int) -> list[DecodedRecord]:
+    """Decode the tensors that belong to one record input, one record per row.
+
+    Args:
+        tensors: by name; those of other inputs are passed over.
+        spec: the record input.
+        rows_limit: most rows that one request may have.
+
+    Raises:
+        MissingInput: none of its tensors came.
+        MalformedPayload: packed and single features at the same time.
+        WrongShape: a width that is not the contract's, or tensors with different numbers of rows.
+        PayloadTooLarge: too many rows.
+        MissingFeature, WrongDatatype, NonFiniteValue: naming the feature.
+    """
+    names = [feature.name for feature in spec.features]
+    columns = {name: tensors[name] for name in names if name in tensors}
+    packed = tensors.get(spec.name) if spec.name not in columns else None
+    if packed is not None and columns:
+        raise MalformedPayload(f"send '{spec.name}' packed, or its features one by one, not both", field=spec.name)
+    if packed is None and not columns:
+        raise MissingInput(f"input '{spec.name}' is missing: send its {len(names)} features", field=spec.name)
+    records = _unpack(packed, names, rows_limit) if packed else _collect(columns, rows_limit)
+    return [decode_values(_with_gaps(record, spec), spec) for record in records]
+
+
+def _unpack(tensor: RawTensor, names: list[str], rows_limit: int) -> list[dict[str, Any]]:
+    if len(tensor.shape) != 2 or tensor.shape[1] != len(names):
+        raise WrongShape(
+            f"'{tensor.name}' must have the shape [rows, {len(names)}]; {list(tensor.shape)} came", field=tensor.name
+        )
+    _require_rows(tensor, rows_limit)
+    return [dict(zip(names, row, strict=True)) for row in read_numbers(tensor).tolist()]
+
+
+def _collect(columns: Mapping[str, RawTensor], rows_limit: int) -> list[dict[str, Any]]:
+    rows = next(iter(columns.values())).shape[:1]
+    values: list[list[Any]] = []
+    for name, tensor in columns.items():
+        shape = tensor.shape
+        if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
+            raise WrongShape(f"'{name}' must have the shape [rows] or [rows, 1]; {list(shape)} came", field=name)
+        if shape[:1] != rows:
+            raise WrongShape(
+                f"'{name}' must have {rows[0]} rows as the features before it; {shape[0]} came", field=name
+            )
+        _require_rows(tensor, rows_limit)
+        values.append(_column(tensor))
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _column(tensor: RawTensor) -> list[Any]:
+    data = tensor.data
+    if tensor.shape in _ONE_ROW and type(data) is list and len(data) == 1:
+        kind = type(data[0])
+        if (kind is float and tensor.datatype in {"FP32", "FP64"}) or (kind is int and tensor.datatype == "INT64"):
+            return data  # one number, as most requests have it: what follows would cost ten times as much
+    if tensor.datatype == "BYTES":
+        return [element.decode("latin-1") if isinstance(element, bytes) else element for element in read_bytes(tensor)]
+    column: list[Any] = read_numbers(tensor).ravel().tolist()
+    return column
+
+
+def _require_rows(tensor: RawTensor, rows_limit: int) -> None:
+    if tensor.shape[0] > rows_limit:
+        raise PayloadTooLarge(
+            f"'{tensor.name}' has {tensor.shape[0]} rows, the limit is {rows_limit}", field=tensor.name
+        )
+
+
+def _with_gaps(record: dict[str, Any], spec: InputSpec) -> dict[str, Any]:
+    for feature in spec.features:
+        value = record.get(feature.name)
+        if value != value and feature.nullable:  # noqa: PLR0124 - only NaN differs from itself
+            record[feature.name] = None
+    return record
