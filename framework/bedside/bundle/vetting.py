@@ -17,10 +17,27 @@ from bedside.bundle.folder import BundleFolder
 ALLOWED_TARGETS = ("monai.", "torch.nn.", "torch.optim.")
 """Prefixes of ``_target_``; a bare name is one of MONAI's own components."""
 
-ALLOWED_IMPORTS = frozenset({"torch", "monai", "numpy", "math"})
+ALLOWED_IMPORTS = frozenset({"torch", "monai", "numpy", "math", "glob"})
 ALLOWED_NAMES = frozenset(
-    {"torch", "monai", "np", "numpy", "math", "float", "int", "bool", "str", "len", "range", "min", "max", "sum", "abs"}
-    | {"list", "dict", "tuple", "set", "zip", "enumerate", "round", "True", "False", "None"}
+    {
+        "torch",
+        "monai",
+        "np",
+        "numpy",
+        "math",
+        "glob",
+        "float",
+        "int",
+        "bool",
+        "str",
+        "len",
+        "range",
+        "min",
+        "max",
+        "sum",
+        "abs",
+    }
+    | {"list", "dict", "tuple", "set", "zip", "enumerate", "round", "sorted", "any", "all", "True", "False", "None"}
 )
 # Attributes of allowed modules that read, write, import or start something.
 REFUSED_ATTRIBUTES = frozenset(

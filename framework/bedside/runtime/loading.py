@@ -1,5 +1,6 @@
 """From a folder to a warm engine and the facts for its contract: build, look, run once."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from bedside.runtime.introspection import input_facts, nullable_features
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
 from bedside.types import DecodedImage, DecodedInput, DecodedRecord, OutputArray, ValidatedInputs
+
+
+_MISSING_MODULE = re.compile(r"No module named '(?P<package>\w+)")
 
 
 def load(
@@ -38,10 +42,11 @@ def load(
     except BedsideError as error:
         cause = error.__cause__
         raise LoadFailed(f"{error.detail} ({_short(cause)})" if cause else error.detail, field=error.field) from error
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        raise LoadFailed(f"the bundle needs the package '{package}': pip install {package}", field=package) from error
     except Exception as error:
+        missing = _MISSING_MODULE.search(str(error))  # MONAI wraps ModuleNotFoundError in errors of its own
+        if missing:
+            package = missing["package"]
+            raise LoadFailed(f"the bundle needs the package '{package}': pip install {package}") from error
         raise LoadFailed(f"the bundle could not be built: {_short(error)}") from error
 
 

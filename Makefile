@@ -1,0 +1,68 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Everything they need they set up themselves.
+# Set-up happens once; the second time it does nothing. Needs Python 3.11 to 3.13 and, for `make test-servers`, npm.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Tools of the project, whatever is installed elsewhere.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format bench docs test-servers clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12")'
+	@echo "── creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "── installing Bedside (about 1.5 GB with torch and MONAI; a few minutes)"
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[demo]' | grep -vE '^(Requirement already|Looking in)' || true
+	@$(BIN)/bedside --version
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "── installing what the tests and checks use"
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' | grep -vE '^(Requirement already|Looking in)' || true
+	@$(BIN)/pytest --version
+	@touch $@
+
+demo: $(VENV)/.demo ## Serve the bundles in apps/, send them real input, keep the answers (ONCE=1: then exit)
+	@python demo/run.py $(if $(ONCE),--once,) $(DEMO_OPTIONS)
+
+test: $(VENV)/.dev ## Run every test but the slow ones
+	@pytest -m 'not slow' --cov --cov-report=term:skip-covered --cov-fail-under=95 $(PYTEST_OPTIONS)
+
+test-slow: $(VENV)/.dev ## Run the slow tests (load, soak, fuzz at length)
+	@pytest -m slow $(PYTEST_OPTIONS)
+
+check: $(VENV)/.dev ## Lint, types, import contracts, documentation, workflows
+	@ruff check framework tests benchmarks demo scripts
+	@ruff format --check framework tests benchmarks demo scripts
+	@mypy
+	@lint-imports
+	@interrogate --quiet framework/bedside tests
+	@python scripts/docs.py --check
+	@zizmor --offline --quiet .github/workflows
+
+format: $(VENV)/.dev ## Format and mend what can be mended
+	@ruff check --fix framework tests benchmarks demo scripts
+	@ruff format framework tests benchmarks demo scripts
+
+docs: $(VENV)/.dev ## Write the generated parts of docs/ and README.md
+	@python scripts/docs.py
+
+bench: $(VENV)/.dev ## Measure against the budgets (docs/benchmarks.md)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@python benchmarks/run.py $(BENCH_OPTIONS)
+
+test-servers: ## Install the real servers that integration tests talk to
+	@scripts/install_test_servers.sh
+
+clean: ## Remove what make made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov demo-output

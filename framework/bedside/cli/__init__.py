@@ -1,0 +1,54 @@
+"""The command line: ``bedside serve | predict | token | bundle``."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from bedside.cli.bundle import bundle_app
+from bedside.cli.predict import predict
+from bedside.cli.serve import serve
+from bedside.cli.token import token
+from bedside.errors import BedsideError
+from bedside.version import __version__
+
+app = typer.Typer(
+    name="bedside",
+    help="Serve MONAI bundles as authenticated, contract-checked endpoints. Not a medical device.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.command()(predict)
+app.command()(token)
+app.add_typer(bundle_app, name="bundle")
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature
+    if value:
+        typer.echo(f"bedside {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(  # noqa: ARG001, FBT001 - handled by the callback
+        False,  # noqa: FBT003
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the version and exit.",
+    ),
+) -> None:
+    """Serve MONAI bundles as authenticated, contract-checked endpoints. Not a medical device."""
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence that says what to do, never a stack trace."""
+    try:
+        app()
+    except BedsideError as error:
+        where = f" ({error.field})" if error.field else ""
+        Console(stderr=True).print(f"[bold red]Error:[/bold red] {error.detail}{where}", highlight=False, markup=True)
+        sys.exit(1)

@@ -1,0 +1,82 @@
+"""``bedside bundle inspect | test``."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bedside import bootstrap
+from bedside.bundle.contract import Contract, InputSpec, OutputSpec
+from bedside.bundle.folder import BundleFolder, open_bundle
+from bedside.settings import load_settings
+
+bundle_app = typer.Typer(help="Look at a bundle and try it, before it is served.", no_args_is_help=True)
+
+BUNDLE = typer.Argument(help="Bundle folder.", metavar="PATH", show_default=False)
+
+
+@bundle_app.command()
+def inspect(path: Annotated[Path, BUNDLE]) -> None:
+    """Build a bundle, run it once, and print its contract: what a request must hold and what the answer will be."""
+    console = Console()
+    folder = open_bundle(path)
+    with Console(stderr=True).status(f"building {folder.name} and running it once …"):
+        contract = asyncio.run(bootstrap.inspect_bundle(load_settings(), folder))
+    console.print(f"[bold]{contract.model}[/bold] {contract.version}  {contract.digest}", highlight=False)
+    console.print(contract.description or contract.task)
+    if folder.metadata.missing:
+        console.print(f"[yellow]metadata.json lacks: {', '.join(folder.metadata.missing)}[/yellow]")
+    console.print(_contract_table(contract))
+
+
+@bundle_app.command()
+def test(path: Annotated[Path, BUNDLE]) -> None:
+    """Run a bundle's golden cases (golden/cases.json); exits 1 when an answer is not as expected."""
+    console = Console()
+    folder = open_bundle(path)
+    with Console(stderr=True).status(f"running the golden cases of {folder.name} …"):
+        results = asyncio.run(bootstrap.run_golden_cases(load_settings(), folder))
+    console.print(_results_table(folder, results))
+    if not results:
+        console.print("no golden cases: add golden/cases.json (docs/bundles.md)")
+    if any(result.outcome == "failed" for result in results):
+        raise typer.Exit(1)
+
+
+def _contract_table(contract: Contract) -> Table:
+    table = Table("", "name", "what", "details", box=None, pad_edge=False)
+    for given in contract.inputs:
+        table.add_row("in", given.name, given.kind, "\n".join(_input_lines(given)))
+    for answered in contract.outputs:
+        table.add_row("out", answered.name, answered.kind, "\n".join(_output_lines(answered)))
+    return table
+
+
+def _input_lines(spec: InputSpec) -> Iterator[str]:
+    yield "media types: " + (", ".join(spec.media_types) or "unknown")
+    if spec.kind == "image":
+        yield f"spatial axes: {spec.spatial_dims or 'unknown'}"
+        yield "channels: " + (" or ".join(str(count) for count in spec.channels) or "unknown")
+    for feature in spec.features:
+        yield f"{feature.name}{' (may be null)' if feature.nullable else ''}: {feature.description}"
+
+
+def _output_lines(spec: OutputSpec) -> Iterator[str]:
+    yield f"type: {spec.dtype or 'unknown'}, shape: {list(spec.shape) if spec.shape is not None else 'unknown'}"
+    if spec.like_input:
+        yield f"on the grid of: {spec.like_input}"
+    if spec.labels:
+        yield "labels: " + ", ".join(f"{index} {name}" for index, name in spec.labels.items())
+
+
+def _results_table(folder: BundleFolder, results: list[bootstrap.GoldenResult]) -> Table:
+    table = Table("case", "outcome", "seconds", "remarks", title=f"{folder.name} {folder.metadata.version}")
+    colours = {"passed": "green", "failed": "red", "skipped": "yellow"}
+    for result in results:
+        colour = colours[result.outcome]
+        table.add_row(result.name, f"[{colour}]{result.outcome}[/]", f"{result.seconds:.2f}", "\n".join(result.remarks))
+    return table

@@ -1,0 +1,174 @@
+"""``bedside predict``: send files to a served model and keep the answers."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.parser import BytesParser
+from email.policy import HTTP
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bedside.bundle.golden import media_type_of
+from bedside.errors import BedsideError
+
+ACCEPT = "multipart/mixed, application/json;q=0.9"
+_SUFFIXES = {
+    "application/json": ".json",
+    "application/gzip": ".nii.gz",
+    "image/png": ".png",
+    "application/x-npy": ".npy",
+    "text/csv": ".csv",
+}
+
+
+class PredictFailed(BedsideError):
+    """Read the server's answer and correct the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: its parts by media type, and the seconds that it took."""
+
+    parts: tuple[tuple[str, bytes], ...]
+    seconds: float
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return the JSON part, or an empty dictionary."""
+        return next((json.loads(body) for media, body in self.parts if media == "application/json"), {})
+
+    def save(self, stem: str, folder: Path) -> list[Path]:
+        """Write every part as ``folder/stem.<suffix>``; returns the paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for media, body in self.parts:
+            path = folder / f"{stem}{_SUFFIXES.get(media, '.bin')}"
+            path.write_bytes(body)
+            paths.append(path)
+        return paths
+
+
+def predict(  # noqa: PLR0913 - one parameter per option
+    model: Annotated[str, typer.Argument(help="Name of a served model.", show_default=False)],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="One case per FILE (.nii.gz, .png, .jpg, .json, …); NAME=FILE,NAME=FILE for a model with several inputs.",
+            metavar="FILE...",
+            show_default=False,
+        ),
+    ],
+    url: Annotated[str, typer.Option(envvar="BEDSIDE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BEDSIDE_TOKEN", help="Bearer token, or '-' to read it from standard input.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the answers.")] = Path("."),
+    ca: Annotated[
+        Path | None, typer.Option(envvar="BEDSIDE_CA", help="PEM file that signed the server's certificate.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer.")] = 300.0,
+) -> None:
+    """Send each FILE to a model and save the answers; prints volumes per label, or the prediction."""
+    console = Console(stderr=True)
+    bearer = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105 - the option's value
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    verify: Any = str(ca) if ca else True
+    progress = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console)
+    with httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify) as client, progress:
+        for case in files:
+            task = progress.add_task(f"{model} ← {_label(case)}", total=None)
+            answer = send(client, model, case)
+            paths = answer.save(f"{_stem(case)}.{model}", output)
+            progress.update(task, total=1, completed=1)
+            progress.console.print(_table(answer, paths), highlight=False)
+
+
+def send(client: httpx.Client, model: str, case: str) -> Answer:
+    """Send one case; raises PredictFailed with the server's own explanation."""
+    begin = perf_counter()
+    try:
+        response = client.post(f"/v1/models/{model}/predict", headers={"Accept": ACCEPT}, **_body(case))
+    except httpx.HTTPError as error:
+        raise PredictFailed(
+            f"no answer from {client.base_url}: {type(error).__name__}. Is the server running?"
+        ) from None
+    if response.status_code != httpx.codes.OK:
+        raise PredictFailed(_explanation(response))
+    return Answer(tuple(_parts(response)), perf_counter() - begin)
+
+
+def _body(case: str) -> dict[str, Any]:
+    if "=" in case and not Path(case).exists():
+        named = [pair.partition("=") for pair in case.split(",")]
+        return {"files": {name: (name, _read(path), media_type_of(Path(path))) for name, _, path in named}}
+    return {"content": _read(case), "headers": {"Accept": ACCEPT, "Content-Type": media_type_of(Path(case))}}
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise PredictFailed(f"{path}: {error.strerror}") from None
+
+
+def _explanation(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+        field = f" (field: {problem['field']})" if problem.get("field") else ""
+        return f"{response.status_code} {problem['title']}: {problem['detail']}{field}, request {problem['request_id']}"
+    except (ValueError, KeyError, TypeError):
+        return f"the server answered {response.status_code}"
+
+
+def _parts(response: httpx.Response) -> Iterator[tuple[str, bytes]]:
+    media = response.headers.get("content-type", "").partition(";")[0].strip()
+    if not media.startswith("multipart/"):
+        yield media, response.content
+        return
+    head = f"Content-Type: {response.headers['content-type']}\r\n\r\n".encode()
+    for part in BytesParser(policy=HTTP).parsebytes(head + response.content).iter_parts():
+        payload = part.get_payload(decode=True)
+        yield part.get_content_type(), payload if isinstance(payload, bytes) else b""
+
+
+def _table(answer: Answer, paths: list[Path]) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in describe(answer.summary):
+        table.add_row(name, value)
+    table.add_row("time", f"{answer.seconds * 1000:.0f} ms")
+    table.add_row("saved", "\n".join(str(path) for path in paths))
+    return table
+
+
+def describe(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what people want to know of an answer: volumes per label, or the prediction and its probability."""
+    if "prediction" in summary:
+        yield "prediction", f"{summary['prediction']} ({float(summary['probability']):.1%})"
+        if "accuracy" in summary:
+            yield "accuracy", f"{float(summary['accuracy']):.1%} (measured, see the bundle's README)"
+    for output in summary.get("outputs", {}).values():
+        for label in output.get("labels", ()):
+            volume = label.get("volume_ml")
+            yield str(label["name"]), f"{volume:.2f} mL" if volume is not None else f"{label['voxels']} pixels"
+
+
+def _label(case: str) -> str:
+    return Path(case).name
+
+
+def _stem(case: str) -> str:
+    name = Path(case.partition("=")[2].partition(",")[0] if "=" in case and not Path(case).exists() else case).name
+    for suffix in (".nii.gz", *_SUFFIXES.values(), ".jpg", ".jpeg", ".nii", ".tif", ".tiff"):
+        name = name.removesuffix(suffix)
+    return name

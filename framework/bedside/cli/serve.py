@@ -1,0 +1,48 @@
+"""``bedside serve``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bedside import bootstrap
+from bedside.bundle.folder import find_bundles, open_bundle
+from bedside.settings import load_settings
+
+BUNDLES = typer.Argument(help="Bundle folders, or folders of bundles.", metavar="BUNDLE_OR_DIR...", show_default=False)
+
+
+def serve(  # noqa: PLR0913 - one parameter per option
+    bundles: Annotated[list[Path], BUNDLES],
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes per model. [default: 1]")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings (docs/settings.md).")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate chain; turns HTTPS on.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key.")] = None,
+) -> None:
+    """Serve bundles over HTTP until SIGTERM or Ctrl-C.
+
+    Every bundle makes one real forward pass before `/readyz` answers 200. Logs go to standard output, one JSON object
+    a line; what people read goes to standard error.
+    """
+    server = {"host": host, "port": port, "tls_certificate": tls_certificate, "tls_key": tls_key}
+    settings = load_settings(config, server=_given(server), runtime=_given({"workers": workers}))
+    folders = [open_bundle(root) for root in find_bundles(bundles)]
+    console = Console(stderr=True)
+
+    def announce(url: str) -> None:
+        names = ", ".join(folder.name for folder in folders)
+        console.print(f"Bedside listens on [bold]{url}[/bold] and loads {names}", highlight=False)
+        if not settings.auth.issuer:
+            console.print(
+                "Embedded issuer, for this machine only. A token: [bold]bedside token[/bold]", highlight=False
+            )
+        console.print("Not a medical device.", style="dim")
+
+    bootstrap.serve(settings, folders, announce)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
