@@ -1,0 +1,75 @@
+"""``POST /v2/models/{m}[/versions/{v}]/infer``: the Open Inference Protocol's own call."""
+
+import asyncio
+from time import perf_counter
+
+from bedside.bundle.contract import Contract
+from bedside.dataplane.inference import INLINE_DECODE_BYTES, DataPlane, Row
+from bedside.errors import BadParameter, MalformedPayload, UnsupportedMediaType, echo
+from bedside.interfaces import ServedModel
+from bedside.settings import LimitSettings
+from bedside.transports.rest.exchange import Exchange
+from bedside.transports.rest.head import Head
+from bedside.transports.rest.infer_answer import infer_reply
+from bedside.transports.rest.infer_request import InferRequest, parse_infer_request
+from bedside.transports.rest.reply import Reply
+
+_MEDIA_TYPES = ("", "application/json", "application/octet-stream")
+
+
+class Infer:
+    """Reads one inference request and answers with the tensors asked for."""
+
+    def __init__(self, dataplane: DataPlane, limits: LimitSettings) -> None:
+        self._dataplane = dataplane
+        self._limits = limits
+
+    async def __call__(self, exchange: Exchange, served: ServedModel) -> Reply:
+        """Answer one request whose caller has been let in; see ``exchange.Operation``."""
+        request = await self._read(exchange)
+        _check_outputs(request, served.contract)
+        call = exchange.call
+        rows = await self._dataplane.infer(call, served, request.inputs)
+        begin = perf_counter()
+        reply = await _encoded(served.contract, request, rows)
+        call.stages["encode"] = perf_counter() - begin
+        return reply
+
+    async def _read(self, exchange: Exchange) -> InferRequest:
+        head, limits = exchange.head, self._limits
+        if head.content_type[0] not in _MEDIA_TYPES:
+            raise UnsupportedMediaType("send application/json or application/octet-stream", field="Content-Type")
+        header_length = _header_length(head)
+        limit = limits.json_bytes if header_length is None else limits.body_bytes
+        data = await exchange.body.read(limit)
+        exchange.call.input_bytes = len(data)
+        if len(data) <= INLINE_DECODE_BYTES:
+            return parse_infer_request(data, header_length, limits.json_bytes)
+        return await asyncio.to_thread(parse_infer_request, data, header_length, limits.json_bytes)
+
+
+async def _encoded(contract: Contract, request: InferRequest, rows: list[Row]) -> Reply:
+    size = sum(array.array.nbytes for row in rows for array in row.prediction.arrays)
+    if size <= INLINE_DECODE_BYTES:
+        return infer_reply(contract, request, rows)
+    return await asyncio.to_thread(infer_reply, contract, request, rows)
+
+
+def _header_length(head: Head) -> int | None:
+    value = head.get(b"inference-header-content-length")
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > 19:
+        raise MalformedPayload("must be a number of bytes", field="Inference-Header-Content-Length")
+    return int(value)
+
+
+def _check_outputs(request: InferRequest, contract: Contract) -> None:
+    # Before the model runs: a result that does not exist costs nothing.
+    names = [spec.name for spec in contract.outputs]
+    for index, output in enumerate(request.outputs or ()):
+        if names and output.name not in names:
+            raise BadParameter(
+                f"{echo(output.name, names)} is no output of this model; it has: {', '.join(names)}",
+                field=f"outputs[{index}].name",
+            )

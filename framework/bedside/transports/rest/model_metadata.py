@@ -1,0 +1,83 @@
+"""``GET /v2/models/{m}``: the contract in the words of the Open Inference Protocol ($metadata_model_response).
+
+Parameters are strings, numbers and booleans only, as everywhere in the protocol; lists are joined by commas.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
+from bedside.transports.rest.datatypes import OF_NUMPY
+
+PLATFORM = "monai_bundle"
+UNKNOWN = "unknown"
+
+
+def model_metadata(contract: Contract, versions: Sequence[str]) -> dict[str, Any]:
+    """Return the metadata of one version of one model; ``versions`` are all that may be asked for."""
+    inputs = [tensor for spec in contract.inputs for tensor in _inputs(spec)]
+    has_rows = contract.record is not None
+    return {
+        "name": contract.model,
+        "versions": list(versions),
+        "platform": PLATFORM,
+        "inputs": inputs,
+        "outputs": [_output(spec, has_rows=has_rows) for spec in contract.outputs],
+        "parameters": {
+            "version": contract.version,
+            "digest": contract.digest,
+            "task": contract.task,
+            "notice": "Not a medical device.",
+        },
+    }
+
+
+def _inputs(spec: InputSpec) -> Iterable[dict[str, Any]]:
+    if spec.kind == "record":
+        return (_feature(spec, feature) for feature in spec.features)
+    return (_image(spec),)
+
+
+def _feature(spec: InputSpec, feature: FeatureSpec) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        "nullable": feature.nullable,
+        # The same numbers may come as one tensor, in the order of this list.
+        "packed_input": spec.name,
+        "packed_shape": f"[-1,{len(spec.features)}]",
+    }
+    if feature.description:
+        parameters["description"] = feature.description
+    return {"name": feature.name, "datatype": "FP64", "shape": [-1], "parameters": parameters}
+
+
+def _image(spec: InputSpec) -> dict[str, Any]:
+    axes = spec.spatial_dims
+    parameters: dict[str, Any] = {
+        "content": "one encoded file",
+        "media_types": ",".join(spec.media_types) or UNKNOWN,
+        "spatial_dims": axes if axes is not None else UNKNOWN,
+        "channels": ",".join(map(str, spec.channels)) or UNKNOWN,
+        # The alternative to a file: the decoded array, spatial axes first, with its geometry as parameters.
+        "tensor_datatypes": ",".join(OF_NUMPY.values()),
+        "tensor_shape": f"[{','.join(['-1'] * axes)}]" if axes else UNKNOWN,
+    }
+    if spec.channel_names:
+        parameters["channel_names"] = ",".join(spec.channel_names)
+    return {"name": spec.name, "datatype": "BYTES", "shape": [1], "parameters": parameters}
+
+
+def _output(spec: OutputSpec, *, has_rows: bool) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"kind": spec.kind}
+    datatype = OF_NUMPY.get(spec.dtype or "")
+    if datatype is None:
+        parameters["datatype"] = UNKNOWN
+    if spec.shape is None:
+        parameters["shape"] = UNKNOWN
+    if spec.labels:
+        parameters["labels"] = orjson.dumps({str(i): name for i, name in spec.labels.items()}).decode()
+    if spec.like_input:
+        parameters["like_input"] = spec.like_input
+    shape = [-1] if spec.shape is None else [*([-1] if has_rows else []), *spec.shape]
+    return {"name": spec.name, "datatype": datatype or "FP32", "shape": shape, "parameters": parameters}

@@ -1,0 +1,56 @@
+"""``POST /v1/models/{m}[/versions/{v}]/predict``: files in, files out."""
+
+from bedside.codecs.negotiate import negotiate
+from bedside.codecs.record import parse_object
+from bedside.dataplane.inference import DataPlane
+from bedside.errors import UnsupportedMediaType
+from bedside.interfaces import ServedModel
+from bedside.settings import LimitSettings
+from bedside.transports.rest.exchange import Exchange
+from bedside.transports.rest.multipart_form import read_form
+from bedside.transports.rest.reply import Reply
+from bedside.types import RawInput, RawPart, RawRecord
+
+
+class Predict:
+    """Reads one body, raw or multipart, and answers in the media type that ``Accept`` chooses."""
+
+    def __init__(self, dataplane: DataPlane, limits: LimitSettings) -> None:
+        self._dataplane = dataplane
+        self._limits = limits
+
+    async def __call__(self, exchange: Exchange, served: ServedModel) -> Reply:
+        """Answer one request whose caller has been let in; see ``exchange.Operation``."""
+        # Before the body is read and the model runs: a 406 costs nothing.
+        media_type = self._negotiate(exchange, served)
+        raw = await self._read(exchange, served)
+        rows = await self._dataplane.infer(exchange.call, served, raw)
+        answer = await self._dataplane.encode(exchange.call, served, rows[0], media_type)
+        fields = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers)
+        return Reply(200, answer.media_type, answer.body, fields)
+
+    def _negotiate(self, exchange: Exchange, served: ServedModel) -> str:
+        available = self._dataplane.available(served)
+        accept = exchange.head.accept
+        if accept == "*/*":
+            return available[0]
+        return accept if accept in available else negotiate(accept, available)
+
+    async def _read(self, exchange: Exchange, served: ServedModel) -> list[RawInput]:
+        media_type, whole = exchange.head.content_type
+        if media_type == "application/json":
+            return [await self._record(exchange, served)]
+        if media_type == "multipart/form-data":
+            return [*await read_form(exchange.body, whole, served.contract, self._limits)]
+        data = await exchange.body.read(self._limits.body_bytes)
+        return [RawPart(None, media_type, data)]
+
+    async def _record(self, exchange: Exchange, served: ServedModel) -> RawRecord:
+        if served.contract.record is None:
+            accepted = sorted({media for spec in served.contract.inputs for media in spec.media_types})
+            raise UnsupportedMediaType(
+                f"this model takes no JSON record; send one of: {', '.join(accepted)}", field="Content-Type"
+            )
+        data = await exchange.body.read(self._limits.json_bytes)
+        exchange.call.input_bytes = len(data)
+        return RawRecord(parse_object(data, "body"))
