@@ -1,11 +1,13 @@
 """Stage 8 of the spine: encode. A prediction becomes the media type that was negotiated."""
 
 import hashlib
+import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.codecs.nifti import compress, encode_nifti
+from bedside.codecs.overlay import render_overlay
 from bedside.codecs.report import encode_json, report, source_image
 from bedside.errors import NotAcceptable, RunFailed
 from bedside.types import EncodedAnswer, OutputArray, Prediction, ValidatedInputs
@@ -22,7 +24,7 @@ class Answers:
     """Predictions to JSON, NIfTI, PNG and all of them together (implements :class:`bedside.interfaces.Encoder`)."""
 
     def __init__(self) -> None:
-        self._writers: dict[str, _Write] = {NIFTI_GZ: _nifti, JSON: _json, MIXED: _mixed}
+        self._writers: dict[str, _Write] = {NIFTI_GZ: _nifti, JSON: _json, PNG: _png, MIXED: _mixed}
 
     def available(self, contract: Contract) -> tuple[str, ...]:
         """Return the media types that this model can answer with, the preferred one first.
@@ -31,7 +33,7 @@ class Answers:
         """
         if not _grids(contract):
             return (JSON,)
-        pictures = (PNG,) if PNG in self._writers and any(spec.kind == "image" for spec in contract.inputs) else ()
+        pictures = (PNG,) if any(spec.kind == "image" for spec in contract.inputs) else ()
         return (NIFTI_GZ, JSON, *pictures, MIXED)
 
     def encode(
@@ -72,6 +74,12 @@ def _nifti_of(output: OutputArray, inputs: ValidatedInputs) -> EncodedAnswer:
     )
 
 
+def _png(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
+    buffer = io.BytesIO()
+    render_overlay(contract, inputs, prediction).save(buffer, "PNG", compress_level=1)
+    return EncodedAnswer(PNG, buffer.getvalue(), (("Content-Disposition", _attachment("overlay", ".png")),))
+
+
 def _affine(output: OutputArray, inputs: ValidatedInputs) -> Any:
     source = source_image(inputs)
     if output.affine is not None or source is None or source.affine is None:
@@ -88,6 +96,8 @@ def _grid_arrays(contract: Contract, prediction: Prediction) -> list[OutputArray
 def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
     parts = [_json(contract, inputs, prediction)]
     parts += [_nifti_of(array, inputs) for array in _grid_arrays(contract, prediction)]
+    if source_image(inputs) is not None:
+        parts.append(_png(contract, inputs, prediction))
     return join(parts)
 
 

@@ -13,7 +13,7 @@ from bedside.types import OutputArray
 
 _MM3_PER_ML = 1000.0
 _LARGEST_LABEL = 65535
-_SLAB = 1 << 22
+_SLAB = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +77,7 @@ def _count(array: NDArray[Any], name: str) -> dict[int, int]:
         raise RunFailed("the model answered a label map with values that are no labels", field=name)
     total = np.zeros(round(float(flat.max())) + 1, np.int64)
     for start in range(0, flat.size, _SLAB):  # bincount makes int64 of everything: by slabs, not eight times a CT
-        total += np.bincount(np.rint(flat[start : start + _SLAB]).astype(np.int64), minlength=len(total))
+        slab = flat[start : start + _SLAB]
+        whole = np.rint(slab).astype(np.int64) if slab.dtype.kind == "f" else slab.astype(np.int64)
+        total += np.bincount(whole, minlength=len(total))
     return {index: int(count) for index, count in enumerate(total) if count}
