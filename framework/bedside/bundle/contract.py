@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bedside.bundle.metadata import Metadata, TensorFormat
+from bedside.bundle.metadata import FeatureDescription, Metadata, TensorFormat
 
 InputKind = Literal["image", "record"]
 OutputKind = Literal["segmentation", "probabilities", "image", "tensor"]
@@ -69,10 +69,22 @@ class OutputFact:
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """One named number of a record."""
+    """One named number of a record.
+
+    Attributes:
+        name: name in the record.
+        description: what it means.
+        unit: its unit; ``code`` where ``codes`` lists the values that it may take.
+        codes: meaning by value; empty where any number may come.
+        seen: least and greatest value in the training data; outside it, the model extrapolates.
+        nullable: True where it may be missing.
+    """
 
     name: str
     description: str = ""
+    unit: str = ""
+    codes: Mapping[float, str] = field(default_factory=dict)
+    seen: tuple[float, float] | None = None
     nullable: bool = False
 
 
@@ -201,10 +213,17 @@ def _record_input(fact: InputFact, tensor: TensorFormat | None, metadata: Metada
     names = tuple(tensor.channel_def.values()) if tensor else ()
     nullable = fact.nullable or (False,) * len(names)
     features = tuple(
-        FeatureSpec(name, metadata.feature_descriptions.get(name, ""), nullable=may_miss)
+        _feature(name, metadata.feature_descriptions.get(name), nullable=may_miss)
         for name, may_miss in zip(names, nullable, strict=True)
     )
     return InputSpec(name=fact.name, kind="record", media_types=RECORD_MEDIA_TYPES, features=features)
+
+
+def _feature(name: str, described: FeatureDescription | None, *, nullable: bool) -> FeatureSpec:
+    if described is None:
+        return FeatureSpec(name, nullable=nullable)
+    codes = {float(code): meaning for code, meaning in described.codes.items()}
+    return FeatureSpec(name, described.meaning, described.unit, codes, described.seen, nullable=nullable)
 
 
 def _output(fact: OutputFact, tensor: TensorFormat | None) -> OutputSpec:

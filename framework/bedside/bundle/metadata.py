@@ -63,6 +63,27 @@ class TensorFormat(BaseModel):
         return self.format in {"segmentation", "labels"}
 
 
+class FeatureDescription(BaseModel):
+    """What one number of a record means: an extension of ours, which MONAI ignores.
+
+    ``codes`` lists the values that a coded feature may take; ``seen`` is the range in the training data.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    meaning: str = ""
+    unit: str = ""
+    codes: Mapping[str, str] = Field(default_factory=dict)
+    seen: tuple[float, float] | None = None
+
+    @field_validator("codes")
+    @classmethod
+    def _codes_are_numbers(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for code in value:
+            float(code)
+        return value
+
+
 class Metadata(BaseModel):
     """The parts of ``metadata.json`` that Bedside uses."""
 
@@ -78,7 +99,7 @@ class Metadata(BaseModel):
     inputs: Mapping[str, TensorFormat] = Field(default_factory=dict)
     outputs: Mapping[str, TensorFormat] = Field(default_factory=dict)
     eval_metrics: Mapping[str, float] = Field(default_factory=dict)
-    feature_descriptions: Mapping[str, str] = Field(default_factory=dict)
+    feature_descriptions: Mapping[str, FeatureDescription] = Field(default_factory=dict)
     required_packages: Mapping[str, str] = Field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
@@ -90,8 +111,9 @@ class Metadata(BaseModel):
 
     @field_validator("feature_descriptions", mode="before")
     @classmethod
-    def _texts(cls, value: object) -> object:
-        return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
+    def _texts_are_meanings(cls, value: object) -> object:
+        items = value.items() if isinstance(value, Mapping) else ()
+        return {str(k): {"meaning": v} if isinstance(v, str) else v for k, v in items}
 
 
 def read_metadata(bundle_root: Path) -> Metadata:

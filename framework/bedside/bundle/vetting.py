@@ -17,7 +17,7 @@ from bedside.bundle.folder import BundleFolder
 ALLOWED_TARGETS = ("monai.", "torch.nn.", "torch.optim.")
 """Prefixes of ``_target_``; a bare name is one of MONAI's own components."""
 
-ALLOWED_IMPORTS = frozenset({"torch", "monai", "numpy", "math", "glob"})
+ALLOWED_IMPORTS = frozenset({"torch", "monai", "numpy", "math", "glob", "itertools"})
 ALLOWED_NAMES = frozenset(
     {
         "torch",
@@ -37,7 +37,22 @@ ALLOWED_NAMES = frozenset(
         "sum",
         "abs",
     }
-    | {"list", "dict", "tuple", "set", "zip", "enumerate", "round", "sorted", "any", "all", "True", "False", "None"}
+    | {
+        "list",
+        "dict",
+        "tuple",
+        "set",
+        "zip",
+        "enumerate",
+        "round",
+        "sorted",
+        "any",
+        "all",
+        "next",
+        "True",
+        "False",
+        "None",
+    }
 )
 # Attributes of allowed modules that read, write, import or start something.
 REFUSED_ATTRIBUTES = frozenset(

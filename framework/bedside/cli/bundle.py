@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bedside import bootstrap
-from bedside.bundle.contract import Contract, InputSpec, OutputSpec
+from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.settings import load_settings
 
@@ -62,7 +62,13 @@ def _input_lines(spec: InputSpec) -> Iterator[str]:
         yield f"spatial axes: {spec.spatial_dims or 'unknown'}"
         yield "channels: " + (" or ".join(str(count) for count in spec.channels) or "unknown")
     for feature in spec.features:
-        yield f"{feature.name}{' (may be null)' if feature.nullable else ''}: {feature.description}"
+        yield f"{feature.name}: {_feature_line(feature)}"
+
+
+def _feature_line(feature: FeatureSpec) -> str:
+    codes = ", ".join(f"{value:g} {meaning}" for value, meaning in feature.codes.items())
+    unit = f" [{feature.unit}]" if feature.unit and not codes else ""
+    return f"{feature.description}{unit}{f' ({codes})' if codes else ''}{', may be null' if feature.nullable else ''}"
 
 
 def _output_lines(spec: OutputSpec) -> Iterator[str]:

@@ -133,7 +133,7 @@ class RecordPass:
                     result = self._postprocessing(result)
         except Exception as error:
             raise RunFailed(cause=type(error).__name__, where=_frames(error)) from error
-        return {CommonKeys.PRED: result[CommonKeys.PRED]}, {"inference": perf_counter() - begin}
+        return {"pred": result[CommonKeys.PRED]}, {"inference": perf_counter() - begin}
 
 
 def preprocess(built: BuiltBundle, item: Item) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _postprocessing(evaluator: Any) -> Any:
 def _results(output: Any) -> dict[str, Any]:
     item = output[0] if isinstance(output, list) else output
     if not isinstance(item, dict):
-        return {CommonKeys.PRED: item}
+        return {"pred": item}
     inputs = {CommonKeys.IMAGE, CommonKeys.LABEL}
     found = {str(key): value for key, value in item.items() if key not in inputs and _is_array(value)}
     if not found:
