@@ -67,7 +67,7 @@ def _input_lines(spec: InputSpec) -> Iterator[str]:
 
 def _feature_line(feature: FeatureSpec) -> str:
     codes = ", ".join(f"{value:g} {meaning}" for value, meaning in feature.codes.items())
-    unit = f" [{feature.unit}]" if feature.unit and not codes else ""
+    unit = f", {feature.unit}" if feature.unit and not codes else ""
     return f"{feature.description}{unit}{f' ({codes})' if codes else ''}{', may be null' if feature.nullable else ''}"
 
 
