@@ -19,13 +19,13 @@ from bedside.transports.rest.body import Body, ClientGone
 from bedside.transports.rest.exchange import Exchange, Operation
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.lifecycle import Lifecycle
-from bedside.transports.rest.problems import error_reply, plain_problem
+from bedside.transports.rest.problems import error_reply, http_problem, options_reply
 from bedside.transports.rest.reply import ASGIApp, Receive, Reply, Scope, Send, send_head, send_reply
 from bedside.transports.rest.request_id import request_id_from
 from bedside.transports.rest.unexpected import report_unexpected
 from bedside.transports.rest.watchdog import Watchdog
 
-ALLOWED = b"POST, OPTIONS"
+ALLOWED = "OPTIONS, POST"
 
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 2.0
@@ -99,7 +99,9 @@ class Edge:
         head = Head(scope)
         request_id = request_id_from(head.get(b"x-request-id"))
         if head.method != "POST":
-            await send_reply(send, _not_post(head.method, request_id), request_id)
+            is_options = head.method == "OPTIONS"
+            reply = options_reply(ALLOWED) if is_options else http_problem(405, request_id, scope["path"], ALLOWED)
+            await send_reply(send, reply, request_id)
             return
         call = Call(request_id, "rest", target.operation)
         body = Body(receive, head)
@@ -176,11 +178,3 @@ async def _linger(send: Send, body: Body) -> None:
         async with asyncio.timeout(LINGER_SECONDS):
             await body.discard(LINGER_BYTES)
     await send({"type": "http.response.body", "body": b""})
-
-
-def _not_post(method: str, request_id: str) -> Reply:
-    allow = ((b"allow", ALLOWED),)
-    if method == "OPTIONS":
-        return Reply(204, "text/plain", b"", allow)
-    reply = plain_problem(405, "method-not-allowed", "Method not allowed", "this path takes POST", request_id)
-    return Reply(reply.status, reply.media_type, reply.body, allow)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
-from bedside.transports.rest.datatypes import OF_NUMPY
+from bedside.transports.rest.datatypes import NUMERIC, OF_NUMPY
 
 PLATFORM = "monai_bundle"
 UNKNOWN = "unknown"
@@ -60,7 +60,7 @@ def _image(spec: InputSpec) -> dict[str, Any]:
         "spatial_dims": axes if axes is not None else UNKNOWN,
         "channels": ",".join(map(str, spec.channels)) or UNKNOWN,
         # The alternative to a file: the decoded array, spatial axes first, with its geometry as parameters.
-        "tensor_datatypes": ",".join(OF_NUMPY.values()),
+        "tensor_datatypes": ",".join(NUMERIC),
         "tensor_shape": f"[{','.join(['-1'] * axes)}]" if axes else UNKNOWN,
     }
     if spec.channel_names:
@@ -76,8 +76,12 @@ def _output(spec: OutputSpec, *, has_rows: bool) -> dict[str, Any]:
     if spec.shape is None:
         parameters["shape"] = UNKNOWN
     if spec.labels:
-        parameters["labels"] = orjson.dumps({str(i): name for i, name in spec.labels.items()}).decode()
+        # as in the answer: names by index, as JSON text
+        names = [spec.labels.get(index, "") for index in range(max(spec.labels) + 1)]
+        parameters["labels"] = orjson.dumps(names).decode()
     if spec.like_input:
         parameters["like_input"] = spec.like_input
-    shape = [-1] if spec.shape is None else [*([-1] if has_rows else []), *spec.shape]
+    # The protocol has no scalars; a record model's results have the rows on their first axis.
+    shape = list(spec.shape or ()) if spec.shape is not None else [-1]
+    shape = [-1, *shape] if has_rows and spec.shape is not None else shape or [1]
     return {"name": spec.name, "datatype": datatype or "FP32", "shape": shape, "parameters": parameters}

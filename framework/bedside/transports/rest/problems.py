@@ -126,20 +126,38 @@ def v2_error_reply(error: BedsideError, request_id: str) -> Reply:
 
 def error_reply(error: BedsideError, request_id: str, path: str) -> Reply:
     """Return the answer in the shape that the path's callers understand."""
-    is_v2 = path == "/v2" or path.startswith("/v2/")
-    return v2_error_reply(error, request_id) if is_v2 else problem_reply(error, request_id)
+    return v2_error_reply(error, request_id) if is_v2(path) else problem_reply(error, request_id)
 
 
-def plain_problem(status: int, slug: str, title: str, detail: str, request_id: str) -> Reply:
-    """Return a problem that HTTP itself has (no such path, method not allowed)."""
-    document = {
-        "type": PROBLEM_NAMESPACE + slug,
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "request_id": request_id,
-    }
-    return Reply(status, PROBLEM_MEDIA_TYPE, orjson.dumps(document))
+def is_v2(path: str) -> bool:
+    """Tell whether a path is the Open Inference Protocol's."""
+    return path == "/v2" or path.startswith("/v2/")
+
+
+_HTTP_PROBLEMS = {
+    404: ("not-found", "Not found", "nothing is served at this path"),
+    405: ("method-not-allowed", "Method not allowed", "this path has other methods, see Allow"),
+}
+
+
+def http_problem(status: int, request_id: str, path: str, allow: str = "") -> Reply:
+    """Return a problem that HTTP itself has: no such path, or a method that the path has not.
+
+    OPTIONS is answered rather than refused (RFC 9110 §9.3.7).
+    """
+    slug, title, detail = _HTTP_PROBLEMS.get(status, ("http-error", "Request refused", "the request was refused"))
+    document: dict[str, Any] = {"error": detail}
+    if not is_v2(path):
+        document = {"type": PROBLEM_NAMESPACE + slug, "title": title, "status": status, "detail": detail}
+        document["request_id"] = request_id
+    media_type = "application/json" if is_v2(path) else PROBLEM_MEDIA_TYPE
+    headers = ((b"allow", allow.encode("latin-1")),) if allow else ()
+    return Reply(status, media_type, orjson.dumps(document), headers)
+
+
+def options_reply(allow: str) -> Reply:
+    """Return the answer of OPTIONS (RFC 9110 §9.3.7)."""
+    return Reply(204, "", b"", ((b"allow", allow.encode("latin-1")),))
 
 
 def _extensions(error: BedsideError) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""The REST application: the edge in front, FastAPI behind it for everything that is not called in a hurry."""
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from bedside.errors import BedsideError
+from bedside.transports.rest.edge import Edge
+from bedside.transports.rest.exchange import Operation
+from bedside.transports.rest.front import Front
+from bedside.transports.rest.guard import Guard
+from bedside.transports.rest.health import add_health
+from bedside.transports.rest.infer import Infer
+from bedside.transports.rest.json_response import as_response
+from bedside.transports.rest.openapi import add_openapi
+from bedside.transports.rest.pages import add_pages
+from bedside.transports.rest.parts import Parts
+from bedside.transports.rest.predict import Predict
+from bedside.transports.rest.problems import error_reply, http_problem, options_reply
+from bedside.transports.rest.protocol import add_protocol
+from bedside.transports.rest.reply import ASGIApp
+
+
+def create_app(parts: Parts) -> ASGIApp:
+    """Return the whole REST transport as one ASGI application.
+
+    It also speaks the ASGI lifespan protocol: start-up runs in the background, so that a server listens (``/livez``
+    200, ``/readyz`` 503) while models load.
+    """
+    guard = Guard(parts)
+    app = FastAPI(title="Bedside", version=parts.version, docs_url=None, redoc_url=None, openapi_url=None)
+    _add_errors(app)
+    add_health(app, parts, guard)
+    add_protocol(app, parts, guard)
+    add_pages(app, parts, guard)
+    add_openapi(app, parts, guard)
+    limits = parts.settings.limits
+    operations: dict[str, Operation] = {
+        "predict": Predict(parts.dataplane, limits),
+        "infer": Infer(parts.dataplane, limits),
+    }
+    return Edge(parts.dataplane, operations, Front(app, parts.lifecycle), parts.lifecycle, limits)
+
+
+def _add_errors(app: FastAPI) -> None:
+    async def bedside_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, BedsideError)  # noqa: S101 - registered for nothing else
+        return as_response(error_reply(error, request.state.request_id, request.url.path))
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+        return _http_problem(request, error)
+
+    app.add_exception_handler(BedsideError, bedside_error)
+    app.add_exception_handler(HTTPException, http_error)
+
+
+def _http_problem(request: Request, error: HTTPException) -> Response:
+    methods = {method.strip() for method in (error.headers or {}).get("Allow", "").split(",")} - {""}
+    if "GET" in methods:
+        methods.add("HEAD")
+    allow = ", ".join(sorted(methods | {"OPTIONS"})) if methods else ""
+    if request.method == "OPTIONS" and allow:
+        return as_response(options_reply(allow))
+    return as_response(http_problem(error.status_code, request.state.request_id, request.url.path, allow))

@@ -1,0 +1,51 @@
+"""Liveness, readiness and metrics: what an orchestrator and a scraper ask."""
+
+from fastapi import FastAPI, Request, Response
+
+from bedside.transports.rest.guard import Guard
+from bedside.transports.rest.json_response import json_response
+from bedside.transports.rest.parts import Parts
+
+
+def is_ready(parts: Parts) -> bool:
+    """Tell whether every model has made a real forward pass and the server is not draining."""
+    return parts.lifecycle.started and not parts.lifecycle.draining and parts.repository.ready
+
+
+def add_health(app: FastAPI, parts: Parts, guard: Guard) -> None:
+    """Add ``/livez``, ``/readyz``, ``/v2/health/*`` and ``/metrics``."""
+
+    @app.get("/livez", tags=["health"], summary="Is the process alive?")
+    async def livez() -> Response:
+        """Answer 200 as long as the event loop turns, also while a model computes."""
+        return json_response({"live": True})
+
+    @app.get("/readyz", tags=["health"], summary="Would every model answer?")
+    async def readyz() -> Response:
+        """Answer 200 only when every model has made a real forward pass and the server is not shutting down."""
+        # States without reasons: this path is open, and a reason may say what a bundle holds.
+        models = [
+            {"name": model.name, "version": model.version, "state": model.state} for model in parts.repository.index()
+        ]
+        ready = is_ready(parts)
+        body = {"ready": ready, "draining": parts.lifecycle.draining, "models": models}
+        return json_response(body, 200 if ready else 503)
+
+    @app.get("/v2/health/live", tags=["Open Inference Protocol"], summary="Server live")
+    async def server_live() -> Response:
+        """Answer as the Open Inference Protocol's "server live"."""
+        return json_response({"live": True})
+
+    @app.get("/v2/health/ready", tags=["Open Inference Protocol"], summary="Server ready")
+    async def server_ready() -> Response:
+        """Answer as the Open Inference Protocol's "server ready"."""
+        ready = is_ready(parts)
+        # The specification's table calls the member "live", its implementations "ready".
+        return json_response({"live": True, "ready": ready}, 200 if ready else 503)
+
+    @app.get("/metrics", tags=["health"], summary="Prometheus metrics")
+    async def metrics(request: Request) -> Response:
+        """Answer in the Prometheus or OpenMetrics text format; who may read is ``auth.metrics_access``."""
+        await guard.metrics(request)
+        body, media_type = parts.render_metrics(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": media_type})

@@ -1,0 +1,193 @@
+"""One model's calls in OpenAPI, out of its contract: bodies, answers, examples that work when pasted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
+from bedside.bundle.sample import sample_record
+from bedside.transports.rest.model_metadata import model_metadata
+
+PROBLEM_RESPONSE: dict[str, Any] = {
+    "description": "what to correct (RFC 9457)",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+V2_ERROR_RESPONSE: dict[str, Any] = {
+    "description": "what to correct",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/V2Error"}}},
+}
+
+_PREDICT_ERRORS = ("400", "401", "403", "404", "406", "408", "413", "415", "422", "500", "502", "503", "504")
+_INFER_ERRORS = ("400", "401", "403", "404", "408", "413", "415", "500", "502", "503", "504")
+_BINARY: dict[str, Any] = {}  # OpenAPI 3.1: the media type says it all
+_TENSOR = ("name", "shape", "datatype")
+
+
+def predict_path(contract: Contract, available: Sequence[str]) -> dict[str, Any]:
+    """Return the path item of ``predict``; ``available`` are the media types of the answer."""
+    return {
+        "post": {
+            "tags": [contract.model],
+            "summary": f"Predict with {contract.model}",
+            "description": _description(contract),
+            "operationId": f"predict_{contract.model}",
+            "requestBody": {"required": True, "content": _bodies(contract)},
+            "responses": {
+                "200": {
+                    "description": "the prediction; Accept chooses the form",
+                    "content": {media: {"schema": _answer_schema(contract, media)} for media in available},
+                },
+                **dict.fromkeys(_PREDICT_ERRORS, PROBLEM_RESPONSE),
+            },
+        }
+    }
+
+
+def infer_path(contract: Contract) -> dict[str, Any]:
+    """Return the path item of the Open Inference Protocol's ``infer``."""
+    body: dict[str, Any] = {"schema": _request_schema(contract)}
+    if contract.record is not None and len(contract.inputs) == 1:
+        body["example"] = {"inputs": _example_tensors(contract.record)}
+    return {
+        "post": {
+            "tags": [contract.model],
+            "summary": f"Infer with {contract.model} (Open Inference Protocol V2)",
+            "description": _description(contract),
+            "operationId": f"infer_{contract.model}",
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": body, "application/octet-stream": {"schema": _BINARY}},
+            },
+            "responses": {
+                "200": {
+                    "description": "the tensors asked for",
+                    "content": {
+                        "application/json": {"schema": _response_schema(contract)},
+                        "application/octet-stream": {"schema": _BINARY},
+                    },
+                },
+                **dict.fromkeys(_INFER_ERRORS, V2_ERROR_RESPONSE),
+            },
+        }
+    }
+
+
+def _description(contract: Contract) -> str:
+    lines = [contract.description, contract.intended_use and f"Intended use: {contract.intended_use}"]
+    lines.append(f"Version {contract.version}, digest `{contract.digest}`. **Not a medical device.**")
+    return "\n\n".join(line for line in lines if line)
+
+
+def _bodies(contract: Contract) -> dict[str, Any]:
+    bodies: dict[str, Any] = {}
+    if len(contract.inputs) == 1:
+        only = contract.inputs[0]
+        for media in only.media_types or ("application/octet-stream",):
+            bodies[media] = _record_body(only) if only.kind == "record" else {"schema": _BINARY}
+    parts = {spec.name: _part_schema(spec) for spec in contract.inputs}
+    form: dict[str, Any] = {"type": "object", "required": list(parts), "properties": parts}
+    encoding = {spec.name: {"contentType": ", ".join(spec.media_types)} for spec in contract.inputs if spec.media_types}
+    bodies["multipart/form-data"] = {"schema": {**form, "additionalProperties": False}, "encoding": encoding}
+    return bodies
+
+
+def _part_schema(spec: InputSpec) -> dict[str, Any]:
+    return _record_schema(spec) if spec.kind == "record" else _BINARY
+
+
+def _record_body(spec: InputSpec) -> dict[str, Any]:
+    return {"schema": _record_schema(spec), "example": dict(sample_record(spec).record)}
+
+
+def _record_schema(spec: InputSpec) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [feature.name for feature in spec.features],
+        "properties": {feature.name: _feature_schema(feature) for feature in spec.features},
+        "additionalProperties": False,
+    }
+
+
+def _feature_schema(feature: FeatureSpec) -> dict[str, Any]:
+    described = {"description": feature.description} if feature.description else {}
+    if not feature.nullable:
+        return {"type": "number", **described}
+    missing = {"enum": ["?", "", None], "description": "missing"}
+    return {"anyOf": [{"type": "number"}, missing], **described}
+
+
+def _answer_schema(contract: Contract, media_type: str) -> dict[str, Any]:
+    if media_type != "application/json":
+        return _BINARY
+    properties: dict[str, Any] = {name: {"type": "string"} for name in ("model", "version", "notice")}
+    for spec in contract.outputs:
+        if spec.kind == "probabilities" and spec.labels:
+            properties |= _class_schema(spec)
+    return {"type": "object", "properties": properties}
+
+
+def _class_schema(spec: OutputSpec) -> dict[str, Any]:
+    names = list(spec.labels.values())
+    by_name = {"type": "object", "properties": {name: {"type": "number"} for name in names}}
+    return {
+        "prediction": {"type": "string", "enum": names},
+        "probability": {"type": "number"},
+        "probabilities": by_name,
+        "accuracy": {"type": "number", "description": "the model's current measured accuracy"},
+    }
+
+
+def _example_tensors(spec: InputSpec) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "shape": [1], "datatype": "FP64", "data": [value]}
+        for name, value in sample_record(spec).record.items()
+    ]
+
+
+def _request_schema(contract: Contract) -> dict[str, Any]:
+    names = [spec.name for spec in contract.inputs]
+    names += [feature.name for spec in contract.inputs for feature in spec.features]
+    return {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": {"type": "string"},
+            "parameters": {"$ref": "#/components/schemas/Parameters"},
+            "inputs": {"type": "array", "minItems": 1, "items": _tensor_schema(names, ["data"])},
+            "outputs": {"type": "array", "items": _requested_schema(contract)},
+        },
+    }
+
+
+def _requested_schema(contract: Contract) -> dict[str, Any]:
+    names = [spec.name for spec in contract.outputs]
+    properties: dict[str, Any] = {"name": {"enum": names} if names else {"type": "string"}}
+    properties["parameters"] = {"$ref": "#/components/schemas/Parameters"}
+    return {"type": "object", "required": ["name"], "properties": properties}
+
+
+def _tensor_schema(names: Sequence[str], more: Sequence[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [*_TENSOR, *more],
+        "properties": {
+            "name": {"enum": list(names)} if names else {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "datatype": {"type": "string"},
+            "parameters": {"$ref": "#/components/schemas/Parameters"},
+            "data": {"type": "array"},
+        },
+    }
+
+
+def _response_schema(contract: Contract) -> dict[str, Any]:
+    names = [tensor["name"] for tensor in model_metadata(contract, ())["outputs"]]
+    return {
+        "type": "object",
+        "required": ["model_name", "outputs"],
+        "properties": {
+            "model_name": {"const": contract.model},
+            "model_version": {"const": contract.version},
+            "id": {"type": "string"},
+            "outputs": {"type": "array", "items": _tensor_schema(names, [])},
+        },
+    }

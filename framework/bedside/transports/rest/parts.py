@@ -1,0 +1,37 @@
+"""What the REST transport is built from; ``bootstrap`` puts it together."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from bedside.dataplane.inference import DataPlane
+from bedside.interfaces import ModelRepository
+from bedside.settings import Settings
+from bedside.transports.rest.lifecycle import Lifecycle
+from bedside.types import Principal, UnverifiedToken
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The collaborators of one REST application.
+
+    Attributes:
+        dataplane: the spine.
+        repository: which models there are.
+        authenticate: turns a token into a principal; raises Unauthenticated, IssuerUnavailable.
+        authorise: lets a principal use a model, by name; raises InsufficientScope.
+        authorise_admin: lets a principal load, unload and read what is guarded by ``bedside.admin``.
+        render_metrics: given ``Accept``, returns the exposition and its media type.
+        settings: of the whole server.
+        version: of Bedside.
+        lifecycle: the server's state and its hooks.
+    """
+
+    dataplane: DataPlane
+    repository: ModelRepository
+    authenticate: Callable[[UnverifiedToken], Awaitable[Principal]]
+    authorise: Callable[[Principal, str], None]
+    authorise_admin: Callable[[Principal], None]
+    render_metrics: Callable[[str], tuple[bytes, str]]
+    settings: Settings
+    version: str
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)

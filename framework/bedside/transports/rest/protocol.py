@@ -1,0 +1,130 @@
+"""The Open Inference Protocol beside ``infer``: metadata, readiness, and the model repository extension."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from bedside.errors import MalformedPayload, ModelNotReady, RequestTimeout
+from bedside.transports.rest.body import Body
+from bedside.transports.rest.guard import Guard
+from bedside.transports.rest.head import Head
+from bedside.transports.rest.json_response import json_response
+from bedside.transports.rest.model_metadata import model_metadata
+from bedside.transports.rest.parts import Parts
+
+EXTENSIONS = ("binary_tensor_data", "model_repository")
+_REQUEST_BYTES = 65536
+_TAG = "Open Inference Protocol"
+_REPOSITORY = "Model repository"
+
+
+def add_protocol(app: FastAPI, parts: Parts, guard: Guard) -> None:
+    """Add the routes of the protocol and its repository extension."""
+    _add_server(app, parts, guard)
+    _add_models(app, parts, guard)
+    _add_repository(app, parts, guard)
+
+
+def _add_server(app: FastAPI, parts: Parts, guard: Guard) -> None:
+    @app.get("/v2", tags=[_TAG], summary="Server metadata")
+    async def server_metadata(request: Request) -> Response:
+        """Return name, version and extensions ($metadata_server_response)."""
+        await guard.caller(request)
+        return json_response(
+            {"name": parts.settings.service_name, "version": parts.version, "extensions": list(EXTENSIONS)}
+        )
+
+
+def _add_models(app: FastAPI, parts: Parts, guard: Guard) -> None:
+    async def metadata(request: Request, model: str, version: str | None) -> Response:
+        await guard.model(request, model)
+        served = parts.repository.resolve(model, version)
+        versions = [status.version for status in parts.repository.index() if status.name == model]
+        return json_response(model_metadata(served.contract, versions))
+
+    async def ready(request: Request, model: str, version: str | None) -> Response:
+        await guard.model(request, model)
+        try:
+            parts.repository.resolve(model, version)
+        except ModelNotReady:
+            return json_response({"name": model, "ready": False}, 503)
+        return json_response({"name": model, "ready": True})
+
+    @app.get("/v2/models/{model}", tags=[_TAG], summary="Model metadata")
+    async def model_metadata_latest(request: Request, model: str) -> Response:
+        """Return the contract of a model's highest version ($metadata_model_response)."""
+        return await metadata(request, model, None)
+
+    @app.get("/v2/models/{model}/versions/{version}", tags=[_TAG], summary="Model version metadata")
+    async def model_metadata_version(request: Request, model: str, version: str) -> Response:
+        """Return the contract of one version of a model ($metadata_model_response)."""
+        return await metadata(request, model, version)
+
+    @app.get("/v2/models/{model}/ready", tags=[_TAG], summary="Model ready")
+    async def model_ready(request: Request, model: str) -> Response:
+        """Answer 200 when the model would answer now ($ready_model_response)."""
+        return await ready(request, model, None)
+
+    @app.get("/v2/models/{model}/versions/{version}/ready", tags=[_TAG], summary="Model version ready")
+    async def model_version_ready(request: Request, model: str, version: str) -> Response:
+        """Answer 200 when this version would answer now ($ready_model_response)."""
+        return await ready(request, model, version)
+
+
+def _add_repository(app: FastAPI, parts: Parts, guard: Guard) -> None:
+    seconds = parts.settings.limits.body_seconds
+
+    @app.post("/v2/repository/index", tags=[_REPOSITORY], summary="Models and their states")
+    async def index(request: Request) -> Response:
+        """Return every model known, or with ``{"ready": true}`` those that answer ($repository_index_response)."""
+        await guard.caller(request)
+        only_ready = _flag(await _document(request, seconds), "ready")
+        models = [
+            {"name": status.name, "version": status.version, "state": status.state, "reason": status.reason}
+            for status in parts.repository.index()
+            if not only_ready or status.state == "READY"
+        ]
+        return json_response(models)
+
+    @app.post("/v2/repository/models/{model}/load", tags=[_REPOSITORY], summary="Load a model")
+    async def load(request: Request, model: str) -> Response:
+        """Load a model that is known; needs the scope ``bedside.admin``. Answers once it is ready."""
+        await guard.admin(request)
+        await _document(request, seconds)
+        await parts.repository.load(model)
+        return json_response({})
+
+    @app.post("/v2/repository/models/{model}/unload", tags=[_REPOSITORY], summary="Unload a model")
+    async def unload(request: Request, model: str) -> Response:
+        """Let a model finish its work and end it; needs the scope ``bedside.admin``."""
+        await guard.admin(request)
+        await _document(request, seconds)
+        await parts.repository.unload(model)
+        return json_response({})
+
+
+async def _document(request: Request, seconds: float) -> dict[str, Any]:
+    """Return the JSON object of the body, empty where there is none. Raises MalformedPayload."""
+    try:
+        async with asyncio.timeout(seconds):
+            data = await Body(request.receive, Head(request.scope)).read(_REQUEST_BYTES)
+    except TimeoutError:
+        raise RequestTimeout from None
+    if not data:
+        return {}
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise MalformedPayload("not valid JSON", field="body") from None
+    if not isinstance(document, dict):
+        raise MalformedPayload("must be a JSON object", field="body")
+    return document
+
+
+def _flag(document: dict[str, Any], name: str) -> bool:
+    value = document.get(name, False)
+    if not isinstance(value, bool):
+        raise MalformedPayload("must be true or false", field=name)
+    return value
