@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bedside.bundle.contract import InputSpec
+from bedside.bundle.contract import FeatureSpec, InputSpec
 from bedside.bundle.metadata import Metadata
 from bedside.types import DecodedImage, DecodedInput, DecodedRecord
 
@@ -45,9 +45,17 @@ def sample_inputs(inputs: Sequence[InputSpec], metadata: Metadata, *, seed: int 
 
 
 def sample_record(spec: InputSpec) -> DecodedRecord:
-    """Return a record in which every feature is 1: in range for most codes and scales, and plainly an example."""
-    record = {feature.name: 1.0 for feature in spec.features}
-    return DecodedRecord(spec.name, np.ones(len(record), np.float32), record)
+    """Return a record of plausible numbers: a code, the middle of the range seen in training, or 1."""
+    record = {feature.name: _plausible(feature) for feature in spec.features}
+    return DecodedRecord(spec.name, np.array(list(record.values()), np.float32), record)
+
+
+def _plausible(feature: FeatureSpec) -> float:
+    if feature.codes:
+        return next(iter(feature.codes))
+    if feature.seen:
+        return float(round(sum(feature.seen) / 2))
+    return 1.0
 
 
 def axis_length(formula: int | str) -> int:

@@ -10,6 +10,7 @@ from math import isfinite, isinf, isnan
 
 from bedside.bundle.contract import Contract, InputSpec
 from bedside.errors import (
+    ContractViolation,
     MalformedPayload,
     MissingInput,
     NonFiniteValue,
@@ -37,6 +38,7 @@ def validate(contract: Contract, decoded: Sequence[DecodedInput]) -> ValidatedIn
         WrongDatatype: a record where an image belongs, or the reverse.
         WrongShape, WrongChannelCount: rank, channels or number of features differ; both numbers are told.
         NonFiniteValue: NaN or infinity in an image, or in a feature that must have a value.
+        ContractViolation: a coded feature with a value that is none of its codes.
     """
     by_name = {item.name: item for item in decoded}
     _require_names(contract, decoded)
@@ -109,8 +111,11 @@ def _require_record(spec: InputSpec, record: DecodedRecord) -> None:
             field=spec.name,
         )
     values = record.values.tolist()  # a dozen Python floats are summed in a tenth of the time NumPy needs to begin
-    if isfinite(sum(values)):
-        return
+    complete = isfinite(sum(values))
     for feature, value in zip(spec.features, values, strict=False):
-        if isinf(value) or (isnan(value) and not feature.nullable):
+        if not complete and (isinf(value) or (isnan(value) and not feature.nullable)):
             raise NonFiniteValue(f"feature '{feature.name}' must be finite", field=feature.name)
+        if feature.codes and value not in feature.codes and not isnan(value):
+            # A code that the model never saw has no meaning, and would still get a probability.
+            codes = ", ".join(f"{code:g}" for code in feature.codes)
+            raise ContractViolation(f"feature '{feature.name}' must be one of {codes}", field=feature.name)

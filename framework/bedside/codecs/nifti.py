@@ -165,8 +165,12 @@ def _affine(header: Any, name: str) -> NDArray[np.float64]:
         raise MalformedPayload(f"'{name}' must give its lengths in millimetres", field=name)
     try:
         with np.errstate(all="ignore"):
-            affine = _best_affine(header)
-            usable = bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) > 1e-12
+            stated = np.asarray(header.get_best_affine(), np.float64)
+            affine = _affine_as_read(header, stated)
+            # The stated one too: where it is broken, MONAI goes on with the other form, which nobody vouched for.
+            usable = all(
+                np.isfinite(form).all() and abs(np.linalg.det(form[:3, :3])) > 1e-12 for form in (stated, affine)
+            )
     except Exception as error:  # an impossible quaternion, for one
         raise MalformedPayload(f"the NIfTI header of '{name}' has no valid geometry", field=name) from error
     if not usable:
@@ -174,22 +178,21 @@ def _affine(header: Any, name: str) -> NDArray[np.float64]:
     return affine
 
 
-def _best_affine(header: Any) -> NDArray[np.float64]:
-    """Return the affine that MONAI's reader will use.
+def _affine_as_read(header: Any, stated: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the affine that MONAI's reader will use, which is not always the one that the file states.
 
     Mirrors ``monai.data.utils.correct_nifti_header_if_necessary``: where the chosen form contradicts the voxel
     sizes and the other one does not, MONAI takes the other one.
     """
-    best = np.asarray(header.get_best_affine(), np.float64)
     rank = int(header["dim"][0])
-    if rank >= 5 or _agrees(best, header, rank):
-        return best
+    if rank >= 5 or _agrees(stated, header, rank):
+        return stated
     sform, qform = header.get_sform(), header.get_qform()
     if header["sform_code"] != 0 and not _agrees(sform, header, rank) and _agrees(qform, header, rank):
         return np.asarray(qform, np.float64)
     if header["sform_code"] == 0 and header["qform_code"] != 0 and _agrees(sform, header, rank):
         return np.asarray(sform, np.float64)
-    return best
+    return stated
 
 
 def _agrees(affine: NDArray[Any], header: Any, rank: int) -> bool:

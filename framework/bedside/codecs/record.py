@@ -7,7 +7,6 @@ cannot take is looked at again by :func:`_explain`, which finds the field and sa
 import json
 import struct
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from math import isfinite
 from operator import itemgetter
 from typing import Any
@@ -62,7 +61,7 @@ def decode_values(values: Mapping[str, Any], spec: InputSpec) -> DecodedRecord:
             bound.packer.pack_into(buffer, 0, *row)  # OverflowError beyond float32
             if isfinite(sum(row)):
                 return DecodedRecord(spec.name, np.frombuffer(buffer, np.float32), values)
-    except (KeyError, OverflowError):
+    except (KeyError, OverflowError, struct.error):  # struct.error: an integer beyond float64
         pass
     return _explain(values, spec)
 
@@ -99,7 +98,7 @@ def _remember(spec: InputSpec) -> _Bound:
 
 
 def _explain(values: Mapping[str, Any], spec: InputSpec) -> DecodedRecord:
-    known = _names(spec)
+    known = [feature.name for feature in spec.features]
     for name in values:
         if name not in known:
             raise UnknownFeature(
@@ -107,11 +106,6 @@ def _explain(values: Mapping[str, Any], spec: InputSpec) -> DecodedRecord:
             )
     row = [to_number(values.get(feature.name), feature, sent=feature.name in values) for feature in spec.features]
     return DecodedRecord(spec.name, np.array(row, np.float32), values)
-
-
-@lru_cache(maxsize=256)
-def _names(spec: InputSpec) -> tuple[str, ...]:
-    return tuple(feature.name for feature in spec.features)
 
 
 def to_number(value: object, feature: FeatureSpec, *, sent: bool = True) -> float:

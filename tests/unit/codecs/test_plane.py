@@ -1,0 +1,112 @@
+"""PNG, JPEG and TIFF: what the reader will see, and what is written anew so that it sees the right thing."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bedside.bundle.contract import PLANE_MEDIA_TYPES, InputSpec
+from bedside.errors import BedsideError, DecompressedTooLarge, MalformedPayload, WrongDatatype, WrongShape
+from bedside.types import DecodedImage
+
+Decode = Callable[..., DecodedImage]
+INPUTS = Path(__file__).parents[2] / "assets" / "inputs"
+PICTURES = InputSpec("scan", "image", PLANE_MEDIA_TYPES, 2)
+
+
+def pixels(image: DecodedImage) -> np.ndarray:  # type: ignore[type-arg]
+    """Return the payload's pixels, (height, width[, channels])."""
+    return np.asarray(Image.open(io.BytesIO(image.payload)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "channels", "dtype"),
+    [
+        ("grey.png", (7, 5), 1, "uint8"),
+        ("grey_16_bit.png", (7, 5), 1, "uint16"),
+        ("grey_alpha.png", (7, 5, 2), 2, "uint8"),
+        ("colour.png", (7, 5, 3), 3, "uint8"),
+        ("colour_alpha.png", (7, 5, 4), 4, "uint8"),
+        ("grey.jpg", (112, 80), 1, "uint8"),
+        ("colour.jpg", (56, 40, 3), 3, "uint8"),
+    ],
+)
+def test_plain_pictures_go_on_as_they_came(
+    decode: Decode, name: str, shape: tuple[int, ...], channels: int, dtype: str
+) -> None:
+    """The original bytes are the payload; the shape is (width, height[, channels])."""
+    image = decode(name)
+    assert (image.shape, image.channels, image.dtype, image.spatial_dims) == (shape, channels, dtype, 2)
+    assert image.payload == (INPUTS / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("palette.png", (7, 5, 3)),
+        ("palette_transparent.png", (7, 5, 4)),
+        ("one_bit.png", (7, 5)),
+        ("cmyk.jpg", (7, 5, 3)),
+        ("exif_turned.jpg", (80, 112)),
+        ("exif_turned.png", (5, 7)),
+        ("grey.tiff", (7, 5)),
+        ("grey_16_bit.tiff", (7, 5)),
+        ("grey_16_bit_big_endian.tiff", (7, 5)),
+        ("colour.tiff", (7, 5, 3)),
+    ],
+)
+def test_pictures_that_the_reader_would_misread_become_png(decode: Decode, name: str, shape: tuple[int, ...]) -> None:
+    """Palettes, bits, CMYK, orientation and TIFF are written anew, without loss."""
+    image = decode(name)
+    assert (image.suffix, image.shape) == (".png", shape)
+    assert not Image.open(io.BytesIO(image.payload)).getexif()
+
+
+def test_orientation_is_applied(decode: Decode) -> None:
+    """An X-ray that a viewer shows upright reaches the model upright (EXIF orientation 6: turned by 90 degrees)."""
+    np.testing.assert_array_equal(pixels(decode("exif_turned.png")), np.rot90(pixels(decode("grey.png")), -1))
+
+
+def test_sixteen_bits_are_kept(decode: Decode) -> None:
+    """TIFF of either byte order keeps all 16 bits."""
+    expected = np.arange(35, dtype=np.uint16).reshape(5, 7) * 1000
+    np.testing.assert_array_equal(pixels(decode("grey_16_bit.tiff")), expected)
+    np.testing.assert_array_equal(pixels(decode("grey_16_bit_big_endian.tiff")), expected)
+
+
+def test_negative_is_turned_around(decode: Decode) -> None:
+    """WhiteIsZero with 16 bits, which Pillow leaves inverted, shows what a viewer shows."""
+    expected = 65535 - np.arange(35, dtype=np.uint16).reshape(5, 7) * 1000
+    np.testing.assert_array_equal(pixels(decode("white_is_zero_16_bit.tiff")), expected)
+
+
+def test_float_tiff_goes_as_array_where_arrays_are_read(decode: Decode) -> None:
+    """Floats have no picture format that PILReader reads."""
+    image = decode("float.tiff")
+    assert (image.suffix, image.shape) == (".npy", (7, 5))
+    with pytest.raises(WrongDatatype):
+        decode("float.tiff", spec=PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("truncated.png", MalformedPayload),
+        ("wrong_checksum.png", MalformedPayload),
+        ("header_only.png", MalformedPayload),
+        ("truncated.jpg", MalformedPayload),
+        ("truncated.tiff", MalformedPayload),
+        ("two_pages.tiff", WrongShape),
+        ("animated.png", WrongShape),
+        ("bomb.png", DecompressedTooLarge),
+    ],
+)
+def test_defective_pictures_are_refused_by_name(decode: Decode, name: str, error: type[BedsideError]) -> None:
+    """Each defect gets its error, and the error names the input."""
+    with pytest.raises(error) as caught:
+        decode(name)
+    assert type(caught.value) is error
+    assert caught.value.field == "scan"
