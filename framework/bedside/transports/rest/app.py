@@ -33,12 +33,13 @@ def create_app(parts: Parts) -> ASGIApp:
     add_protocol(app, parts, guard)
     add_pages(app, parts, guard)
     add_openapi(app, parts, guard)
+    front = Front(app, parts.lifecycle)
+    return Edge(parts.dataplane, _operations(parts), front, parts.lifecycle, parts.settings.limits)
+
+
+def _operations(parts: Parts) -> dict[str, Operation]:
     limits = parts.settings.limits
-    operations: dict[str, Operation] = {
-        "predict": Predict(parts.dataplane, limits),
-        "infer": Infer(parts.dataplane, limits),
-    }
-    return Edge(parts.dataplane, operations, Front(app, parts.lifecycle), parts.lifecycle, limits)
+    return {"predict": Predict(parts.dataplane, limits), "infer": Infer(parts.dataplane, limits)}
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
         self._ending = False
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Take the signals over; uvicorn would raise them again at the end, and the status would not be 0."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
@@ -108,7 +108,7 @@ class Server(uvicorn.Server):
 def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     server, limits = settings.server, settings.limits
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # the same protocol, without uvicorn's TypedDicts
+        app,
         loop="uvloop",
         http=Connection,
         ws="none",
