@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 from bedside.batching.bounded import BoundedExecutor
 from bedside.bundle.contract import Contract
@@ -12,14 +12,29 @@ from bedside.bundle.folder import BundleFolder
 from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
 from bedside.bundle.validation import validate
 from bedside.bundle.vetting import pure_configuration
-from bedside.codecs import Codecs
-from bedside.errors import BedsideError
+from bedside.codecs import Answers, Codecs
+from bedside.dataplane.inference import DataPlane
+from bedside.errors import BedsideError, ConfigurationError
 from bedside.interfaces import Executor
+from bedside.observability.accounting import Accountant
+from bedside.observability.events import Event
+from bedside.observability.logging import Log, configure
+from bedside.observability.metrics import Metrics
+from bedside.registry.repository import Model, Repository
 from bedside.runtime.inline import InlineExecutor
 from bedside.runtime.process import ProcessExecutor
 from bedside.runtime.staging import Staging
+from bedside.security.authenticator import TokenAuthenticator
+from bedside.security.embedded import EmbeddedIssuer, embedded_authenticator
+from bedside.security.oidc import oidc_authenticator
+from bedside.security.scopes import authorise_admin, authorise_inference
 from bedside.settings import Settings
+from bedside.transports.rest import server
+from bedside.transports.rest.app import create_app
+from bedside.transports.rest.lifecycle import Lifecycle
+from bedside.transports.rest.parts import Parts
 from bedside.types import DecodedInput, RawPart, RawRecord
+from bedside.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +95,116 @@ def _decode(codecs: Codecs, contract: Contract, item: RawPart | RawRecord) -> De
     if isinstance(item, RawRecord):
         return codecs.decode_record(item, contract.inputs[0])
     return codecs.decode_part(item, contract.input(item.name or "") or contract.inputs[0])
+
+
+def mint_token(settings: Settings, *, subject: str, scopes: Sequence[str], seconds: int) -> str:
+    """Return a token of the embedded issuer.
+
+    Raises:
+        ConfigurationError: another issuer is configured, or this is production.
+    """
+    if settings.auth.issuer:
+        raise ConfigurationError("auth.issuer is set: get tokens from that issuer", field="auth.issuer")
+    return EmbeddedIssuer.open(settings).mint(subject, scopes, seconds, settings.auth.audience)
+
+
+def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callable[[str], None]) -> None:
+    """Serve bundles until SIGTERM or SIGINT; ``announce`` is told the URL.
+
+    Raises:
+        ConfigurationError: the address, the certificate or the issuer cannot be used.
+    """
+    log, metrics = configure(settings), Metrics()
+    staging = Staging(settings.runtime.staging_dir)
+    authenticator = make_authenticator(settings, log)
+    repository = make_repository(settings, folders, staging, log, metrics)
+    dataplane = DataPlane(
+        authenticator=authenticator,
+        authorise=authorise_inference,
+        repository=repository,
+        codec=Codecs(settings.limits),
+        encoder=Answers(),
+        sink=Accountant(log, metrics),
+        limits=settings.limits,
+    )
+
+    async def shutdown() -> None:
+        log.info(Event.SERVER_STOPPING)
+        await repository.close()
+        await dataplane.close()
+
+    lifecycle = Lifecycle(startup=repository.load_all, shutdown=shutdown)
+    parts = Parts(
+        dataplane=dataplane,
+        repository=repository,
+        authenticate=authenticator.authenticate,
+        authorise=authorise_inference,
+        authorise_admin=authorise_admin,
+        render_metrics=metrics.render,
+        settings=settings,
+        version=__version__,
+        lifecycle=lifecycle,
+    )
+
+    def on_listening(url: str) -> None:
+        log.info(Event.SERVER_STARTED, **{"server.address": url})
+        announce(url)
+
+    try:
+        server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
+    finally:
+        staging.close()
+        log.info(Event.SERVER_STOPPED)
+        log.flush()
+
+
+def make_authenticator(settings: Settings, log: Log) -> TokenAuthenticator:
+    """Return the authenticator of the configured issuer, or of the embedded one."""
+
+    def on_keys(what: str) -> None:
+        if what == "stale":
+            log.warning(Event.ISSUER_KEYS_STALE)
+        else:
+            log.info(Event.ISSUER_KEYS_REFRESHED)
+
+    if settings.auth.issuer:
+        return oidc_authenticator(settings.auth, on_keys=on_keys)
+    return embedded_authenticator(settings)
+
+
+def make_repository(
+    settings: Settings, folders: Sequence[BundleFolder], staging: Staging, log: Log, metrics: Metrics
+) -> Repository:
+    """Return the models to serve, none of them loaded yet."""
+
+    def on_crash(folder: BundleFolder, code: int | None) -> None:
+        metrics.process_ended(folder.name)
+        fields = {"inference.bundle.name": folder.name, "process.exit_code": code or 0}
+        log.warning(Event.MODEL_PROCESS_ENDED, **fields)
+
+    def new_executor(folder: BundleFolder) -> Executor:
+        executor = make_executor(folder, settings, staging, on_crash)
+        if isinstance(executor, BoundedExecutor):
+            metrics.watch_pending(folder.name, lambda: executor.pending)
+        return executor
+
+    return Repository(folders, new_executor, lambda model: _log_change(log, metrics, model))
+
+
+def _log_change(log: Log, metrics: Metrics, model: Model) -> None:
+    metrics.model_ready(model.name, model.version, ready=model.ready, load_seconds=model.seconds)
+    fields: dict[str, Any] = {
+        "inference.bundle.name": model.name,
+        "inference.bundle.version": model.version,
+        "inference.bundle.digest": model.digest,
+    }
+    if model.state == "UNAVAILABLE":
+        log.error(Event.MODEL_LOAD_FAILED, **fields, **{"error.message": model.reason})
+    elif model.state == "READY":
+        took = {"inference.load.seconds": round(model.seconds, 3), "inference.device": model.executor.device}
+        log.info(Event.MODEL_READY, **fields, **took)
+    else:
+        log.info(Event.MODEL_LOADING if model.state == "LOADING" else Event.MODEL_UNLOADED, **fields)
 
 
 def make_executor(

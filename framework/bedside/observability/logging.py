@@ -46,11 +46,7 @@ class Log:
         render = _render_console if settings.log.format == "console" else _render
         self._logger: Any = structlog.wrap_logger(
             _Sink(stream),
-            processors=[
-                _only_known_fields,
-                self._to_ecs,
-                _render_console if settings.log.format == "console" else _render,
-            ],
+            processors=[_only_known_fields, self._to_ecs, render],
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log.level]),
             cache_logger_on_first_use=True,
         ).bind()
@@ -66,13 +62,6 @@ class Log:
     def error(self, event: Event, **fields: Any) -> None:
         """Log what somebody must look at, and write it out at once."""
         self._logger.error(event.value, **fields)
-
-    def unexpected(self, error: BaseException, **fields: Any) -> None:
-        """Log a defect: its class and where it happened, never its text, which may quote the input."""
-        self.error(
-            Event.UNEXPECTED_ERROR,
-            **{"error.type": type(error).__name__, "error.stack_trace": safe_frames(error.__traceback__), **fields},
-        )
 
     def flush(self) -> None:
         """Write out what is buffered."""
@@ -128,17 +117,21 @@ class LibraryHandler(stdlib_logging.Handler):
     def emit(self, record: stdlib_logging.LogRecord) -> None:
         """Write one library record as an event; never raises."""
         fields: dict[str, Any] = {"log.logger": record.name}
+        event = Event.LIBRARY_MESSAGE
         if record.name in _HARMLESS_LOGGERS and str(record.msg).startswith(_HARMLESS_STARTS):
             fields["error.message"] = str(record.msg)  # the template, never its arguments
         if record.exc_info and record.exc_info[0] is not None:
             fields["error.type"] = record.exc_info[0].__name__
             fields["error.stack_trace"] = safe_frames(record.exc_info[2])
+        if record.name.startswith("bedside."):  # a transport that caught what nobody foresaw
+            event = Event.UNEXPECTED_ERROR
+            fields["http.request.id"] = getattr(record, "request_id", "")
         if record.levelno >= stdlib_logging.ERROR:
-            self._log.error(Event.LIBRARY_MESSAGE, **fields)
+            self._log.error(event, **fields)
         elif record.levelno >= stdlib_logging.WARNING:
-            self._log.warning(Event.LIBRARY_MESSAGE, **fields)
+            self._log.warning(event, **fields)
         else:
-            self._log.info(Event.LIBRARY_MESSAGE, **fields)
+            self._log.info(event, **fields)
 
 
 def safe_frames(trace: TracebackType | None) -> str:

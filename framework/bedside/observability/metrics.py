@@ -4,15 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 
 from bedside.version import __version__
 
 # From a small tabular model to a large volume.
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 STAGES = ("authenticate", "decode", "queue", "run", "preprocess", "inference", "encode")
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +101,7 @@ class Metrics:
         """Count one model process that ended by itself."""
         self._restarts.labels(model).inc()
 
-    def render(self) -> bytes:
-        """Return everything in the text format of Prometheus."""
-        return generate_latest(self.registry)
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return everything, and its media type: Prometheus's text format or OpenMetrics, as ``accept`` asks."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type
