@@ -211,7 +211,7 @@ def _image_media_types(reader: str | None, spatial_dims: int | None) -> tuple[st
 
 def _record_input(fact: InputFact, tensor: TensorFormat | None, metadata: Metadata) -> InputSpec:
     names = tuple(tensor.channel_def.values()) if tensor else ()
-    nullable = fact.nullable or (False,) * len(names)
+    nullable = fact.nullable if len(fact.nullable) == len(names) else (False,) * len(names)
     features = tuple(
         _feature(name, metadata.feature_descriptions.get(name), nullable=may_miss)
         for name, may_miss in zip(names, nullable, strict=True)

@@ -7,6 +7,7 @@ Ours follows the MONAI bundle specification ("metadata.json File") and accepts w
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class TensorFormat(BaseModel):
         # Some bundles give classes as integers or leave holes; keep what is a name by index, in index order.
         if not isinstance(value, Mapping):
             return {}
-        named = {str(key): str(name) for key, name in value.items() if str(key).isdigit()}
+        named = {str(key): str(name) for key, name in value.items() if str(key).isdecimal()}
         return dict(sorted(named.items(), key=lambda pair: int(pair[0])))
 
     @property
@@ -107,7 +108,9 @@ class Metadata(BaseModel):
     @classmethod
     def _numbers_only(cls, value: object) -> object:
         items = value.items() if isinstance(value, Mapping) else ()
-        return {str(k): float(v) for k, v in items if isinstance(v, int | float) and not isinstance(v, bool)}
+        return {
+            str(k): float(v) for k, v in items if isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v)
+        }
 
     @field_validator("feature_descriptions", mode="before")
     @classmethod

@@ -123,10 +123,7 @@ def _shape(header: Any, name: str) -> tuple[int, ...]:
 
 
 def _dtype(header: Any, name: str) -> np.dtype[Any]:
-    try:
-        dtype: np.dtype[Any] = np.dtype(header.get_data_dtype())
-    except Exception as error:
-        raise MalformedPayload(f"the NIfTI header of '{name}' names no known data type", field=name) from error
+    dtype: np.dtype[Any] = np.dtype(header.get_data_dtype())
     if dtype.kind not in _KINDS or dtype.itemsize > 8 or dtype.fields:
         raise WrongDatatype(
             f"'{name}' must hold real integers or floats; complex, RGB and float128 do not go", field=name

@@ -27,7 +27,7 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False  # Pillow's default, spelled out: True w
 _FORMATS: dict[FileKind, tuple[str, ...]] = {"png": ("PNG",), "jpeg": ("JPEG",), "tiff": ("TIFF",)}
 _SUFFIXES: dict[FileKind, str] = {"png": ".png", "jpeg": ".jpg", "tiff": ".tiff"}
 _AS_READ = {"L", "LA", "RGB", "RGBA", "I;16"}
-_CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB"}
+_CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _SIXTEEN_BIT = {"I;16L", "I;16B", "I;16N"}
 _SIZES = {"I": 4, "F": 4, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 _ORIENTATION = 0x0112  # EXIF 2.32 §4.6.4.A; also TIFF 6.0 §8
@@ -61,7 +61,10 @@ def decode_plane(data: bytes, kind: FileKind, *, name: str, limit: int, arrays: 
         raise WrongShape(f"'{name}' must hold one picture, this file holds {frames}", field=name)
     if image.mode in {"F", "I"}:
         return _float_plane(image, name, arrays=arrays)
-    seen = _as_seen(image)
+    try:
+        seen = _as_seen(image)
+    except Exception as error:  # colour spaces that Pillow reads and cannot convert, broken EXIF
+        raise MalformedPayload(f"the pixels of '{name}' cannot be converted", field=name) from error
     if seen is image and kind != "tiff":
         return _describe(image, data, _SUFFIXES[kind], name)
     return _describe(seen, _png(seen), ".png", name)

@@ -14,6 +14,14 @@ from PIL import Image
 HERE = Path(__file__).parent
 AFFINE = np.array([[-1.5, 0, 0, 10], [0, 2.0, 0, -20], [0, 0, 3.0, 5], [0, 0, 0, 1.0]])
 
+_UNCODED_SFORM = {
+    "sform_code": 0,
+    "qform_code": 1,
+    "srow_x": [1.5, 0, 0, 0],
+    "srow_y": [0, 2.0, 0, 0],
+    "srow_z": [0, 0, 3.0, 0],
+}
+
 
 def volume(array: Any, affine: Any = AFFINE, **fields: Any) -> bytes:
     """Return a NIfTI-1 file; ``fields`` overwrite header fields in the finished file, consistent or not."""
@@ -71,6 +79,7 @@ def volumes() -> dict[str, bytes]:
         "volume_four_channels.nii": volume(ramp(4, 5, 6, 4)),
         "volume_one_channel_axis.nii": volume(ramp(4, 5, 6, 1)),
         "volume_qform_contradicts_sform.nii": volume(ramp(4, 5, 6), srow_x=[9, 0, 0, 0]),
+        "channels_uncoded_sform_agrees.nii": volume(ramp(4, 5, 6, 2), **_UNCODED_SFORM),
         "volume_scaled.nii": volume(ramp(4, 5, 6), scl_slope=2.0, scl_inter=-7.0),
         "volume_slope_nan.nii": volume(ramp(4, 5, 6), scl_slope=np.nan, scl_inter=0.0),
         "plane.nii": volume(ramp(7, 5)),
@@ -94,6 +103,7 @@ def volumes() -> dict[str, bytes]:
         "affine_singular.nii": volume(ramp(4, 5, 6), srow_z=[0, 0, 0, 0], sform_code=1, qform_code=0),
         "affine_nan.nii": volume(ramp(4, 5, 6), srow_x=[np.nan, 0, 0, 0], sform_code=1, qform_code=0),
         "quaternion_impossible.nii": volume(ramp(4, 5, 6), quatern_b=5.0, sform_code=0, qform_code=1),
+        "quaternion_impossible_and_needed.nii": volume(ramp(4, 5, 6), srow_x=[9, 0, 0, 0], quatern_b=5.0),
         "unit_micrometre.nii": volume(ramp(4, 5, 6), xyzt_units=3),
         "intercept_infinite.nii": volume(ramp(4, 5, 6), scl_slope=1.0, scl_inter=np.inf),
         "header_of_pair.hdr": volume(ramp(4, 5, 6), magic=b"ni1")[:348],
@@ -137,6 +147,7 @@ def pictures() -> dict[str, bytes]:
         "float.tiff": picture(grey.astype("float32"), "TIFF"),
         "two_pages.tiff": picture(grey, "TIFF", save_all=True, append_images=second),
         "animated.png": picture(grey, "PNG", save_all=True, append_images=second),
+        "lab.tiff": _lab_tiff(),
         "truncated.png": png[:-30],
         "wrong_checksum.png": bytes(broken),
         "header_only.png": png[:33],
@@ -144,6 +155,12 @@ def pictures() -> dict[str, bytes]:
         "truncated.jpg": jpeg[: len(jpeg) // 2],
         "truncated.tiff": picture(np.kron(grey, np.ones((16, 16), "uint8")), "TIFF")[:200],
     }
+
+
+def _lab_tiff() -> bytes:
+    buffer = io.BytesIO()
+    Image.frombytes("LAB", (7, 5), bytes(105)).save(buffer, "TIFF")
+    return buffer.getvalue()
 
 
 def _big_endian_tiff(array: Any) -> bytes:
@@ -155,7 +172,7 @@ def _big_endian_tiff(array: Any) -> bytes:
         for tag, kind, value in entries
     )
     head = b"MM\0*" + struct.pack(">I", 8) + struct.pack(">H", len(entries)) + directory + bytes(4)
-    return head + array.astype(">u2").tobytes()
+    return bytes(head + array.astype(">u2").tobytes())
 
 
 def arrays() -> dict[str, bytes]:

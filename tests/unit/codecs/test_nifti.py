@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from bedside.codecs import Codecs
 from bedside.codecs.nifti import compress, decode_nifti, encode_nifti, read_nifti
@@ -32,6 +34,7 @@ LIMIT = 1 << 24
         ("volume_no_form_codes.nii", (4, 5, 6), 3, 1),
         ("volume_four_channels.nii", (4, 5, 6, 4), 3, 4),
         ("volume_one_channel_axis.nii", (4, 5, 6, 1), 3, 1),
+        ("channels_uncoded_sform_agrees.nii", (4, 5, 6, 2), 3, 2),
         ("plane.nii", (7, 5), 2, 1),
         ("plane_one_voxel_thick.nii", (7, 5, 1), 3, 1),
     ],
@@ -69,6 +72,7 @@ def test_sound_files_are_described(
         ("affine_singular.nii", MalformedPayload),
         ("affine_nan.nii", MalformedPayload),
         ("quaternion_impossible.nii", MalformedPayload),
+        ("quaternion_impossible_and_needed.nii", MalformedPayload),
         ("unit_micrometre.nii", MalformedPayload),
         ("intercept_infinite.nii", MalformedPayload),
         ("header_of_pair.hdr", MalformedPayload),
@@ -122,7 +126,7 @@ dtypes = st.sampled_from(
     ),
     affine=affines,
 )
-def test_any_volume_survives_encoding_and_decoding(array: np.ndarray, affine: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_any_volume_survives_encoding_and_decoding(array: NDArray[Any], affine: NDArray[np.float64]) -> None:
     """Type, values and affine come back as they went."""
     image = decode_nifti(encode_nifti(array, affine), name="scan", limit=LIMIT)
     assert image.dtype == array.dtype.name

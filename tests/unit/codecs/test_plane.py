@@ -3,9 +3,11 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from bedside.bundle.contract import PLANE_MEDIA_TYPES, InputSpec
@@ -17,7 +19,7 @@ INPUTS = Path(__file__).parents[2] / "assets" / "inputs"
 PICTURES = InputSpec("scan", "image", PLANE_MEDIA_TYPES, 2)
 
 
-def pixels(image: DecodedImage) -> np.ndarray:  # type: ignore[type-arg]
+def pixels(image: DecodedImage) -> NDArray[Any]:
     """Return the payload's pixels, (height, width[, channels])."""
     return np.asarray(Image.open(io.BytesIO(image.payload)))
 
@@ -99,6 +101,7 @@ def test_float_tiff_goes_as_array_where_arrays_are_read(decode: Decode) -> None:
         ("header_only.png", MalformedPayload),
         ("truncated.jpg", MalformedPayload),
         ("truncated.tiff", MalformedPayload),
+        ("lab.tiff", MalformedPayload),
         ("two_pages.tiff", WrongShape),
         ("animated.png", WrongShape),
         ("bomb.png", DecompressedTooLarge),

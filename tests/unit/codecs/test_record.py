@@ -38,7 +38,7 @@ def decode(codecs: Codecs, body: bytes) -> DecodedRecord:
 def test_values_come_in_the_contracts_order(codecs: Codecs) -> None:
     """Whatever the order of the members; what was sent is kept beside it."""
     record = decode(codecs, orjson.dumps(dict(reversed(GOOD.items()))))
-    np.testing.assert_array_equal(record.values, np.float32([63, 233.5, 6]))
+    np.testing.assert_array_equal(record.values, np.array([63, 233.5, 6], np.float32))
     assert record.values.dtype == np.float32
     assert record.values.flags.writeable
     assert record.record == GOOD

@@ -1,0 +1,128 @@
+"""The contract is derived from metadata, preprocessing and a run; what none of them tells is unknown."""
+
+from typing import Any
+
+import pytest
+
+from bedside.bundle.contract import (
+    ARRAY_MEDIA_TYPES,
+    PLANE_MEDIA_TYPES,
+    VOLUME_MEDIA_TYPES,
+    Contract,
+    InputFact,
+    OutputFact,
+    derive_inputs,
+    derive_outputs,
+)
+from bedside.bundle.metadata import Metadata, parse_metadata
+
+
+def metadata(inputs: dict[str, Any] | None = None, outputs: dict[str, Any] | None = None, **more: Any) -> Metadata:
+    """Return metadata with this network_data_format."""
+    network = {"inputs": inputs or {}, "outputs": outputs or {}}
+    return parse_metadata({"version": "1", "network_data_format": network, **more})
+
+
+NETWORK = {"image": {"num_channels": 1, "spatial_shape": [96, 96, 96], "channel_def": {"0": "T1"}}}
+
+
+def test_patch_shape_binds_no_upload() -> None:
+    """Only the rank is taken from spatial_shape; the names from channel_def."""
+    [spec] = derive_inputs(metadata(NETWORK), [InputFact("image", reads_file=True)])
+    assert (spec.kind, spec.spatial_dims, spec.channels, spec.channel_names) == ("image", 3, (1,), ("T1",))
+
+
+@pytest.mark.parametrize(
+    ("fact", "channels"),
+    [
+        (InputFact("image", reads_file=True, channels=(1, 3)), (1, 3)),
+        (InputFact("image", reads_file=True, converts=True), ()),
+        (InputFact("image", reads_file=True, adds_channel=False), ()),
+        (InputFact("image", reads_file=True, converts=True, channels=(4,)), (4,)),
+    ],
+)
+def test_what_was_tried_beats_what_was_declared(fact: InputFact, channels: tuple[int, ...]) -> None:
+    """The network's channels say nothing about the file's where something converts between them."""
+    [spec] = derive_inputs(metadata(NETWORK), [fact])
+    assert spec.channels == channels
+
+
+@pytest.mark.parametrize(
+    ("reader", "rank", "media_types"),
+    [
+        ("NibabelReader", 3, VOLUME_MEDIA_TYPES),
+        ("PILReader", 2, PLANE_MEDIA_TYPES),
+        ("NumpyReader", 2, ARRAY_MEDIA_TYPES),
+        (None, 3, VOLUME_MEDIA_TYPES + ARRAY_MEDIA_TYPES),
+        (None, 2, PLANE_MEDIA_TYPES + VOLUME_MEDIA_TYPES + ARRAY_MEDIA_TYPES),
+        (None, 0, VOLUME_MEDIA_TYPES + PLANE_MEDIA_TYPES + ARRAY_MEDIA_TYPES),
+    ],
+)
+def test_reader_decides_the_media_types(reader: str | None, rank: int, media_types: tuple[str, ...]) -> None:
+    """A chosen reader is a fact; without one, the rank narrows it down."""
+    network = {"image": {"spatial_shape": [32] * rank}}
+    [spec] = derive_inputs(metadata(network), [InputFact("image", reads_file=True, reader=reader)])
+    assert spec.media_types == media_types
+    assert spec.spatial_dims == (rank or None)
+
+
+def test_names_may_differ_where_there_is_only_one() -> None:
+    """One input and one network tensor mean the same; with two, only equal names do."""
+    [spec] = derive_inputs(metadata(NETWORK), [InputFact("scan", reads_file=True)])
+    assert (spec.name, spec.spatial_dims) == ("scan", 3)
+    first, second = derive_inputs(metadata(NETWORK), [InputFact(n, reads_file=True) for n in ("image", "label")])
+    assert (first.spatial_dims, second.spatial_dims) == (3, None)
+
+
+FEATURES = {"features": {"channel_def": {"1": "thal", "0": "age"}}}
+
+
+@pytest.mark.parametrize(
+    ("nullable", "expected"), [((), [False, False]), ((False, True), [False, True]), ((True,), [False, False])]
+)
+def test_features_come_in_the_networks_order(nullable: tuple[bool, ...], expected: list[bool]) -> None:
+    """By index, with what is known about each."""
+    described = {"thal": {"meaning": "thallium test", "unit": "code", "codes": {"3": "normal"}}, "age": "in years"}
+    facts = [InputFact("features", reads_file=False, nullable=nullable)]
+    [spec] = derive_inputs(metadata(FEATURES, feature_descriptions=described), facts)
+    assert [feature.name for feature in spec.features] == ["age", "thal"]
+    assert [feature.nullable for feature in spec.features] == expected
+    assert spec.features[1].codes == {3.0: "normal"}
+    assert spec.features[0].description == "in years"
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape", "kind"),
+    [
+        ({"format": "classes", "channel_def": {"0": "no", "1": "yes"}}, (2,), "probabilities"),
+        ({"type": "probabilities", "channel_def": {"0": "no", "1": "yes"}}, (), "probabilities"),
+        ({"format": "magnitude", "channel_def": {"0": "no", "1": "yes"}}, (2,), "tensor"),
+        ({"format": "segmentation"}, (4, 5, 6), "segmentation"),
+        ({"format": "magnitude"}, (4, 5, 6), "image"),
+        ({}, (3,), "tensor"),
+    ],
+)
+def test_kind_of_a_result(tensor: dict[str, Any], shape: tuple[int, ...], kind: str) -> None:
+    """From the specification's words and the shape of a real run."""
+    facts = [OutputFact("pred", "float32", shape, has_geometry=False, like_input=None)]
+    [spec] = derive_outputs(metadata(outputs={"pred": tensor}), facts)
+    assert spec.kind == kind
+    assert spec.shape == shape
+
+
+def test_results_on_the_inputs_grid_have_no_fixed_shape() -> None:
+    """The axes follow the input; labels are by index."""
+    facts = [OutputFact("pred", "uint8", (4, 5, 6), has_geometry=True, like_input="image")]
+    [spec] = derive_outputs(metadata(outputs={"pred": {"channel_def": {"1": "Anterior"}}}), facts)
+    assert (spec.shape, spec.labels, spec.like_input) == ((-1, -1, -1), {1: "Anterior"}, "image")
+    [unknown] = derive_outputs(metadata(), facts)
+    assert (unknown.kind, unknown.labels) == ("image", {})
+
+
+def test_inputs_are_found_by_name_and_kind() -> None:
+    """None where there is none."""
+    inputs = derive_inputs(metadata(FEATURES), [InputFact("features", reads_file=False)])
+    contract = Contract("m", "1", "d", "", "", inputs, (), {})
+    assert contract.input("features") is contract.record is inputs[0]
+    assert contract.input("image") is None
+    assert Contract("m", "1", "d", "", "", (), (), {}).record is None

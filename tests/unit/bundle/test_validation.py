@@ -1,0 +1,96 @@
+"""Stage 5: the contract is kept, or the field that breaks it is named."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bedside.bundle.contract import Contract, FeatureSpec, InputSpec
+from bedside.bundle.validation import validate
+from bedside.errors import (
+    BedsideError,
+    ContractViolation,
+    MalformedPayload,
+    MissingInput,
+    NonFiniteValue,
+    UnknownInput,
+    WrongChannelCount,
+    WrongDatatype,
+    WrongShape,
+)
+from bedside.types import DecodedImage, DecodedInput, DecodedRecord
+
+IMAGE = InputSpec("image", "image", spatial_dims=3, channels=(1,))
+FEATURES = (FeatureSpec("age"), FeatureSpec("thal", codes={3.0: "normal", 7.0: "defect"}, nullable=True))
+RECORD = InputSpec("patient", "record", features=FEATURES)
+VOLUME = DecodedImage("image", b"", ".nii", (4, 5, 6), 3, 1, "int16")
+
+
+def contract(*inputs: InputSpec) -> Contract:
+    """Return a contract of these inputs."""
+    return Contract("m", "1", "d", "", "", inputs, (), {})
+
+
+def patient(*values: float, name: str = "patient") -> DecodedRecord:
+    """Return a record of two features."""
+    return DecodedRecord(name, np.array(values, np.float32), {})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "decoded"),
+    [
+        ((IMAGE,), [VOLUME]),
+        ((IMAGE,), [replace(VOLUME, shape=(4, 5, 6, 1))]),
+        ((replace(IMAGE, channels=(1, 3)),), [replace(VOLUME, shape=(4, 5, 6, 3), channels=3)]),
+        ((InputSpec("image", "image"),), [replace(VOLUME, shape=(4,), spatial_dims=1, channels=7)]),
+        ((replace(IMAGE, spatial_dims=2),), [replace(VOLUME, shape=(4, 5, 1))]),
+        ((RECORD,), [patient(63, 3)]),
+        ((RECORD,), [patient(63, np.nan)]),
+        ((RECORD, IMAGE), [VOLUME, patient(63, 7)]),
+        ((), []),
+    ],
+)
+def test_what_keeps_the_contract_passes(inputs: tuple[InputSpec, ...], decoded: list[DecodedInput]) -> None:
+    """In the contract's order; what is unknown binds nothing; a plane one voxel thick is a plane."""
+    items = validate(contract(*inputs), decoded).items
+    assert [item.name for item in items] == [spec.name for spec in inputs]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "decoded", "error", "field"),
+    [
+        ((IMAGE,), [], MissingInput, "image"),
+        ((IMAGE,), [VOLUME, VOLUME], MalformedPayload, "image"),
+        ((IMAGE,), [VOLUME, replace(VOLUME, name="imag")], UnknownInput, "imag"),
+        ((IMAGE,), [replace(VOLUME, name="DOE^JOHN")], UnknownInput, None),
+        ((IMAGE,), [patient(1, 3, name="image")], WrongDatatype, "image"),
+        ((RECORD,), [replace(VOLUME, name="patient")], WrongDatatype, "patient"),
+        ((IMAGE,), [replace(VOLUME, shape=(4, 5), spatial_dims=2)], WrongShape, "image"),
+        ((IMAGE,), [replace(VOLUME, shape=(4, 5, 6, 7), spatial_dims=4)], WrongShape, "image"),
+        ((replace(IMAGE, spatial_dims=2),), [VOLUME], WrongShape, "image"),
+        ((IMAGE,), [replace(VOLUME, shape=())], WrongShape, "image"),
+        ((IMAGE,), [replace(VOLUME, shape=(4, 0, 6))], WrongShape, "image"),
+        ((IMAGE,), [replace(VOLUME, shape=(4, 5, 6, 3), channels=3)], WrongChannelCount, "image"),
+        ((IMAGE,), [replace(VOLUME, finite=False)], NonFiniteValue, "image"),
+        ((RECORD,), [patient(63, 3, 1)], WrongShape, "patient"),
+        ((RECORD,), [patient(np.nan, 3)], NonFiniteValue, "age"),
+        ((RECORD,), [patient(63, np.inf)], NonFiniteValue, "thal"),
+        ((RECORD,), [patient(63, 4)], ContractViolation, "thal"),
+    ],
+)
+def test_what_breaks_it_is_named(
+    inputs: tuple[InputSpec, ...], decoded: list[DecodedInput], error: type[BedsideError], field: str | None
+) -> None:
+    """The error's class, its field, and nothing that the caller wrote."""
+    with pytest.raises(error) as caught:
+        validate(contract(*inputs), decoded)
+    assert (type(caught.value), caught.value.field) == (error, field)
+    assert "DOE" not in caught.value.detail
+
+
+def test_both_ranks_and_both_counts_are_told() -> None:
+    """The caller need not guess what was expected, or what came."""
+    with pytest.raises(WrongShape, match=r"must have 3 spatial axes; an image with 2 came, its shape is \(4, 5\)"):
+        validate(contract(IMAGE), [replace(VOLUME, shape=(4, 5), spatial_dims=2)])
+    with pytest.raises(WrongChannelCount, match="must have 1 or 3 channels; an image with 4 came"):
+        validate(contract(replace(IMAGE, channels=(1, 3))), [replace(VOLUME, channels=4)])
