@@ -51,13 +51,13 @@ def _parser(content_type: str, inputs: int) -> Any:
     if not 1 <= len(boundary) <= _BOUNDARY_LENGTH:
         raise MalformedPayload("multipart/form-data needs a boundary of 1 to 70 characters", field="Content-Type")
     try:
+        # Not strict: strict refuses the line break behind the last delimiter where it comes in a chunk of its own.
         return PushMultipartParser(
             boundary.encode("latin-1"),
             max_header_size=_HEADER_BYTES,
             max_header_count=_HEADERS,
             # One more than fits, so that a surplus field is named by us and not by the parser.
             max_segment_count=inputs + 1,
-            strict=True,
         )
     except MultipartError:
         raise MalformedPayload("the boundary cannot be used", field="Content-Type") from None

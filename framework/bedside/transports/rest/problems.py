@@ -175,6 +175,9 @@ def error_headers(error: BedsideError) -> tuple[Header, ...]:
     """Return the header fields that tell the caller what to do next."""
     if isinstance(error, errors.Unauthenticated | errors.InsufficientScope):
         return ((b"www-authenticate", _challenge(error).encode("latin-1")),)
+    if isinstance(error, errors.UnsupportedMediaType) and error.field == "Content-Encoding":
+        # RFC 9110 §15.5.16: tells that the coding was the problem, and which one is none.
+        return ((b"accept-encoding", b"identity"),)
     if isinstance(error, errors.Unavailable):
         return ((b"retry-after", str(error.retry_after_seconds).encode()),)
     return ()
