@@ -49,7 +49,7 @@ def decode_plane(data: bytes, kind: FileKind, *, name: str, limit: int, arrays: 
         MalformedPayload: it is damaged or cut short.
         DecompressedTooLarge: the header announces more than ``limit`` bytes of pixels.
         WrongShape: it holds several pictures (animation, pages, slices).
-        WrongDatatype: floats or 32-bit integers where only pictures are read.
+        WrongDatatype: floats or 32-bit integers where only pictures are read, or a colour space such as CIELAB.
     """
     try:
         image: Image.Image = _open(data, kind)
@@ -61,9 +61,11 @@ def decode_plane(data: bytes, kind: FileKind, *, name: str, limit: int, arrays: 
         raise WrongShape(f"'{name}' must hold one picture, this file holds {frames}", field=name)
     if image.mode in {"F", "I"}:
         return _float_plane(image, name, arrays=arrays)
+    if image.mode not in _AS_READ | _SIXTEEN_BIT | set(_CONVERTED):
+        raise WrongDatatype(f"'{name}' must be grey or colour (RGB, CMYK, palette), 8 or 16 bits", field=name)
     try:
         seen = _as_seen(image)
-    except Exception as error:  # colour spaces that Pillow reads and cannot convert, broken EXIF
+    except Exception as error:  # broken EXIF, for one
         raise MalformedPayload(f"the pixels of '{name}' cannot be converted", field=name) from error
     if seen is image and kind != "tiff":
         return _describe(image, data, _SUFFIXES[kind], name)
@@ -107,7 +109,7 @@ def _as_seen(image: Image.Image) -> Image.Image:
     elif image.mode == "P" and "transparency" in image.info:
         seen = image.convert("RGBA")
     elif image.mode not in _AS_READ:
-        seen = image.convert(_CONVERTED.get(image.mode, "RGB"))
+        seen = image.convert(_CONVERTED[image.mode])
     orientation = image.getexif().get(_ORIENTATION, 1)
     if orientation not in range(2, 9):
         return seen

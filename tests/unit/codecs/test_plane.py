@@ -101,7 +101,7 @@ def test_float_tiff_goes_as_array_where_arrays_are_read(decode: Decode) -> None:
         ("header_only.png", MalformedPayload),
         ("truncated.jpg", MalformedPayload),
         ("truncated.tiff", MalformedPayload),
-        ("lab.tiff", MalformedPayload),
+        ("lab.tiff", WrongDatatype),
         ("two_pages.tiff", WrongShape),
         ("animated.png", WrongShape),
         ("bomb.png", DecompressedTooLarge),
@@ -113,3 +113,10 @@ def test_defective_pictures_are_refused_by_name(decode: Decode, name: str, error
         decode(name)
     assert type(caught.value) is error
     assert caught.value.field == "scan"
+
+
+def test_whatever_pillow_raises_is_the_callers_error(decode: Decode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken EXIF has ended in AttributeError, KeyError, struct.error and more over the years."""
+    monkeypatch.setattr(Image.Image, "getexif", lambda _: 1 / 0)
+    with pytest.raises(MalformedPayload):
+        decode("grey.png")
