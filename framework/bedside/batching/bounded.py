@@ -1,5 +1,6 @@
 """A bounded queue in front of an executor: at most so many wait, the next one is told when to come back."""
 
+import asyncio
 from math import ceil
 
 from bedside.bundle.contract import Contract
@@ -26,6 +27,8 @@ class BoundedExecutor:
         self._pending = 0
         self._mean_seconds = 1.0
         self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     @property
     def ready(self) -> bool:
@@ -38,9 +41,14 @@ class BoundedExecutor:
         return self._inner.device
 
     @property
-    def pending(self) -> int:
-        """Return how many items run or wait."""
-        return self._pending
+    def running(self) -> int:
+        """Return how many items run."""
+        return min(self._pending, self._slots)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many items wait."""
+        return self._pending - self.running
 
     async def load(self) -> Contract:
         """Load the model. Raises BundleError."""
@@ -56,15 +64,24 @@ class BoundedExecutor:
             error.retry_after_seconds = max(1, ceil(self._mean_seconds * self._pending / self._slots))
             raise error
         self._pending += 1
+        self._empty.clear()
         try:
             prediction = await self._inner.run(inputs, timeout_seconds=timeout_seconds)
         finally:
             self._pending -= 1
+            if not self._pending:
+                self._empty.set()
         busy = sum(seconds for stage, seconds in prediction.seconds.items() if stage != "queue")
         self._mean_seconds += _SMOOTHING * (busy - self._mean_seconds)
         return prediction
 
     async def close(self) -> None:
-        """Turn new items away and end the model."""
+        """Turn new items away, let accepted ones finish (each has a deadline of its own), and end the model.
+
+        Whoever has less time cancels this: the model is ended nevertheless.
+        """
         self._draining = True
-        await self._inner.close()
+        try:
+            await self._empty.wait()
+        finally:
+            await self._inner.close()

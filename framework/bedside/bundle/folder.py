@@ -59,7 +59,7 @@ def open_bundle(root: Path) -> BundleFolder:
 
 
 def find_bundles(paths: Sequence[Path]) -> list[Path]:
-    """Return the bundle roots among ``paths`` and, for a folder of bundles, directly below it.
+    """Return the bundle roots among ``paths`` and, for a folder of bundles, directly below it; each once.
 
     Raises:
         ConfigurationError: a path does not exist, or holds no bundle.
@@ -72,7 +72,7 @@ def find_bundles(paths: Sequence[Path]) -> list[Path]:
         if not here:
             raise ConfigurationError(f"no MONAI bundle (configs/metadata.json) in {path} or below it", field="bundle")
         found += here
-    return found
+    return list({path.resolve(): path for path in found}.values())
 
 
 def inference_config(root: Path) -> Path:

@@ -55,7 +55,7 @@ class GoldenCase:
     folder: Path
 
     def raw_inputs(self) -> list[RawPart | RawRecord]:
-        """Return the inputs as a transport would hand them over. Raises PackageMissing."""
+        """Return the inputs as a transport would hand them over. Raises PackageMissing, InvalidBundle."""
         return [_raw(name, described, self.folder) for name, described in self.inputs.items()]
 
     def differences(self, outputs: Mapping[str, OutputArray], labels: Mapping[str, Mapping[int, str]]) -> list[str]:
@@ -105,6 +105,8 @@ def dice(left: NDArray[Any], right: NDArray[Any], label: int) -> float:
 def _raw(name: str, described: Any, folder: Path) -> RawPart | RawRecord:
     if isinstance(described, str):
         path = folder / described
+        if not path.is_file():
+            raise InvalidBundle(f"golden/{described} is missing", field="golden/cases.json")
         return RawPart(name, media_type_of(path), path.read_bytes())
     if "package" in described:
         return RawPart(name, "application/x-nifti", _crop_of_package(described))

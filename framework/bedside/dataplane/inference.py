@@ -124,13 +124,15 @@ class DataPlane:
         """Stage 8 of the files-in, files-out transport; ``media_type`` is one of :meth:`available`."""
         begin = perf_counter()
         contract = served.contract
-        if media_type == "application/json":
-            answer = self._encoder.encode(media_type, contract, row.inputs, row.prediction)
-        else:
-            answer = await asyncio.get_running_loop().run_in_executor(
-                self._decoders, self._encoder.encode, media_type, contract, row.inputs, row.prediction
-            )
-        call.stages["encode"] = perf_counter() - begin
+        try:
+            if media_type == "application/json":
+                answer = self._encoder.encode(media_type, contract, row.inputs, row.prediction)
+            else:
+                answer = await asyncio.get_running_loop().run_in_executor(
+                    self._decoders, self._encoder.encode, media_type, contract, row.inputs, row.prediction
+                )
+        finally:
+            call.stages["encode"] = perf_counter() - begin
         call.output_bytes = len(answer.body)
         return answer
 

@@ -7,7 +7,14 @@ from typing import Literal
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
-from bedside.errors import BundleError, ModelNotFound, ModelNotReady, ModelVersionNotFound
+from bedside.errors import (
+    BedsideError,
+    BundleError,
+    ConfigurationError,
+    ModelNotFound,
+    ModelNotReady,
+    ModelVersionNotFound,
+)
 from bedside.interfaces import Executor, ModelStatus
 
 State = Literal["UNLOADED", "LOADING", "READY", "UNAVAILABLE"]
@@ -75,6 +82,11 @@ class Repository:
         self._on_change = on_change
         for folder in folders:
             versions = self._models.setdefault(folder.name, {})
+            if folder.metadata.version in versions:
+                name, version = folder.name, folder.metadata.version
+                raise ConfigurationError(
+                    f"two bundles are named '{name}' and have the version {version}", field="bundle"
+                )
             versions[folder.metadata.version] = Model(folder, make_executor(folder))
         self._latest = {name: max(versions.values(), key=_version_key) for name, versions in self._models.items()}
 
@@ -151,8 +163,9 @@ class Repository:
             begin = asyncio.get_running_loop().time()
             try:
                 model.loaded = await model.executor.load()
-            except BundleError as error:
-                model.state, model.reason = "UNAVAILABLE", error.detail
+            except Exception as error:  # noqa: BLE001 - one model that cannot be loaded must not stop the others
+                detail = error.detail if isinstance(error, BedsideError) else type(error).__name__
+                model.state, model.reason = "UNAVAILABLE", detail
             else:
                 model.state = "READY"
                 model.seconds = asyncio.get_running_loop().time() - begin
@@ -168,5 +181,6 @@ def _shown(model: Model) -> str:
 
 
 def _version_key(model: Model) -> tuple[tuple[int, int, str], ...]:
+    # A version that goes on with a word comes before the one that ends there: 1.0.0-rc1 < 1.0.0 (semver.org §11).
     parts = model.version.replace("-", ".").split(".")
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
+    return *((2, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts), (1, 0, "")

@@ -4,12 +4,13 @@ What real bundles do, and why each override is here, is written down in docs/dec
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from monai.handlers import CheckpointLoader
 
@@ -72,7 +73,8 @@ def build(folder: BundleFolder, device: torch.device, output_dir: Path) -> Built
     _override(parser, folder.root, device, output_dir)
     workflow.initialize()
     evaluator = parser.get_parsed_content(_evaluator_id(parser.get(), workflow.run_id))
-    _load_checkpoints(evaluator, parser)
+    _load_checkpoints(evaluator)
+    _prepare_run(parser, workflow.run_id)
     evaluator.network.to(device).eval()
     return BuiltBundle(evaluator, _preprocessing(evaluator), device, output_dir)
 
@@ -109,10 +111,18 @@ def _override(parser: Any, root: Path, device: torch.device, output_dir: Path) -
     for name, part in config.items():
         if isinstance(part, dict):
             _without_data(parser, name, part)
-    for index, handler in enumerate(config.get("handlers") or []):
+    for place in _checkpoint_loaders(config):
         # Weights saved on a GPU fail on a CPU unless told where to go (Model Zoo issues 518, 613).
-        if _target(handler) == "CheckpointLoader" and "map_location" not in handler:
-            parser[f"handlers#{index}#map_location"] = f"$torch.device('{device}')"
+        parser[f"{place}#map_location"] = f"$torch.device('{device}')"
+
+
+def _checkpoint_loaders(config: Any, place: str = "") -> Iterator[str]:
+    """Yield the places of every CheckpointLoader that does not say where its weights go."""
+    if _target(config) == "CheckpointLoader" and "map_location" not in config:
+        yield place
+    entries = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    for key, value in list(entries):
+        yield from _checkpoint_loaders(value, f"{place}#{key}" if place else str(key))
 
 
 def _without_data(parser: Any, name: str, part: Mapping[str, Any]) -> None:
@@ -129,12 +139,21 @@ def _target(part: Any) -> str:
     return str(part.get("_target_", "")).rpartition(".")[2] if isinstance(part, dict) else ""
 
 
-def _load_checkpoints(evaluator: Any, parser: Any) -> None:
+def _load_checkpoints(evaluator: Any) -> None:
     # CheckpointLoader fires when an engine starts, so every run would read the weights again. Ours never starts:
     # the handlers are called once, here.
-    for handler in parser.get_parsed_content("handlers") if "handlers" in parser else ():
+    for handler, *_ in evaluator._event_handlers[Events.STARTED]:  # noqa: SLF001 - ignite offers no other way to them
         if isinstance(handler, CheckpointLoader):
             handler(evaluator)
+
+
+def _prepare_run(parser: Any, run_id: str) -> None:
+    """Evaluate the steps before the engine's run: some bundles load their weights there."""
+    steps = parser.get()[run_id]
+    for index, step in enumerate(steps if isinstance(steps, list) else ()):
+        if _RUN_CALL.search(str(step)):
+            return
+        parser.get_parsed_content(f"{run_id}#{index}")
 
 
 def _preprocessing(evaluator: Any) -> Callable[[Any], Any]:

@@ -18,7 +18,7 @@ from monai.data import MetaTensor, list_data_collate, set_track_meta
 from monai.engines import SupervisedEvaluator
 from monai.utils import CommonKeys
 
-from bedside.errors import InputNotProcessable, RunFailed
+from bedside.errors import InputNotProcessable, ModelFailure, RunFailed
 from bedside.runtime.building import BuiltBundle
 from bedside.runtime.saving import Kept, keep_in_memory
 from bedside.types import OutputArray, OutputFile, Prediction
@@ -54,8 +54,11 @@ class BundleEngine:
             results, seconds = self._pass(item)
         finally:
             kept = self._kept.take()
-        arrays = kept or [_array(name, value) for name, value in results.items()]
-        files = collect_files(self._built.output_dir) if self._writes_files else ()
+        try:
+            arrays = kept or [_array(name, value) for name, value in results.items()]
+            files = collect_files(self._built.output_dir) if self._writes_files else ()
+        except Exception as error:
+            raise RunFailed(cause=type(error).__name__, where=_frames(error)) from error
         return Prediction(tuple(arrays), files, seconds)
 
     def warm_up(self, item: Item) -> Prediction:
@@ -70,20 +73,26 @@ class BundleEngine:
             value = preprocess(self._built, item).get(name)
         except InputNotProcessable:
             return None
-        return tuple(value.shape) if _is_array(value) else None
+        return tuple(value.shape) if value is not None and _is_array(value) else None
 
     def use_record_pass(self, item: Item) -> bool:
         """Take the lean way for records if it gives the same bits on ``item``; tell whether it does."""
         if type(self._built.evaluator) is not SupervisedEvaluator or self._built.evaluator.amp:
             return False
-        set_track_meta(False)  # a record has no geometry to track; MetaTensor costs more than the network
         reference = self.run(item).arrays
+        set_track_meta(False)  # a record has no geometry to track; MetaTensor costs more than the network
         usual, self._pass = self._pass, RecordPass(self._built)
-        if not _same(reference, self.run(item).arrays):
-            self._pass = usual
-            set_track_meta(True)
+        if self._gives(reference, item):
+            return True
+        self._pass = usual
+        set_track_meta(True)
+        return False
+
+    def _gives(self, reference: Sequence[OutputArray], item: Item) -> bool:
+        try:
+            return _same(reference, self.run(item).arrays)
+        except ModelFailure:
             return False
-        return True
 
 
 class EvaluatorPass:
@@ -199,6 +208,8 @@ def _array(name: str, value: Any) -> OutputArray:
         affine = value.affine.cpu().numpy().astype(np.float64) if value.affine.shape == (4, 4) else None
         value = value.as_tensor()
     array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    if array.dtype.hasobject:
+        raise TypeError("objects are no numbers")
     return OutputArray(name, array, affine if array.ndim >= 2 else None)
 
 

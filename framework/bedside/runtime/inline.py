@@ -5,8 +5,7 @@ that are pure configuration and take one record; see docs/decisions/0003-process
 """
 
 import asyncio
-import tempfile
-from pathlib import Path
+import shutil
 from typing import TYPE_CHECKING
 
 from bedside.bundle.contract import Contract
@@ -18,6 +17,8 @@ from bedside.settings import RuntimeSettings
 from bedside.types import DecodedRecord, Prediction, ValidatedInputs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bedside.runtime.engine import BundleEngine
 
 
@@ -29,6 +30,7 @@ class InlineExecutor:
         self._settings = settings
         self._staging = staging
         self._engine: BundleEngine | None = None
+        self._output_dir: Path | None = None
         self._device = ""
 
     @property
@@ -54,15 +56,14 @@ class InlineExecutor:
     async def close(self) -> None:
         """Forget the model."""
         self._engine = None
+        if self._output_dir is not None:
+            shutil.rmtree(self._output_dir, ignore_errors=True)
 
     def _load(self) -> Contract:
         from bedside.runtime.loading import load  # noqa: PLC0415 - torch only where a model runs in this process
 
-        output_dir = Path(tempfile.mkdtemp(prefix="bedside-output-", dir=self._settings.staging_dir))
-        try:
-            engine, facts = load(self._folder, self._settings, self._staging, output_dir)
-        finally:
-            output_dir.rmdir()
+        self._output_dir = self._staging.folder()
+        engine, facts = load(self._folder, self._settings, self._staging, self._output_dir)
         self._device = facts.device
         self._engine = engine
         return assemble(self._folder, facts)

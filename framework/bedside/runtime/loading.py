@@ -19,7 +19,6 @@ from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
 from bedside.types import DecodedImage, DecodedInput, DecodedRecord, OutputArray, ValidatedInputs
 
-
 _MISSING_MODULE = re.compile(r"No module named '(?P<package>\w+)")
 
 

@@ -5,14 +5,17 @@ the process is started again, with a growing pause when it keeps crashing.
 """
 
 import asyncio
+import atexit
 import multiprocessing
 import os
+import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
@@ -29,7 +32,7 @@ from bedside.errors import (
 from bedside.runtime import wire
 from bedside.runtime.assembly import assemble
 from bedside.runtime.facts import LoadedFacts
-from bedside.runtime.staging import Staging
+from bedside.runtime.staging import StagedFiles, Staging
 from bedside.settings import RuntimeSettings
 from bedside.types import DecodedImage, DecodedRecord, Prediction, ValidatedInputs
 
@@ -52,13 +55,19 @@ class ModelProcess:
     """One process with one loaded bundle; runs one item at a time.
 
     Args:
+        private: empty folder for what the bundle writes; removed when the process has ended.
         on_end: called when the process ends by itself, also while it is idle.
     """
 
     def __init__(
-        self, folder: BundleFolder, settings: RuntimeSettings, on_end: Callable[["ModelProcess"], None]
+        self,
+        folder: BundleFolder,
+        settings: RuntimeSettings,
+        private: Path,
+        on_end: Callable[["ModelProcess"], None],
     ) -> None:
         self._folder = folder
+        self._private = private
         self._settings = settings
         self._on_end = on_end
         self._process: ForkServerProcess | None = None
@@ -73,7 +82,7 @@ class ModelProcess:
         """
         try:
             async with asyncio.timeout(self._settings.load_seconds):
-                ours = await asyncio.to_thread(self._spawn)
+                ours = await _finished(asyncio.to_thread(self._spawn))
                 self._reader, self._writer = await asyncio.open_connection(sock=ours)
                 header, _ = await self._receive()
         except TimeoutError:
@@ -82,6 +91,9 @@ class ModelProcess:
         except (asyncio.IncompleteReadError, ConnectionError):
             code = await self.kill()
             raise LoadFailed(f"the model's process ended while loading (exit code {code})") from None
+        except BaseException:
+            await self.kill()
+            raise
         if "failed" in header:
             await self.kill()
             raise LoadFailed(str(header["failed"]), field=header.get("field"))
@@ -100,25 +112,28 @@ class ModelProcess:
         try:
             await self._send(wire.pack(header, [item.values.tobytes() for item in records]))
             answer, data = await self._receive()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            raise WorkerCrashed from None
-        if "error" in answer:
-            failure = _FAILURES.get(str(answer["error"]), RunFailed)
-            raise failure(cause=str(answer["cause"]), where=str(answer["where"]))
-        return wire.unpack_prediction(answer["prediction"], data)
+            if "error" not in answer:
+                return wire.unpack_prediction(answer["prediction"], data)
+            failure = _FAILURES.get(str(answer["error"]), RunFailed)(
+                cause=str(answer["cause"]), where=str(answer["where"])
+            )
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError, KeyError, TypeError, AttributeError):
+            raise WorkerCrashed from None  # it ended, or its code wrote something else into the channel
+        raise failure
 
     async def kill(self) -> int | None:
         """End the process at once; returns its exit code."""
         if self._writer is not None:
             self._writer.close()
             self._reader = self._writer = None
-        if self._process is None:
-            return None
         process, self._process = self._process, None
-        asyncio.get_running_loop().remove_reader(process.sentinel)
-        process.kill()
-        await asyncio.to_thread(process.join, _JOIN_SECONDS)
-        return process.exitcode
+        if process is not None:
+            asyncio.get_running_loop().remove_reader(process.sentinel)
+            process.kill()
+            await _finished(asyncio.to_thread(process.join, _JOIN_SECONDS))
+            _alive.discard(process)
+        shutil.rmtree(self._private, ignore_errors=True)
+        return process.exitcode if process is not None else None
 
     def _watch(self) -> None:
         if self._process is not None:
@@ -129,11 +144,12 @@ class ModelProcess:
         ours, theirs = context.Pipe(duplex=True)
         process = context.Process(
             target=_run_worker,
-            args=(theirs, self._folder, self._settings),
+            args=(theirs, self._folder, self._settings, self._private),
             name=f"bedside-{self._folder.name}",
             daemon=True,
         )
         process.start()
+        _alive.add(process)
         theirs.close()
         self._process = process
         duplicate = socket.socket(fileno=os.dup(ours.fileno()))
@@ -154,10 +170,20 @@ class ModelProcess:
         return header, [await self._reader.readexactly(length) for length in header["buffers"]]
 
 
-def _run_worker(connection: Connection, folder: BundleFolder, settings: RuntimeSettings) -> None:
+_alive: set[ForkServerProcess] = set()
+
+
+@atexit.register
+def _kill_alive() -> None:
+    # Whoever did not close its executors: multiprocessing would send SIGTERM, which these ignore, and wait for ever.
+    for process in _alive:
+        process.kill()
+
+
+def _run_worker(connection: Connection, folder: BundleFolder, settings: RuntimeSettings, private: Path) -> None:
     from bedside.runtime.worker import main  # noqa: PLC0415 - torch is for the model's process, not for the server
 
-    main(connection, folder, settings)
+    main(connection, folder, settings, private)
 
 
 class ProcessExecutor:
@@ -178,7 +204,7 @@ class ProcessExecutor:
         self._settings = settings
         self._staging = staging
         self._on_crash = on_crash
-        self._idle: asyncio.Queue[ModelProcess] = asyncio.Queue()
+        self._idle: asyncio.Queue[ModelProcess | None] = asyncio.Queue()  # None: closed, and nobody need wait
         self._all: set[ModelProcess] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._device = ""
@@ -198,12 +224,14 @@ class ProcessExecutor:
     async def load(self) -> Contract:
         """Start the processes; the contract comes from the first one's forward pass. Raises LoadFailed."""
         self._closed = False
+        self._idle = asyncio.Queue()
         processes = [self._new_process() for _ in range(self._settings.workers)]
-        try:
-            facts = await asyncio.gather(*(process.start() for process in processes))
-        except LoadFailed:
-            await asyncio.gather(*(process.kill() for process in processes))
-            raise
+        started = await asyncio.gather(*(process.start() for process in processes), return_exceptions=True)
+        facts = [result for result in started if isinstance(result, LoadedFacts)]
+        for result in started:
+            if isinstance(result, BaseException):
+                await asyncio.gather(*(process.kill() for process in processes))
+                raise result
         for process in processes:
             self._add(process)
         self._device = facts[0].device
@@ -226,14 +254,19 @@ class ProcessExecutor:
     async def close(self) -> None:
         """End the processes. Whoever calls this has let accepted work finish."""
         self._closed = True
-        for task in list(self._background):
+        background = list(self._background)
+        for task in background:
             task.cancel()
         processes, self._all = self._all, set()
-        await asyncio.gather(*(process.kill() for process in processes))
+        await asyncio.gather(*(process.kill() for process in processes), *background, return_exceptions=True)
+        self._idle.put_nowait(None)
 
     async def _take(self) -> ModelProcess:
         while True:
             process = await self._idle.get()
+            if process is None:
+                self._idle.put_nowait(None)
+                raise ModelNotReady
             if process in self._all:  # else it ended while it was idle, and its successor is on the way
                 return process
 
@@ -257,14 +290,26 @@ class ProcessExecutor:
 
     async def _staged_run(self, process: ModelProcess, inputs: ValidatedInputs) -> Prediction:
         size = sum(len(item.payload) for item in inputs.items if isinstance(item, DecodedImage))
-        staged = await _run_sized(size, lambda: self._staging.put(inputs))
+        staged = await self._staged(size, inputs)
         try:
             return await process.run(staged.paths, inputs)
         finally:
             staged.remove()
 
+    async def _staged(self, size: int, inputs: ValidatedInputs) -> StagedFiles:
+        if size <= _IN_THREAD_BYTES:
+            return self._staging.put(inputs)
+        # In a thread, so that the event loop goes on answering. A thread cannot be stopped: what it writes for a caller
+        # who has gone is removed when it is done.
+        putting = asyncio.ensure_future(asyncio.to_thread(self._staging.put, inputs))
+        try:
+            return await asyncio.shield(putting)
+        except asyncio.CancelledError:
+            putting.add_done_callback(_remove_staged)
+            raise
+
     def _new_process(self) -> ModelProcess:
-        return ModelProcess(self._folder, self._settings, self._ended)
+        return ModelProcess(self._folder, self._settings, self._staging.folder(), self._ended)
 
     def _add(self, process: ModelProcess) -> None:
         self._all.add(process)
@@ -276,6 +321,8 @@ class ProcessExecutor:
             self._replace(process, crashed=True)
 
     def _replace(self, process: ModelProcess, *, crashed: bool = False) -> None:
+        if process not in self._all:  # close() has ended it
+            return
         self._all.discard(process)
         task = asyncio.ensure_future(self._restart(process, crashed=crashed))
         self._background.add(task)
@@ -289,16 +336,26 @@ class ProcessExecutor:
             if self._crashes > 1:  # the first crash is forgiven at once
                 pause = self._settings.restart_backoff_seconds * 2 ** (self._crashes - 2)
                 await asyncio.sleep(min(pause, self._settings.restart_backoff_max_seconds))
-            successor = self._new_process()
             try:
+                successor = self._new_process()
                 await successor.start()
-            except LoadFailed:
+            except Exception:  # noqa: BLE001 - whatever hinders it (no memory, no room) may pass
                 self._crashes += 1
             else:
                 self._add(successor)
                 return
 
 
-async def _run_sized(size: int, work: Callable[[], _T]) -> _T:
-    """Run ``work`` here when ``size`` bytes are few, else in a thread, so that the event loop goes on answering."""
-    return await asyncio.to_thread(work) if size > _IN_THREAD_BYTES else work()
+def _remove_staged(putting: "asyncio.Future[StagedFiles]") -> None:
+    if not putting.cancelled() and putting.exception() is None:
+        putting.result().remove()
+
+
+async def _finished(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await ``work`` to its end, also when this task is cancelled meanwhile; the cancellation is raised after it."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -42,8 +42,8 @@ class Staging:
         Raises:
             StagingFull: the folder's file system has no room.
         """
-        folder = Path(tempfile.mkdtemp(dir=self._root))
         paths = {}
+        folder = self.folder()
         try:
             for number, item in enumerate(inputs.items):
                 if isinstance(item, DecodedImage):
@@ -54,6 +54,17 @@ class Staging:
             shutil.rmtree(folder, ignore_errors=True)
             raise StagingFull from error
         return StagedFiles(folder, paths)
+
+    def folder(self) -> Path:
+        """Make an empty folder that lasts until it is removed, or until :meth:`close`.
+
+        Raises:
+            StagingFull: the folder's file system has no room.
+        """
+        try:
+            return Path(tempfile.mkdtemp(dir=self._root))
+        except OSError as error:
+            raise StagingFull from error
 
     def close(self) -> None:
         """Remove the folder and whatever is left in it."""

@@ -49,6 +49,8 @@ def parse_header(data: bytes) -> Message:
     header = orjson.loads(data)
     if not isinstance(header, dict) or not isinstance(header.get("buffers"), list):
         raise ValueError("not a frame header")  # noqa: TRY004 - a value of the wrong form, whatever its type
+    if not all(isinstance(length, int) and length >= 0 for length in header["buffers"]):
+        raise ValueError("not a length of a buffer")
     return header
 
 
@@ -60,7 +62,7 @@ def read_frame(read: Callable[[int], bytes]) -> tuple[Message, list[bytes]]:
 
 def pack_prediction(prediction: Prediction) -> tuple[Message, list[bytes]]:
     """Return header and buffers of a prediction."""
-    arrays = [np.ascontiguousarray(item.array) for item in prediction.arrays]
+    arrays = [np.asarray(item.array, order="C") for item in prediction.arrays]  # keeps a scalar without axes
     header = {
         "arrays": [
             {
@@ -78,7 +80,11 @@ def pack_prediction(prediction: Prediction) -> tuple[Message, list[bytes]]:
 
 
 def unpack_prediction(header: Message, buffers: Sequence[bytes]) -> Prediction:
-    """Return the prediction that :func:`pack_prediction` took apart."""
+    """Return the prediction that :func:`pack_prediction` took apart.
+
+    Raises:
+        ValueError, KeyError, TypeError: nothing that :func:`pack_prediction` gives.
+    """
     arrays = []
     for described, buffer in zip(header["arrays"], buffers, strict=False):
         array = np.frombuffer(buffer, dtype=np.dtype(described["dtype"])).reshape(described["shape"])

@@ -4,12 +4,13 @@ One process per bundle, because bundles collide otherwise: each has a top-level 
 its own folder, and settings that are global to a process.
 """
 
+import multiprocessing
 import os
 import shutil
 import signal
 import socket
 import sys
-import tempfile
+import threading
 import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,24 +27,40 @@ from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
 
 
-def main(connection: Connection, folder: BundleFolder, settings: RuntimeSettings) -> None:
-    """Serve one bundle over ``connection`` until the other side closes it."""
+def main(connection: Connection, folder: BundleFolder, settings: RuntimeSettings, private: Path) -> None:
+    """Serve one bundle over ``connection`` until the other side closes it.
+
+    ``private`` is an empty folder for what the bundle writes; the server removes it, because this process may be
+    killed at any time.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends us after draining
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     _silence_output()
     os.chdir(folder.root)
     sys.path.insert(0, str(folder.root))  # `scripts` of this bundle, and of no other
-    channel = _Channel(connection)
-    private = Path(tempfile.mkdtemp(prefix="bedside-output-", dir=settings.staging_dir))
-    staging = Staging(settings.staging_dir)
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    serve(_Channel(connection), folder, settings, private)
+
+
+def serve(channel: "_Channel", folder: BundleFolder, settings: RuntimeSettings, private: Path) -> None:
+    """Load the bundle, then answer until the other side closes the channel."""
+    output_dir = private / "output"
+    output_dir.mkdir()
     try:
-        _serve(channel, folder, settings, staging, private)
+        _serve(channel, folder, settings, Staging(private), output_dir)
     except (EOFError, ConnectionError):
         pass  # the server has gone; so do we
     finally:
-        staging.close()
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _end_with_server() -> None:
+    # A model that hangs never reads the channel, so it would not notice that the server was killed.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class _Channel:

@@ -1,0 +1,63 @@
+"""What every test may use: a clean environment, small limits, and the bundles of ``tests/assets/bundles``."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from bedside.settings import LimitSettings, LogSettings, RuntimeSettings, Settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+BUILDER = REPOSITORY / "tests" / "assets" / "bundles" / "build_bundles.py"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no setting of whoever runs the tests reach them."""
+    for name in [name for name in os.environ if name.startswith("BEDSIDE_") and name != "BEDSIDE_DATA"]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build every test bundle once; return the folder that holds them."""
+    spec = importlib.util.spec_from_file_location("build_bundles", BUILDER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("bundles")
+    module.build_all(folder)
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Return settings with small limits and folders of the test's own."""
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    return Settings(
+        env="test",
+        limits=LimitSettings(
+            body_bytes=4 << 20, decompressed_bytes=16 << 20, json_bytes=1 << 20, request_seconds=60.0, queue_length=2
+        ),
+        runtime=RuntimeSettings(
+            device="cpu",
+            load_seconds=120.0,
+            restart_backoff_seconds=0.01,
+            restart_backoff_max_seconds=0.05,
+            staging_dir=staging,
+            state_dir=tmp_path / "state",
+        ),
+        log=LogSettings(level="error"),
+    )
+
+
+@pytest.fixture(scope="session")
+def bedside_data() -> Path:
+    """Return the folder with public data sets (BEDSIDE_DATA), or skip where there is none."""
+    folder = Path(os.environ.get("BEDSIDE_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("needs public data: set BEDSIDE_DATA to the folder that holds hippocampus_mr and the others")
+    return folder
