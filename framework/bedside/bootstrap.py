@@ -1,10 +1,12 @@
 """The one place that builds things and puts them together; nothing else knows which implementation is used."""
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
+from urllib.parse import urlsplit
 
 from bedside.batching.bounded import BoundedExecutor
 from bedside.bundle.contract import Contract
@@ -18,15 +20,16 @@ from bedside.errors import BedsideError, ConfigurationError
 from bedside.interfaces import Executor
 from bedside.observability.accounting import Accountant
 from bedside.observability.events import Event
-from bedside.observability.logging import Log, configure
+from bedside.observability.logging import configure, get_logger
 from bedside.observability.metrics import Metrics
+from bedside.observability.models import ModelObserver
 from bedside.registry.repository import Model, Repository
 from bedside.runtime.inline import InlineExecutor
 from bedside.runtime.process import ProcessExecutor
 from bedside.runtime.staging import Staging
 from bedside.security.authenticator import TokenAuthenticator
-from bedside.security.embedded import EmbeddedIssuer, embedded_authenticator
-from bedside.security.oidc import oidc_authenticator
+from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
+from bedside.security.oidc import OidcAuthenticator
 from bedside.security.scopes import authorise_admin, authorise_inference
 from bedside.settings import Settings
 from bedside.transports.rest import server
@@ -105,106 +108,107 @@ def mint_token(settings: Settings, *, subject: str, scopes: Sequence[str], secon
     """
     if settings.auth.issuer:
         raise ConfigurationError("auth.issuer is set: get tokens from that issuer", field="auth.issuer")
-    return EmbeddedIssuer.open(settings).mint(subject, scopes, seconds, settings.auth.audience)
+    return EmbeddedIssuer(settings).mint(subject, scopes, seconds)
 
 
 def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callable[[str], None]) -> None:
-    """Serve bundles until SIGTERM or SIGINT; ``announce`` is told the URL.
+    """Serve bundles until SIGTERM or SIGINT; ``announce`` is told what a person at the terminal wants to know.
 
     Raises:
         ConfigurationError: the address, the certificate or the issuer cannot be used.
     """
     log, metrics = configure(settings), Metrics()
+    metrics.count_lost_lines(lambda: log.lost_lines)
+    events = get_logger("bedside.server")
     staging = Staging(settings.runtime.staging_dir)
-    authenticator = make_authenticator(settings, log)
-    repository = make_repository(settings, folders, staging, log, metrics)
+    authenticator = make_authenticator(settings)
+    repository = make_repository(settings, folders, staging, metrics, announce)
     dataplane = DataPlane(
         authenticator=authenticator,
         authorise=authorise_inference,
         repository=repository,
         codec=Codecs(settings.limits),
         encoder=Answers(),
-        sink=Accountant(log, metrics),
+        sink=Accountant(metrics, _pseudonym_key(settings)),
         limits=settings.limits,
     )
 
+    async def startup() -> None:
+        if isinstance(authenticator, OidcAuthenticator):
+            await authenticator.prefetch()
+        await repository.load_all()
+        events.info(Event.SERVER_READY, models=len(folders))
+
     async def shutdown() -> None:
-        log.info(Event.SERVER_STOPPING)
+        events.info(Event.SERVER_STOPPING)
         await repository.close()
         await dataplane.close()
 
-    lifecycle = Lifecycle(startup=repository.load_all, shutdown=shutdown)
+    lifecycle = Lifecycle(startup, shutdown)
     parts = Parts(
         dataplane=dataplane,
         repository=repository,
         authenticate=authenticator.authenticate,
         authorise=authorise_inference,
         authorise_admin=authorise_admin,
-        render_metrics=metrics.render,
+        render_metrics=metrics.expose,
         settings=settings,
         version=__version__,
         lifecycle=lifecycle,
     )
 
     def on_listening(url: str) -> None:
-        log.info(Event.SERVER_STARTED, **{"server.address": url})
-        announce(url)
+        address = urlsplit(url)
+        events.info(Event.SERVER_STARTED, host=address.hostname, port=address.port, models=len(folders))
+        announce(f"Bedside listens on {url} and loads {', '.join(folder.name for folder in folders)}")
 
     try:
         server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
     finally:
         staging.close()
-        log.info(Event.SERVER_STOPPED)
-        log.flush()
+        events.info(Event.SERVER_STOPPED)
+        log.close()
 
 
-def make_authenticator(settings: Settings, log: Log) -> TokenAuthenticator:
-    """Return the authenticator of the configured issuer, or of the embedded one."""
-
-    def on_keys(what: str) -> None:
-        if what == "stale":
-            log.warning(Event.ISSUER_KEYS_STALE)
-        else:
-            log.info(Event.ISSUER_KEYS_REFRESHED)
-
-    if settings.auth.issuer:
-        return oidc_authenticator(settings.auth, on_keys=on_keys)
-    return embedded_authenticator(settings)
+def make_authenticator(settings: Settings) -> TokenAuthenticator:
+    """Return the authenticator of the configured issuer, or of the embedded one. Raises ConfigurationError."""
+    return OidcAuthenticator(settings.auth) if settings.auth.issuer else EmbeddedAuthenticator(settings)
 
 
 def make_repository(
-    settings: Settings, folders: Sequence[BundleFolder], staging: Staging, log: Log, metrics: Metrics
+    settings: Settings,
+    folders: Sequence[BundleFolder],
+    staging: Staging,
+    metrics: Metrics,
+    announce: Callable[[str], None],
 ) -> Repository:
     """Return the models to serve, none of them loaded yet."""
+    observer = ModelObserver(metrics)
 
     def on_crash(folder: BundleFolder, code: int | None) -> None:
-        metrics.process_ended(folder.name)
-        fields = {"inference.bundle.name": folder.name, "process.exit_code": code or 0}
-        log.warning(Event.MODEL_PROCESS_ENDED, **fields)
+        observer.crashed(folder.name, folder.metadata.version, code)
+
+    def on_change(model: Model) -> None:
+        observer.changed(model)
+        if model.state == "UNAVAILABLE":
+            announce(f"{model.name} could not be loaded: {model.reason}")
+        elif model.state == "READY":
+            announce(f"{model.name} {model.version} is ready")
 
     def new_executor(folder: BundleFolder) -> Executor:
         executor = make_executor(folder, settings, staging, on_crash)
         if isinstance(executor, BoundedExecutor):
-            metrics.watch_pending(folder.name, lambda: executor.pending)
+            gauges = metrics.for_model(folder.name, folder.metadata.version)
+            gauges.in_flight.set_function(lambda: executor.running)
+            gauges.queue_length.set_function(lambda: executor.waiting)
         return executor
 
-    return Repository(folders, new_executor, lambda model: _log_change(log, metrics, model))
+    return Repository(folders, new_executor, on_change)
 
 
-def _log_change(log: Log, metrics: Metrics, model: Model) -> None:
-    metrics.model_ready(model.name, model.version, ready=model.ready, load_seconds=model.seconds)
-    fields: dict[str, Any] = {
-        "inference.bundle.name": model.name,
-        "inference.bundle.version": model.version,
-        "inference.bundle.digest": model.digest,
-    }
-    if model.state == "UNAVAILABLE":
-        log.error(Event.MODEL_LOAD_FAILED, **fields, **{"error.message": model.reason})
-    elif model.state == "READY":
-        took = {"inference.load.seconds": round(model.seconds, 3), "inference.device": model.executor.device}
-        log.info(Event.MODEL_READY, **fields, **took)
-    else:
-        log.info(Event.MODEL_LOADING if model.state == "LOADING" else Event.MODEL_UNLOADED, **fields)
+def _pseudonym_key(settings: Settings) -> bytes:
+    secret = settings.log.pseudonym_key
+    return secrets.token_bytes(32) if secret is None else secret.get_secret_value().encode()
 
 
 def make_executor(

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from bedside.errors import ConfigurationError
@@ -178,6 +178,10 @@ class LogSettings(_Group):
 
     format: Literal["json", "console"] = "json"
     """``json`` for machines, ``console`` for people."""
+
+    pseudonym_key: SecretStr | None = Field(default=None, min_length=16)
+    """Secret that keys the hash of callers in the log (``user.hash``): with the same key, one caller has one pseudonym
+    on all replicas and after restarts. Unset: a new one at each start, so that pseudonyms end with the process."""
 
     buffer_lines: int = Field(default=256, ge=0)
     """Lines kept before they are written together; 0 writes each at once. Warnings and errors flush."""

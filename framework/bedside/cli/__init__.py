@@ -33,8 +33,8 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback sign
 
 @app.callback()
 def options(
-    version: bool = typer.Option(  # noqa: ARG001, FBT001 - handled by the callback
-        False,  # noqa: FBT003
+    version: bool = typer.Option(  # noqa: FBT001 - handled by the callback
+        False,
         "--version",
         callback=_print_version,
         is_eager=True,

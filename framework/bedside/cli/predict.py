@@ -56,12 +56,12 @@ class Answer:
         return paths
 
 
-def predict(  # noqa: PLR0913 - one parameter per option
+def predict(
     model: Annotated[str, typer.Argument(help="Name of a served model.", show_default=False)],
     files: Annotated[
         list[str],
         typer.Argument(
-            help="One case per FILE (.nii.gz, .png, .jpg, .json, …); NAME=FILE,NAME=FILE for a model with several inputs.",
+            help="One case per FILE (.nii.gz, .png, .jpg, .json, …); NAME=FILE,NAME=FILE for several inputs.",
             metavar="FILE...",
             show_default=False,
         ),
@@ -73,7 +73,7 @@ def predict(  # noqa: PLR0913 - one parameter per option
             envvar="BEDSIDE_TOKEN", help="Bearer token, or '-' to read it from standard input.", show_default=False
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the answers.")] = Path("."),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the answers.")] = Path(),
     ca: Annotated[
         Path | None, typer.Option(envvar="BEDSIDE_CA", help="PEM file that signed the server's certificate.")
     ] = None,

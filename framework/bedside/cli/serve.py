@@ -13,7 +13,7 @@ from bedside.settings import load_settings
 BUNDLES = typer.Argument(help="Bundle folders, or folders of bundles.", metavar="BUNDLE_OR_DIR...", show_default=False)
 
 
-def serve(  # noqa: PLR0913 - one parameter per option
+def serve(
     bundles: Annotated[list[Path], BUNDLES],
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8000]")] = None,
@@ -32,16 +32,10 @@ def serve(  # noqa: PLR0913 - one parameter per option
     folders = [open_bundle(root) for root in find_bundles(bundles)]
     console = Console(stderr=True)
 
-    def announce(url: str) -> None:
-        names = ", ".join(folder.name for folder in folders)
-        console.print(f"Bedside listens on [bold]{url}[/bold] and loads {names}", highlight=False)
-        if not settings.auth.issuer:
-            console.print(
-                "Embedded issuer, for this machine only. A token: [bold]bedside token[/bold]", highlight=False
-            )
-        console.print("Not a medical device.", style="dim")
-
-    bootstrap.serve(settings, folders, announce)
+    if not settings.auth.issuer:
+        console.print("Embedded issuer, for this machine only. A token: [bold]bedside token[/bold]", highlight=False)
+    console.print("Not a medical device.", style="dim")
+    bootstrap.serve(settings, folders, lambda line: console.print(line, highlight=False, markup=False))
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What the server tells about itself: log events, metrics, the account of each call. No patient in any of them."""
+"""What a site sees of its server: log events, metrics, and the account of every call. Never a patient."""

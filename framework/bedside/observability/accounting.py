@@ -1,24 +1,24 @@
-"""Stage 9: one event and the metrics of one call."""
+"""Stage 9 of the spine: each call leaves one log event and its metrics, and nothing of its input."""
 
 import hashlib
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
-from bedside.errors import BedsideError, ModelFailure
+from bedside.errors import BedsideError, ModelFailure, RequestError, Unavailable
 from bedside.observability.events import Event
-from bedside.observability.logging import Log
+from bedside.observability.fields import STAGES
+from bedside.observability.logging import get_logger
 from bedside.observability.metrics import Metrics
 from bedside.types import Principal
 
-_STAGE_FIELDS = {
-    stage: f"inference.stage.{stage}_ms"
-    for stage in ("authenticate", "decode", "queue", "run", "preprocess", "inference", "encode")
-}
-_MAX_HASHES = 4096
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+_STAGE_FIELDS = {stage: f"{stage}_ms" for stage in STAGES}
 
 
 class FinishedCall(Protocol):
-    """What is read of a call (``dataplane.call.Call``)."""
+    """The facts that are accounted for; ``dataplane.call.Call`` has them."""
 
     request_id: str
     transport: str
@@ -31,85 +31,95 @@ class FinishedCall(Protocol):
     rows: int
     input_bytes: int
     output_bytes: int
-    stages: dict[str, float]
     error: BedsideError | None
 
     @property
     def seconds(self) -> float:
-        """Return the seconds that the call took."""
+        """Return the seconds since the call was received."""
+        ...
+
+    @property
+    def stages(self) -> Mapping[str, float]:
+        """Return the seconds by stage of the spine."""
         ...
 
 
-class Accountant:
-    """Accounts for finished calls. Implements ``interfaces.CallSink``."""
+@lru_cache(maxsize=256)
+def slug(name: str) -> str:
+    """Return an error's class name as it stands in labels: ``WrongShape`` is ``wrong_shape``."""
+    return _CAPITAL.sub("_", name).lower()
 
-    def __init__(self, log: Log, metrics: Metrics) -> None:
-        self._log = log
+
+class Accountant:
+    """Implements ``interfaces.CallSink``. Make it after ``logging.configure``.
+
+    Args:
+        metrics: where calls are counted.
+        pseudonym_key: 16 to 64 secret bytes that key the hash of callers' subjects (``user.hash``). With the same key,
+            one caller has one pseudonym on all replicas and after restarts; without the key, nobody can find out whose
+            it is by hashing a list of the staff.
+    """
+
+    def __init__(self, metrics: Metrics, pseudonym_key: bytes) -> None:
         self._metrics = metrics
-        self._hashes: dict[tuple[str, str], str] = {}
+        log = get_logger("bedside.inference").bind()
+        self._info, self._warning, self._error = log.info, log.warning, log.error
+        self._pseudonym = lru_cache(maxsize=4096)(lambda who: _pseudonym(pseudonym_key, who))
 
     def account(self, call: FinishedCall) -> None:
-        """Write one event and count; never raises."""
-        seconds = call.seconds
-        self._count(call, seconds)
+        """Log and count one finished call. Never blocks for long and never raises."""
+        try:
+            self._account(call)
+        except Exception:  # noqa: BLE001 - an account that fails must not fail the call; it is counted instead
+            self._metrics.unaccounted.inc()
+
+    def _account(self, call: FinishedCall) -> None:
+        seconds, error = call.seconds, call.error
+        outcome = "success" if error is None else "failure"
+        model = self._metrics.for_model(call.model, call.version)
+        model.requests(call.transport, outcome).inc()
+        model.seconds.observe(seconds)
         fields: dict[str, Any] = {
-            "event.outcome": "failure" if call.error else "success",
-            "event.duration": int(seconds * 1e9),
-            "http.request.id": call.request_id,
-            "http.request.body.bytes": call.input_bytes,
-            "http.response.body.bytes": call.output_bytes,
-            "inference.transport": call.transport,
-            "inference.operation": call.operation,
-            "inference.rows": call.rows,
-            **self._who(call.principal),
-            **_stages(call.stages),
+            "request_id": call.request_id,
+            "transport": call.transport,
+            "operation": call.operation,
+            "outcome": outcome,
+            "duration_ns": int(seconds * 1e9),
+            "model": call.model or None,
+            "version": call.version or None,
+            "digest": call.digest or None,
+            "device": call.device or None,
+            "rows": call.rows,
+            "input_bytes": call.input_bytes,
+            "output_bytes": call.output_bytes,
         }
-        if call.model:
-            fields["inference.bundle.name"] = call.model
-            fields["inference.bundle.version"] = call.version
-            fields["inference.bundle.digest"] = call.digest
-            fields["inference.device"] = call.device
-        if call.error is not None:
-            fields.update(_error(call.error))
-        if isinstance(call.error, ModelFailure):
-            self._log.warning(Event.INFERENCE_COMPLETED, **fields)
+        if call.principal is not None:
+            fields["user_hash"] = self._pseudonym((call.principal.issuer, call.principal.subject))
+        for stage, spent in call.stages.items():
+            field = _STAGE_FIELDS.get(stage)
+            if field is not None:
+                fields[field] = round(spent * 1e3, 3)
+                model.stage(stage).observe(spent)
+        if error is None:
+            self._info(Event.INFERENCE_COMPLETED, **fields)
         else:
-            self._log.info(Event.INFERENCE_COMPLETED, **fields)
+            self._fail(error, fields)
 
-    def _count(self, call: FinishedCall, seconds: float) -> None:
-        if call.error is not None:
-            self._metrics.refused(type(call.error).__name__)
-        if not call.model:
-            return
-        children = self._metrics.of(call.model, call.version, call.transport)
-        (children.failed if call.error else children.succeeded).inc()
-        children.seconds.observe(seconds)
-        for stage, took in call.stages.items():
-            histogram = children.stages.get(stage)
-            if histogram is not None:
-                histogram.observe(took)
-
-    def _who(self, principal: Principal | None) -> dict[str, str]:
-        if principal is None:
-            return {}
-        key = (principal.issuer, principal.subject)
-        found = self._hashes.get(key)
-        if found is None:
-            if len(self._hashes) >= _MAX_HASHES:
-                self._hashes.clear()
-            # A subject can be an e-mail address or a staff number; the hash still tells callers apart.
-            found = hashlib.sha256("\0".join(key).encode()).hexdigest()[:16]
-            self._hashes[key] = found
-        return {"user.hash": found}
+    def _fail(self, error: BedsideError, fields: dict[str, Any]) -> None:
+        code = slug(type(error).__name__)
+        self._metrics.refusal(code).inc()
+        fields["error_type"] = type(error).__name__
+        fields["error_code"] = code
+        if isinstance(error, ModelFailure):
+            # The class behind it and where, never its text: bundles quote file names and values.
+            fields["error_cause"] = error.cause or None
+            fields["frames"] = (error.where,) if error.where else None
+        # What the caller must mend is normal; what passes by itself is worth a look; the rest is ours.
+        log = self._info if isinstance(error, RequestError) else self._error
+        log = self._warning if isinstance(error, Unavailable) else log
+        log(Event.INFERENCE_COMPLETED, **fields)
 
 
-def _stages(stages: Mapping[str, float]) -> dict[str, float]:
-    return {_STAGE_FIELDS[stage]: round(took * 1000, 3) for stage, took in stages.items() if stage in _STAGE_FIELDS}
-
-
-def _error(error: BedsideError) -> dict[str, str]:
-    fields = {"error.type": type(error).__name__}
-    if isinstance(error, ModelFailure) and error.cause:
-        fields["error.type"] = f"{type(error).__name__}/{error.cause}"
-        fields["error.stack_trace"] = error.where
-    return fields
+def _pseudonym(key: bytes, who: tuple[str, str]) -> str:
+    # Issuer and subject together name a person (OIDC Core §5.7); NUL cannot occur in either.
+    return hashlib.blake2b("\0".join(who).encode(errors="replace"), key=key[:64], digest_size=8).hexdigest()

@@ -1,164 +1,157 @@
-"""Structured logs: structlog to ECS, one JSON object a line, only fields of the catalogue."""
+"""The log: structlog in front, one renderer, one buffered writer; stdlib logging and uncaught exceptions led into it.
 
-import logging as stdlib_logging
-import traceback
-from collections.abc import Mapping, MutableMapping
-from datetime import UTC, datetime
-from pathlib import Path
+Call :func:`configure` once, early; get loggers with :func:`get_logger`. Whoever logs on the hot path calls ``bind()``
+on its logger once, after ``configure``: structlog then skips its lazy proxy.
+"""
+
+import atexit
+import logging
+import sys
+import threading
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO, Protocol, cast
 
-import orjson
 import structlog
 
-from bedside.observability.events import FIELDS, MAX_TEXT, Event
-from bedside.observability.stream import LineStream
+from bedside.observability.events import Event
+from bedside.observability.foreign import ForeignHandler
+from bedside.observability.frames import safe_frames
+from bedside.observability.rendering import Clock, ConsoleRenderer, EcsRenderer, Service, utc_now
+from bedside.observability.writer import BufferedWriter
 from bedside.settings import Settings
-from bedside.version import __version__
 
-ECS_VERSION = "9.0.0"
-
-# Messages of uvicorn's own that hold nothing of a request.
-_HARMLESS_LOGGERS = {"uvicorn.error"}
-_HARMLESS_STARTS = (
-    "Started server",
-    "Waiting for",
-    "Application ",
-    "Finished server",
-    "Shutting down",
-    "Uvicorn running",
-)
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_STACK_FRAMES = 6
+
+
+class EventLogger(Protocol):
+    """What :func:`get_logger` returns. Fields are those of ``fields.py``; others are dropped."""
+
+    def bind(self, **fields: Any) -> "EventLogger":
+        """Return a logger that adds these fields to each event."""
+        ...
+
+    def debug(self, event: Event, **fields: Any) -> None:
+        """Log for whoever develops."""
+        ...
+
+    def info(self, event: Event, **fields: Any) -> None:
+        """Log what normally happens."""
+        ...
+
+    def warning(self, event: Event, **fields: Any) -> None:
+        """Log what somebody should look at."""
+        ...
+
+    def error(self, event: Event, **fields: Any) -> None:
+        """Log what somebody must look at."""
+        ...
+
+
+class _Output:
+    """The innermost logger: takes rendered lines. Methods are named after levels, as structlog wants it."""
+
+    def __init__(self, writer: BufferedWriter) -> None:
+        self._writer = writer
+        self.debug = self.info = writer.write
+
+    def warning(self, line: bytes) -> None:
+        self._writer.write(line, urgent=True)
+
+    error = critical = warning
 
 
 class Log:
-    """Writes events. There is one per server, made by :func:`configure`."""
+    """A configured log; made by :func:`configure`."""
 
-    def __init__(self, settings: Settings, stream: LineStream) -> None:
-        self._stream = stream
-        self._static = {
-            "ecs.version": ECS_VERSION,
-            "service.name": settings.service_name,
-            "service.version": __version__,
-            "service.environment": settings.env,
-        }
-        render = _render_console if settings.log.format == "console" else _render
-        self._logger: Any = structlog.wrap_logger(
-            _Sink(stream),
-            processors=[_only_known_fields, self._to_ecs, render],
-            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log.level]),
-            cache_logger_on_first_use=True,
-        ).bind()
+    def __init__(self, writer: BufferedWriter, handler: logging.Handler) -> None:
+        self._writer = writer
+        self._handler = handler
 
-    def info(self, event: Event, **fields: Any) -> None:
-        """Log what is as it should be."""
-        self._logger.info(event.value, **fields)
-
-    def warning(self, event: Event, **fields: Any) -> None:
-        """Log what somebody should look at, and write it out at once."""
-        self._logger.warning(event.value, **fields)
-
-    def error(self, event: Event, **fields: Any) -> None:
-        """Log what somebody must look at, and write it out at once."""
-        self._logger.error(event.value, **fields)
+    @property
+    def lost_lines(self) -> int:
+        """Return how many lines could not be written."""
+        return self._writer.lost_lines
 
     def flush(self) -> None:
-        """Write out what is buffered."""
-        self._stream.flush()
+        """Write what is buffered."""
+        self._writer.flush()
 
-    def _to_ecs(self, _logger: Any, level: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        event = fields.pop("event")
-        return {
-            "@timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "log.level": level,
-            "message": event,
-            **self._static,
-            "event.action": event,
-            **fields,
-        }
+    def close(self) -> None:
+        """Write what is buffered, and lead stdlib logging here no longer."""
+        logging.getLogger().removeHandler(self._handler)
+        atexit.unregister(self._writer.close)
+        self._writer.close()
 
 
-class _Sink:
-    """The innermost logger: takes rendered lines. Warnings and errors are written out at once."""
-
-    def __init__(self, stream: LineStream) -> None:
-        self._stream = stream
-
-    def info(self, line: bytes) -> None:
-        self._stream.write(line)
-
-    debug = info
-
-    def warning(self, line: bytes) -> None:
-        self._stream.write(line, now=True)
-
-    error = warning
+def get_logger(name: str) -> EventLogger:
+    """Return a logger; ``name`` is the module's and becomes ``log.logger``."""
+    return cast("EventLogger", structlog.get_logger(logger=name))
 
 
-def configure(settings: Settings, descriptor: int = 1) -> Log:
-    """Return the server's log and send what libraries log through it."""
-    log = Log(settings, LineStream(descriptor, settings.log.buffer_lines, settings.log.buffer_seconds))
-    root = stdlib_logging.getLogger()
-    root.handlers[:] = [LibraryHandler(log)]
-    root.setLevel(stdlib_logging.WARNING)
-    for name in _HARMLESS_LOGGERS:
-        stdlib_logging.getLogger(name).setLevel(stdlib_logging.INFO)
-    return log
+def configure(settings: Settings, *, stream: BinaryIO | None = None, clock: Clock = utc_now) -> Log:
+    """Set the process's log up; call it once, or again in tests.
 
-
-class LibraryHandler(stdlib_logging.Handler):
-    """Passes on that a library logged something, not what: its text may quote paths, values or names."""
-
-    def __init__(self, log: Log) -> None:
-        super().__init__()
-        self._log = log
-
-    def emit(self, record: stdlib_logging.LogRecord) -> None:
-        """Write one library record as an event; never raises."""
-        fields: dict[str, Any] = {"log.logger": record.name}
-        event = Event.LIBRARY_MESSAGE
-        if record.name in _HARMLESS_LOGGERS and str(record.msg).startswith(_HARMLESS_STARTS):
-            fields["error.message"] = str(record.msg)  # the template, never its arguments
-        if record.exc_info and record.exc_info[0] is not None:
-            fields["error.type"] = record.exc_info[0].__name__
-            fields["error.stack_trace"] = safe_frames(record.exc_info[2])
-        if record.name.startswith("bedside."):  # a transport that caught what nobody foresaw
-            event = Event.UNEXPECTED_ERROR
-            fields["http.request.id"] = getattr(record, "request_id", "")
-        if record.levelno >= stdlib_logging.ERROR:
-            self._log.error(event, **fields)
-        elif record.levelno >= stdlib_logging.WARNING:
-            self._log.warning(event, **fields)
-        else:
-            self._log.info(event, **fields)
-
-
-def safe_frames(trace: TracebackType | None) -> str:
-    """Return file, line and function of the innermost frames, without source lines or values."""
-    frames = traceback.extract_tb(trace)[-_STACK_FRAMES:]
-    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
-
-
-def _only_known_fields(_logger: Any, _level: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    kept = {"event": fields["event"]}
-    for name, value in fields.items():
-        if name in FIELDS:
-            kept[name] = value if not isinstance(value, str) or len(value) <= MAX_TEXT else value[:MAX_TEXT]
-    dropped = len(fields) - len(kept)
-    if dropped:
-        kept["bedside.dropped_fields"] = dropped
-    return kept
-
-
-def _render(_logger: Any, _level: str, fields: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(fields)
-
-
-def _render_console(_logger: Any, level: str, fields: Mapping[str, Any]) -> bytes:
-    hidden = {"@timestamp", "log.level", "message", "event.action", "ecs.version"}
-    shown = " ".join(
-        f"{key}={value}" for key, value in fields.items() if key not in hidden and not key.startswith("service.")
+    Args:
+        settings: level, format and buffering are in ``settings.log``.
+        stream: where lines go; standard output by default.
+        clock: time of day.
+    """
+    log = settings.log
+    target = stream if stream is not None else sys.stdout.buffer
+    writer = BufferedWriter(target, buffer_lines=log.buffer_lines, buffer_seconds=log.buffer_seconds)
+    structlog.configure(
+        processors=[_renderer(settings, target, clock)],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log.level]),
+        context_class=dict,
+        logger_factory=lambda *_: _Output(writer),
+        # A cached logger would go on writing to an earlier configuration; whoever is hot binds once instead.
+        cache_logger_on_first_use=False,
     )
-    time = str(fields["@timestamp"])[11:23]
-    return f"{time} {level:<7} {fields['message']}  {shown}".encode()
+    handler = ForeignHandler(_sink)
+    _lead_stdlib_here(handler, _LEVELS[log.level])
+    _lead_exceptions_here()
+    atexit.register(writer.close)
+    return Log(writer, handler)
+
+
+def _renderer(settings: Settings, target: BinaryIO, clock: Clock) -> EcsRenderer | ConsoleRenderer:
+    if settings.log.format == "console":
+        return ConsoleRenderer(colors=target.isatty(), clock=clock)
+    return EcsRenderer(Service(settings.service_name, settings.env), clock)
+
+
+def _sink(level: str, event: str, fields: dict[str, Any]) -> None:
+    getattr(structlog.get_logger(), level)(event, **fields)
+
+
+def _lead_stdlib_here(handler: logging.Handler, level: int) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    # Libraries are never asked for their debug records: they cost time, and their text would be dropped anyway.
+    root.setLevel(max(level, logging.INFO))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    # Access lines and clients' request lines hold paths; `inference_completed` takes their place.
+    for name in ("uvicorn.access", "httpx", "httpcore"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False  # a record that cannot be logged is not printed with its text instead
+
+
+def _lead_exceptions_here() -> None:
+    def report(kind: type[BaseException] | None, traceback: TracebackType | None) -> None:
+        name = kind.__qualname__ if kind else None
+        _sink("error", Event.UNCAUGHT_EXCEPTION, {"error_type": name, "frames": safe_frames(traceback)})
+
+    def uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, traceback)
+        else:
+            report(kind, traceback)
+
+    # The interpreter's own hooks print the exception's text.
+    sys.excepthook = uncaught
+    sys.unraisablehook = lambda what: report(what.exc_type, what.exc_traceback)
+    threading.excepthook = lambda what: report(what.exc_type, what.exc_traceback)

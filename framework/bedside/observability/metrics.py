@@ -1,107 +1,151 @@
-"""Prometheus metrics. Labels come from our own names only: a made-up model name would stay as a label for ever."""
+"""Prometheus metrics: numbers about the server, with labels that are all our own words.
+
+No label ever takes a caller's string: a made-up model name would grow the memory, and may be a person's name.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.exposition import choose_encoder, generate_latest
 
 from bedside.version import __version__
 
-# From a small tabular model to a large volume.
-SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-STAGES = ("authenticate", "decode", "queue", "run", "preprocess", "inference", "encode")
+UNKNOWN = "unknown"
+"""Label of calls whose model was not resolved."""
+
+REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+STAGE_BUCKETS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChildren:
-    """The metrics of one model, with their labels bound once: looking labels up costs more than counting."""
+class ModelMetrics:
+    """The metrics of one version of one model, labels bound once: looking them up costs more than counting.
 
-    succeeded: Counter
-    failed: Counter
-    seconds: Histogram
-    stages: dict[str, Histogram]
+    Attributes:
+        seconds: histogram of whole requests.
+        queue_length: gauge of requests that wait.
+        in_flight: gauge of requests being served.
+        ready: gauge, 1 while the model would answer.
+        load_seconds: gauge of the last load, first forward pass included.
+    """
+
+    __slots__ = ("_model", "_of", "_requests", "_stages", "_version", "in_flight", "load_seconds", "queue_length",
+                 "ready", "seconds")  # fmt: skip
+
+    def __init__(self, metrics: "Metrics", model: str, version: str) -> None:
+        self._of = metrics
+        self._model = model
+        self._version = version
+        self._requests: dict[tuple[str, str], Counter] = {}
+        self._stages: dict[str, Histogram] = {}
+        self.seconds = metrics.request_seconds.labels(model, version)
+        self.queue_length = metrics.queue_length.labels(model)
+        self.in_flight = metrics.in_flight.labels(model)
+        self.ready = metrics.model_ready.labels(model, version)
+        self.load_seconds = metrics.model_load_seconds.labels(model, version)
+
+    def requests(self, transport: str, outcome: str) -> Counter:
+        """Return the counter of finished requests; ``outcome`` is ``success`` or ``failure``."""
+        key = (transport, outcome)
+        counter = self._requests.get(key)
+        if counter is None:
+            counter = self._requests[key] = self._of.requests.labels(self._model, self._version, transport, outcome)
+        return counter
+
+    def stage(self, name: str) -> Histogram:
+        """Return the histogram of one stage of the spine."""
+        histogram = self._stages.get(name)
+        if histogram is None:
+            histogram = self._stages[name] = self._of.stage_seconds.labels(self._model, name)
+        return histogram
 
 
 class Metrics:
-    """The metrics of one server, in a registry of its own."""
+    """One server's metrics, in a registry of their own: two servers in one process do not mix.
+
+    Attributes:
+        registry: the registry, for further collectors.
+        lost_log_lines: set to a function that tells how many log lines could not be written.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "bedside_requests_total",
-            "Calls that reached a model, by outcome.",
-            ("model", "version", "transport", "outcome"),
-            registry=self.registry,
+        # Process-wide in the library: the `_created` series double the exposition and nobody graphs them.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.registry)
+        self._requests_and_time()
+        self._models_and_server()
+        self._of_model: dict[tuple[str, str], ModelMetrics] = {}
+        self._refusals: dict[str, Counter] = {}
+
+    def _requests_and_time(self) -> None:
+        registry, version = self.registry, ("model", "version")
+        self.requests = Counter(
+            "bedside_requests", "Finished requests.", (*version, "transport", "outcome"), registry=registry
         )
-        self._refused = Counter(
-            "bedside_refused_total", "Calls that failed, by class of the error.", ("error",), registry=self.registry
-        )
-        self._seconds = Histogram(
+        self.request_seconds = Histogram(
             "bedside_request_seconds",
-            "Time from a call's headers to its answer.",
-            ("model", "version"),
-            buckets=SECONDS_BUCKETS,
-            registry=self.registry,
+            "From a request's arrival to its answer, in seconds.",
+            version,
+            buckets=REQUEST_BUCKETS,
+            registry=registry,
         )
-        self._stages = Histogram(
+        self.stage_seconds = Histogram(
             "bedside_stage_seconds",
-            "Time in one stage of the spine.",
+            "Time in each stage of the spine, in seconds.",
             ("model", "stage"),
-            buckets=SECONDS_BUCKETS,
-            registry=self.registry,
+            buckets=STAGE_BUCKETS,
+            registry=registry,
         )
-        self._ready = Gauge(
-            "bedside_model_ready", "1 when the model would answer.", ("model", "version"), registry=self.registry
+        self.refused = Counter(
+            "bedside_refused", "Requests that were refused or failed, by reason.", ("reason",), registry=registry
         )
-        self._load_seconds = Gauge(
+
+    def _models_and_server(self) -> None:
+        registry, version = self.registry, ("model", "version")
+        self.queue_length = Gauge("bedside_queue_length", "Requests that wait.", ("model",), registry=registry)
+        self.in_flight = Gauge("bedside_in_flight", "Requests being served.", ("model",), registry=registry)
+        self.model_ready = Gauge("bedside_model_ready", "1 while it would answer.", version, registry=registry)
+        self.model_load_seconds = Gauge(
             "bedside_model_load_seconds",
-            "Time to build the bundle and run it once.",
-            ("model",),
-            registry=self.registry,
+            "Last load, first forward pass included, in seconds.",
+            version,
+            registry=registry,
         )
-        self._pending = Gauge("bedside_pending_requests", "Items that run or wait.", ("model",), registry=self.registry)
-        self._restarts = Counter(
-            "bedside_model_process_ended_total",
-            "Model processes that ended by themselves.",
-            ("model",),
-            registry=self.registry,
+        self.crashes = Counter(
+            "bedside_model_crashes", "Model processes that ended by themselves.", ("model",), registry=registry
         )
-        Info("bedside_build", "What runs here.", registry=self.registry).info({"version": __version__})
-        self._children: dict[tuple[str, str, str], ModelChildren] = {}
+        self.lost_log_lines = Gauge("bedside_lost_log_lines", "Log lines that could not be written.", registry=registry)
+        self.unaccounted = Counter("bedside_unaccounted_requests", "Calls whose account failed.", registry=registry)
+        build = Gauge("bedside_build_info", "Version of Bedside; always 1.", ("version",), registry=registry)
+        build.labels(__version__).set(1)
 
-    def of(self, model: str, version: str, transport: str) -> ModelChildren:
-        """Return the bound metrics of one model."""
-        key = (model, version, transport)
-        found = self._children.get(key)
-        if found is None:
-            found = self._children[key] = ModelChildren(
-                self._requests.labels(model, version, transport, "success"),
-                self._requests.labels(model, version, transport, "failure"),
-                self._seconds.labels(model, version),
-                {stage: self._stages.labels(model, stage) for stage in STAGES},
-            )
-        return found
+    def for_model(self, model: str, version: str) -> ModelMetrics:
+        """Return a model's metrics, made at the first call.
 
-    def refused(self, error: str) -> None:
-        """Count one failed call; ``error`` is the name of one of our own classes."""
-        self._refused.labels(error).inc()
+        ``model`` and ``version`` must be those of a served bundle; both empty for calls that named none we know.
+        """
+        key = (model, version)
+        bound = self._of_model.get(key)
+        if bound is None:
+            bound = self._of_model[key] = ModelMetrics(self, model or UNKNOWN, version or UNKNOWN)
+        return bound
 
-    def model_ready(self, model: str, version: str, *, ready: bool, load_seconds: float) -> None:
-        """Say whether a model would answer, and how long it took to load."""
-        self._ready.labels(model, version).set(ready)
-        if ready:
-            self._load_seconds.labels(model).set(load_seconds)
+    def refusal(self, reason: str) -> Counter:
+        """Return the counter of one reason: a slug of ``accounting.slug``."""
+        counter = self._refusals.get(reason)
+        if counter is None:
+            counter = self._refusals[reason] = self.refused.labels(reason)
+        return counter
 
-    def watch_pending(self, model: str, count: Callable[[], int]) -> None:
-        """Ask ``count`` at each scrape how many items of a model run or wait."""
-        self._pending.labels(model).set_function(count)
+    def count_lost_lines(self, lost_lines: Callable[[], int]) -> None:
+        """Show how many log lines were lost."""
+        self.lost_log_lines.set_function(lost_lines)
 
-    def process_ended(self, model: str) -> None:
-        """Count one model process that ended by itself."""
-        self._restarts.labels(model).inc()
+    def render(self) -> bytes:
+        """Return the exposition in Prometheus' text format."""
+        return generate_latest(self.registry)
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """Return everything, and its media type: Prometheus's text format or OpenMetrics, as ``accept`` asks."""
-        encode, media_type = choose_encoder(accept)
-        return encode(self.registry), media_type
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        """Return the exposition and its media type as the scraper's ``Accept`` asks for it."""
+        encoder, media_type = choose_encoder(accept)
+        return encoder(self.registry), media_type

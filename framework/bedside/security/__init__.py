@@ -1,1 +1,1 @@
-"""Stage 2: who calls, and may they."""
+"""Stage 2 of the spine: an :class:`~bedside.types.UnverifiedToken` becomes a :class:`~bedside.types.Principal` here."""

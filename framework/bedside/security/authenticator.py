@@ -1,28 +1,21 @@
-"""The one way a token becomes a principal, whoever issued it: cache, keys, verification."""
+"""Stage 2, first half: who calls. The same steps for every issuer; only where the keys come from differs."""
 
-from collections.abc import Callable
 from typing import Protocol
 
-from bedside.errors import InvalidToken
-from bedside.security.keys import KeySet
+from jose.backends.base import Key
+
+from bedside.security.claims import Clock, Expectations
 from bedside.security.token_cache import TokenCache
-from bedside.security.verification import KeyNotFound, Verifier
+from bedside.security.verification import TokenHeader, TokenVerifier
+from bedside.settings import AuthSettings
 from bedside.types import Principal, UnverifiedToken
 
 
 class KeySource(Protocol):
     """Where the issuer's keys come from."""
 
-    async def keys(self) -> KeySet:
-        """Return the keys to use now. Raises IssuerUnavailable."""
-        ...
-
-    async def keys_after_miss(self) -> KeySet:
-        """Return the keys after a token named one that is not known; may fetch them again."""
-        ...
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever the keys have changed."""
+    async def find(self, header: TokenHeader) -> tuple[Key, ...]:
+        """Return the keys that may verify a token with this header. Raises IssuerUnavailable."""
         ...
 
     async def close(self) -> None:
@@ -31,33 +24,39 @@ class KeySource(Protocol):
 
 
 class TokenAuthenticator:
-    """Implements ``interfaces.Authenticator`` for bearer JWTs of one issuer."""
+    """Implements ``interfaces.Authenticator``.
 
-    def __init__(self, verifier: Verifier, source: KeySource, cache: TokenCache) -> None:
-        self._verifier = verifier
-        self._source = source
+    Args:
+        settings: audience, algorithms, leeway, bounds and cache.
+        issuer: exact value of ``iss``.
+        keys: where the issuer's keys come from.
+        cache: tokens verified before; whoever owns ``keys`` clears it when they change.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, settings: AuthSettings, issuer: str, keys: KeySource, cache: TokenCache, clock: Clock) -> None:
+        expected = Expectations(issuer, settings.audience, settings.leeway_seconds, clock)
+        self._verifier = TokenVerifier(expected, algorithms=settings.algorithms, token_bytes=settings.token_bytes)
+        self._keys = keys
         self._cache = cache
-        source.on_change(cache.clear)  # a key that was withdrawn must not live on in verified tokens
 
     async def authenticate(self, token: UnverifiedToken) -> Principal:
-        """Verify a token; see ``interfaces.Authenticator.authenticate``."""
-        known = self._cache.get(token)
-        if known is not None:
-            return known
-        principal = await self._verify(token)
+        """Verify a token. A token seen before costs a look-up and does not suspend.
+
+        Raises:
+            InvalidToken: it does not verify.
+            ExpiredToken: it is outside its validity.
+            IssuerUnavailable: the issuer's keys cannot be had, and none that may still be used are known.
+        """
+        principal = self._cache.get(token)
+        if principal is not None:
+            return principal
+        header = self._verifier.read_header(token)
+        keys = await self._keys.find(header)
+        principal = self._verifier.verify(token, header, keys)
         self._cache.put(token, principal)
         return principal
 
     async def close(self) -> None:
         """Release connections."""
-        await self._source.close()
-
-    async def _verify(self, token: UnverifiedToken) -> Principal:
-        try:
-            return self._verifier.verify(token, await self._source.keys())
-        except KeyNotFound:
-            pass
-        try:
-            return self._verifier.verify(token, await self._source.keys_after_miss())
-        except KeyNotFound:
-            raise InvalidToken("the token's key is not one of the issuer's (kid)") from None
+        await self._keys.close()

@@ -1,124 +1,128 @@
-"""The embedded issuer: a key of one machine, for development and the demo. Refused in production."""
+"""The embedded issuer: tokens for one machine, where there is no identity provider yet. Never in production.
 
-import contextlib
-import os
+Its key is a file in the state folder; whoever may read the file may call the models, which on one machine is the same
+person. ``bedside token`` and ``bedside serve`` read the same file.
+"""
+
+import hashlib
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from uuid import uuid4
+import uuid
+from collections.abc import Callable, Collection
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from jose import jwk, jwt
+from jose.backends.base import Key
 
 from bedside.errors import ConfigurationError
 from bedside.security.authenticator import TokenAuthenticator
+from bedside.security.key_file import load_or_create_key
 from bedside.security.keys import KeySet, VerificationKey
 from bedside.security.token_cache import TokenCache
-from bedside.security.verification import Verifier
-from bedside.settings import AuthSettings, Settings
+from bedside.security.verification import TokenHeader
+from bedside.settings import Settings
 
 ISSUER = "https://embedded.bedside.invalid/"
-"""Never resolves (RFC 6761 §6.4): no other issuer can be mistaken for it."""
+"""A name that can never be resolved (RFC 6761 §6.4), so that no real issuer is ever mistaken for this one."""
 
-_KEY_FILE = "issuer-key.pem"
-_KEY_ID = "embedded"
+KEY_FILE = "embedded-issuer.pem"
+
+MOST_LIFETIME_SECONDS = 30 * 24 * 3600
 
 
 class EmbeddedIssuer:
-    """Mints tokens with a private key that lives in ``runtime.state_dir``, readable by this user only."""
+    """Makes tokens with the key in ``settings.runtime.state_dir``, which is created where there is none.
 
-    def __init__(self, private_pem: str) -> None:
-        self._private_pem = private_pem
+    Raises:
+        ConfigurationError: ``env`` is ``production``, or the key cannot be read, written or trusted.
+    """
 
-    @classmethod
-    def open(cls, settings: Settings) -> "EmbeddedIssuer":
-        """Read the key, or make one.
-
-        Raises:
-            ConfigurationError: in production, where an issuer of one's own machine is no issuer.
-        """
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         if settings.env == "production":
-            raise ConfigurationError("the embedded issuer refuses production: set auth.issuer", field="auth.issuer")
-        path = settings.runtime.state_dir / _KEY_FILE
-        if not path.exists():
-            _make_key(path)
-        return cls(path.read_text(encoding="ascii"))
+            raise ConfigurationError(
+                "the embedded issuer is for one machine and refuses BEDSIDE_ENV=production; set BEDSIDE_AUTH__ISSUER",
+                field="auth.issuer",
+            )
+        self._audience = settings.auth.audience
+        self._clock = clock
+        pem = load_or_create_key(settings.runtime.state_dir / KEY_FILE)
+        self._signing_key = jwk.construct(pem, "RS256")
+        self._public = jwk.construct(self._signing_key.public_key().to_pem(), "RS256")
+        self._kid = _thumbprint(self._public)
+
+    def __repr__(self) -> str:
+        """Return the key's id, never the key."""
+        return f"EmbeddedIssuer(kid={self._kid!r})"
+
+    @property
+    def keys(self) -> KeySet:
+        """Return the public key."""
+        members = self._public.to_dict()
+        return KeySet([VerificationKey(self._kid, "RS256", (members["n"], members["e"]), self._public)])
 
     def mint(
-        self,
-        subject: str,
-        scopes: Sequence[str],
-        seconds: int,
-        audience: str,
-        now: Callable[[], float] = time.time,
+        self, subject: str, scopes: Collection[str], lifetime_seconds: int = 3600, audience: str | None = None
     ) -> str:
-        """Return a signed access token (RFC 9068) that lives for ``seconds``."""
-        issued_at = int(now())
+        """Return a signed access token (RFC 9068).
+
+        Args:
+            subject: who it is for.
+            scopes: what it allows, for example ``bedside.infer``.
+            lifetime_seconds: until it expires; 1 second to 30 days.
+            audience: ``aud``; this server's by default.
+
+        Raises:
+            ConfigurationError: lifetime, subject or scopes are out of range.
+        """
+        if not 0 < lifetime_seconds <= MOST_LIFETIME_SECONDS:
+            raise ConfigurationError(
+                f"a token's lifetime is 1 to {MOST_LIFETIME_SECONDS} seconds", field="lifetime_seconds"
+            )
+        if not subject:
+            raise ConfigurationError("a token needs a subject", field="subject")
+        if any(not scope or " " in scope for scope in scopes):
+            raise ConfigurationError("a scope is one word", field="scopes")
+        now = int(self._clock())
         claims = {
             "iss": ISSUER,
             "sub": subject,
-            "aud": audience,
-            "iat": issued_at,
-            "nbf": issued_at,
-            "exp": issued_at + seconds,
-            "jti": uuid4().hex,
-            "client_id": "bedside-cli",
+            "aud": audience or self._audience,
+            "iat": now,
+            "nbf": now,
+            "exp": now + lifetime_seconds,
+            "jti": uuid.uuid4().hex,
             "scope": " ".join(scopes),
         }
-        headers = {"kid": _KEY_ID, "typ": "at+jwt"}
-        return str(jwt.encode(claims, self._private_pem, algorithm="RS256", headers=headers))
-
-    def keys(self) -> KeySet:
-        """Return the public key."""
-        public = jwk.construct(self._private_pem, algorithm="RS256").public_key()
-        return KeySet([VerificationKey(_KEY_ID, "RS256", public)])
-
-    def __repr__(self) -> str:
-        """Show nothing of the key."""
-        return "EmbeddedIssuer()"
+        return jwt.encode(claims, self._signing_key, "RS256", headers={"typ": "at+jwt", "kid": self._kid})
 
 
-class FixedKeys:
-    """Keys that never change. Implements ``authenticator.KeySource``."""
+class _FixedKeys:
+    """Implements ``authenticator.KeySource`` with keys that never change."""
 
     def __init__(self, keys: KeySet) -> None:
         self._keys = keys
 
-    async def keys(self) -> KeySet:
-        """Return the keys."""
-        return self._keys
-
-    async def keys_after_miss(self) -> KeySet:
-        """Return the same keys."""
-        return self._keys
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Do nothing: they do not change."""
+    async def find(self, header: TokenHeader) -> tuple[Key, ...]:
+        return self._keys.candidates(header.kid, header.algorithm)
 
     async def close(self) -> None:
-        """Do nothing."""
+        """Nothing is held."""
 
 
-def embedded_authenticator(settings: Settings, now: Callable[[], float] = time.time) -> TokenAuthenticator:
-    """Return the authenticator for tokens of the embedded issuer. Raises ConfigurationError in production."""
-    auth: AuthSettings = settings.auth
-    issuer = EmbeddedIssuer.open(settings)
-    cache = TokenCache(auth.token_cache_size, auth.token_cache_seconds, now)
-    return TokenAuthenticator(Verifier(ISSUER, auth, now), FixedKeys(issuer.keys()), cache)
+class EmbeddedAuthenticator(TokenAuthenticator):
+    """Implements ``interfaces.Authenticator`` for the embedded issuer's tokens.
+
+    Raises:
+        ConfigurationError: ``env`` is ``production``, or the key cannot be read, written or trusted.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        auth = settings.auth
+        issuer = EmbeddedIssuer(settings, clock)
+        cache = TokenCache(auth.token_cache_size, auth.token_cache_seconds, clock)
+        # RS256 is what the embedded issuer signs with, whatever the site's own issuer will be allowed to use.
+        pinned = auth.model_copy(update={"algorithms": ("RS256",)})
+        super().__init__(pinned, ISSUER, _FixedKeys(issuer.keys), cache, clock)
 
 
-def _make_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    # Written beside and linked into place: two servers that start at once end up with one and the same whole key.
-    draft = path.with_name(f".{_KEY_FILE}.{os.getpid()}.{uuid4().hex}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(pem)
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+def _thumbprint(key: Key) -> str:
+    """Return a stable key id made from the public key."""
+    return hashlib.sha256(key.to_pem()).hexdigest()[:32]

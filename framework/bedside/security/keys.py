@@ -1,89 +1,127 @@
-"""The issuer's public keys (RFC 7517), reduced to those that may verify a token here."""
+"""An issuer's JSON Web Key Set (RFC 7517): which of its keys may verify which signature."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from jose import jwk
+from jose.backends.base import Key
 from jose.exceptions import JOSEError
 
-MIN_RSA_BYTES = 256  # 2048 bits, the least of RFC 7518 §3.3
-_ALGORITHM_OF = {"RSA": "RS256", "EC": "ES256"}
+Algorithm = Literal["RS256", "ES256"]
+
+LEAST_RSA_BITS = 2048  # RFC 7518 §3.3
+MOST_RSA_BITS = 8192  # a verification with a larger one costs milliseconds: a denial of service by our own issuer
+MOST_KEYS = 64
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]{1,2048}")
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """One public key, bound to the one algorithm that its type allows (RFC 8725 §3.1)."""
+    """One public key, bound to the one algorithm that it may be used with (RFC 8725 §3.1).
 
-    key_id: str | None
-    algorithm: str
-    public_key: Any
+    Attributes:
+        kid: its id; None where the issuer gave none.
+        algorithm: RS256 for RSA keys, ES256 for P-256 keys.
+        public: its public members, by which keys are compared.
+        key: the same, ready to verify.
+    """
+
+    kid: str | None
+    algorithm: Algorithm
+    public: tuple[str, ...]
+    key: Key
 
 
 class KeySet:
-    """The usable keys of one JWKS document; the others are left out, not an error."""
+    """The usable keys of an issuer."""
 
-    def __init__(self, keys: Sequence[VerificationKey]) -> None:
+    def __init__(self, keys: Sequence[VerificationKey] = ()) -> None:
         self._keys = tuple(keys)
-
-    @classmethod
-    def from_jwks(cls, document: Any, algorithms: Sequence[str]) -> "KeySet":
-        """Read a JWKS document (RFC 7517 §5), keeping signature keys of the accepted algorithms.
-
-        Raises:
-            ValueError: it is not a JWKS document.
-        """
-        keys = document.get("keys") if isinstance(document, Mapping) else None
-        if not isinstance(keys, list):
-            raise ValueError("not a JWKS document")  # noqa: TRY004 - a document of the wrong form
-        return cls([key for raw in keys for key in _usable(raw, algorithms)])
-
-    def candidates(self, key_id: str | None, algorithm: str) -> list[VerificationKey]:
-        """Return the keys that may verify a token with this header.
-
-        Without a ``kid`` the header names no key; then a key is used only where there is exactly one.
-        """
-        fitting = [key for key in self._keys if key.algorithm == algorithm]
-        if key_id is None:
-            return fitting if len(fitting) == 1 else []
-        return [key for key in fitting if key.key_id == key_id]
-
-    def __eq__(self, other: object) -> bool:
-        """Tell whether both hold the same keys."""
-        return isinstance(other, KeySet) and self._fingerprint() == other._fingerprint()
-
-    def __hash__(self) -> int:
-        """Hash as ``__eq__`` compares."""
-        return hash(self._fingerprint())
 
     def __len__(self) -> int:
         """Return the number of usable keys."""
         return len(self._keys)
 
-    def _fingerprint(self) -> frozenset[tuple[str | None, str, bytes]]:
-        return frozenset((key.key_id, key.algorithm, key.public_key.to_pem()) for key in self._keys)
+    def candidates(self, kid: str | None, algorithm: str) -> tuple[Key, ...]:
+        """Return the keys that a token with this header may be verified with.
+
+        A token without ``kid`` (optional, RFC 7515 §4.1.4) is only taken where there is no choice: a single key for
+        its algorithm. Keys that share a ``kid`` (RFC 7517 §4.5 only says that they should not) are all tried.
+        """
+        fitting = [key for key in self._keys if key.algorithm == algorithm]
+        if kid is None:
+            return (fitting[0].key,) if len(fitting) == 1 else ()
+        return tuple(key.key for key in fitting if key.kid == kid)
+
+    def same_as(self, other: "KeySet") -> bool:
+        """Tell whether both hold the same keys."""
+        return self.identity == other.identity
+
+    @property
+    def identity(self) -> frozenset[tuple[str | None, ...]]:
+        """Return what tells this set from another: ids, algorithms and public members."""
+        return frozenset((key.kid, key.algorithm, *key.public) for key in self._keys)
 
 
-def _usable(raw: Any, algorithms: Sequence[str]) -> Iterator[VerificationKey]:
-    if not isinstance(raw, Mapping):
-        return
-    algorithm = _ALGORITHM_OF.get(str(raw.get("kty")), "")
-    intended = raw.get("alg", algorithm) == algorithm and raw.get("use", "sig") == "sig"
-    operations = raw.get("key_ops")
-    may_verify = operations is None or (isinstance(operations, list) and "verify" in operations)
-    if algorithm not in algorithms or not intended or not may_verify:
-        return
-    if algorithm == "ES256" and raw.get("crv") != "P-256":
-        return
+def read_key_set(document: object, algorithms: Sequence[Algorithm]) -> KeySet:
+    """Read a JWK Set, leaving out what cannot be used (RFC 7517 §5: unknown keys are ignored).
+
+    Left out: other types, curves and purposes (``use``, ``key_ops``, ``alg``), RSA keys below 2048 bits, symmetric
+    keys. Private members are never read. Keys without an allowed algorithm are left out.
+
+    Raises:
+        ValueError: it is not a JWK Set.
+    """
+    if not isinstance(document, Mapping) or not isinstance(document.get("keys"), list):
+        raise ValueError("not a JWK Set")  # noqa: TRY004 - the document is wrong, not our code
+    found = (_read_key(entry, algorithms) for entry in document["keys"][:MOST_KEYS] if isinstance(entry, Mapping))
+    return KeySet([key for key in found if key is not None])
+
+
+def _read_key(entry: Mapping[str, Any], algorithms: Sequence[Algorithm]) -> VerificationKey | None:
+    algorithm, members = _binding(entry)
+    if algorithm is None or algorithm not in algorithms or not _may_verify(entry, algorithm):
+        return None
+    kid = entry.get("kid")
+    public = tuple(entry.get(member) for member in members)
+    if not (kid is None or isinstance(kid, str)) or not all(map(_is_base64url, public)):
+        return None
     try:
-        public_key = jwk.construct(dict(raw), algorithm=algorithm).public_key()
-        strong = algorithm != "RS256" or _rsa_bytes(public_key) >= MIN_RSA_BYTES
-    except (JOSEError, ValueError, TypeError, KeyError, AttributeError):
-        return  # a key that cannot be read verifies nothing
-    if strong:
-        key_id = raw.get("kid")
-        yield VerificationKey(key_id if isinstance(key_id, str) else None, algorithm, public_key)
+        # Only public members are handed on, and the algorithm is ours, not the document's.
+        key = jwk.construct({"kty": entry["kty"], "crv": "P-256", **dict(zip(members, public, strict=True))}, algorithm)
+        strong = _is_strong(key, algorithm)
+    except (JOSEError, ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return VerificationKey(kid, algorithm, tuple(map(str, public)), key) if strong else None
 
 
-def _rsa_bytes(public_key: Any) -> int:
-    return (int(public_key.prepared_key.key_size) + 7) // 8
+def _binding(entry: Mapping[str, Any]) -> tuple[Algorithm | None, tuple[str, ...]]:
+    """Return the one algorithm for a key of this type, and its public members (RFC 7518 §6)."""
+    if entry.get("kty") == "RSA":
+        return "RS256", ("n", "e")
+    if entry.get("kty") == "EC" and entry.get("crv") == "P-256":
+        return "ES256", ("x", "y")
+    return None, ()
+
+
+def _may_verify(entry: Mapping[str, Any], algorithm: str | None) -> bool:
+    operations = entry.get("key_ops")
+    return (
+        entry.get("use") in (None, "sig")
+        and entry.get("alg") in (None, algorithm)
+        and (operations is None or (isinstance(operations, list) and "verify" in operations))
+    )
+
+
+def _is_base64url(member: object) -> bool:
+    return isinstance(member, str) and bool(_BASE64URL.fullmatch(member))
+
+
+def _is_strong(key: Key, algorithm: Algorithm) -> bool:
+    if algorithm == "ES256":
+        return True  # the curve fixes the size, and cryptography refuses points that are not on it
+    bits: int = key.prepared_key.key_size  # type: ignore[attr-defined]  # jose's stubs leave it out
+    return LEAST_RSA_BITS <= bits <= MOST_RSA_BITS

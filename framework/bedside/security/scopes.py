@@ -1,20 +1,32 @@
-"""What a principal may do (design: scopes ``bedside.infer``, ``bedside.infer:{model}``, ``bedside.admin``)."""
+"""Stage 2, second half: may they. Scopes of RFC 6749 §3.3, checked here because issuers drop unknown ones silently."""
 
 from bedside.errors import InsufficientScope
 from bedside.types import Principal
 
 INFER = "bedside.infer"
+"""Use every model. ``bedside.infer:{model}`` is for one."""
+
 ADMIN = "bedside.admin"
+"""Load and unload models. It does not include using them: who operates a server need not see results."""
 
 
 def authorise_inference(principal: Principal, model: str) -> None:
-    """Let the principal call ``model``. Raises InsufficientScope, which names a scope that would do."""
+    """Let a principal use a model.
+
+    Raises:
+        InsufficientScope: with the scope to ask for. It names no model: ``model`` is the caller's word, and may not
+            even exist.
+    """
     scopes = principal.scopes
     if INFER not in scopes and f"{INFER}:{model}" not in scopes:
-        raise InsufficientScope("the token lacks the scope for this model", scope=INFER)
+        raise InsufficientScope(scope=INFER)
 
 
 def authorise_admin(principal: Principal) -> None:
-    """Let the principal load and unload models. Raises InsufficientScope."""
+    """Let a principal load and unload models, and read what is guarded like that.
+
+    Raises:
+        InsufficientScope: with the scope to ask for.
+    """
     if ADMIN not in principal.scopes:
-        raise InsufficientScope("the token lacks the scope for administration", scope=ADMIN)
+        raise InsufficientScope(scope=ADMIN)

@@ -1,4 +1,4 @@
-"""Verified tokens, remembered for a short time: checking an RSA signature costs more than a small model."""
+"""Tokens that have been verified: a signature costs 80 to 200 µs, a look-up less than one."""
 
 import time
 from collections import OrderedDict
@@ -8,42 +8,55 @@ from bedside.types import Principal, UnverifiedToken
 
 
 class TokenCache:
-    """Bounded, least recently *verified* first out.
+    """The least recently used tokens leave first; no entry outlives its ``exp``.
 
-    An entry ends with the token's ``exp`` or after ``seconds``, whichever comes first, and all end when the issuer's
-    keys change. The tokens themselves are the keys of the dictionary; nothing here is ever logged.
+    The key is the token itself, kept in memory only and shown nowhere: its hash would cost more than everything else
+    here, and whoever reads this process's memory also reads the next request.
 
     Args:
-        size: most entries; 0 remembers nothing.
-        seconds: longest that an entry lives.
-        now: seconds since the epoch.
+        size: most tokens remembered; 0 remembers none.
+        seconds: longest time that one is remembered.
+        clock: seconds since the epoch.
     """
 
-    def __init__(self, size: int, seconds: float, now: Callable[[], float] = time.time) -> None:
+    __slots__ = ("_clock", "_entries", "_seconds", "_size")
+
+    def __init__(self, size: int, seconds: float, clock: Callable[[], float] = time.time) -> None:
         self._size = size
         self._seconds = seconds
-        self._now = now
-        self._entries: OrderedDict[UnverifiedToken, tuple[float, Principal]] = OrderedDict()
+        self._clock = clock
+        self._entries: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        """Return how many tokens there are, and none of them."""
+        return f"TokenCache({len(self._entries)} of {self._size})"
+
+    def __len__(self) -> int:
+        """Return how many tokens are remembered."""
+        return len(self._entries)
 
     def get(self, token: UnverifiedToken) -> Principal | None:
-        """Return the principal of a token verified before, None where it must be verified (again)."""
+        """Return whom a remembered token stands for; None sends it through verification (again)."""
         entry = self._entries.get(token)
         if entry is None:
             return None
-        if self._now() >= entry[0]:
+        if self._clock() >= entry[0]:
             del self._entries[token]
             return None
+        self._entries.move_to_end(token)
         return entry[1]
 
     def put(self, token: UnverifiedToken, principal: Principal) -> None:
         """Remember a token that has just been verified."""
-        until = min(principal.expires_at, self._now() + self._seconds)
-        if not self._size or until <= self._now():
+        now = self._clock()
+        until = min(now + self._seconds, principal.expires_at)
+        if self._size == 0 or until <= now:
             return
         self._entries[token] = (until, principal)
+        self._entries.move_to_end(token)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
 
     def clear(self) -> None:
-        """Forget everything; called when the issuer's keys have changed."""
+        """Forget all tokens: the keys have changed, and one of them may have been taken back."""
         self._entries.clear()

@@ -1,0 +1,70 @@
+"""What happens to models: loaded, failed, unloaded, crashed; one log event and the gauges for each change."""
+
+from typing import Protocol
+
+from bedside.observability.events import Event
+from bedside.observability.logging import get_logger
+from bedside.observability.metrics import Metrics
+
+
+class ObservedModel(Protocol):
+    """What is told of a model; ``registry.repository.Model`` has it."""
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Return its version."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Return the digest over its tree."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """Return ``LOADING``, ``READY``, ``UNAVAILABLE`` or ``UNLOADED``."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Return how long its last load took."""
+        ...
+
+
+_EVENTS = {
+    "LOADING": Event.MODEL_LOADING,
+    "READY": Event.MODEL_READY,
+    "UNAVAILABLE": Event.MODEL_LOAD_FAILED,
+    "UNLOADED": Event.MODEL_UNLOADED,
+}
+
+
+class ModelObserver:
+    """Logs and counts what happens to models. Make it after ``logging.configure``."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._log = get_logger("bedside.models").bind()
+
+    def changed(self, model: ObservedModel) -> None:
+        """Tell that a model is in another state; why it failed is in the repository's index, not in the log."""
+        ready = model.state == "READY"
+        metrics = self._metrics.for_model(model.name, model.version)
+        metrics.ready.set(1 if ready else 0)
+        load_ms = None
+        if ready:
+            metrics.load_seconds.set(model.seconds)
+            load_ms = round(model.seconds * 1e3, 3)
+        log = self._log.error if model.state == "UNAVAILABLE" else self._log.info
+        event = _EVENTS[model.state]
+        log(event, model=model.name, version=model.version, digest=model.digest, load_ms=load_ms)
+
+    def crashed(self, name: str, version: str, exit_code: int | None) -> None:
+        """Tell that a model's process ended by itself; ``exit_code`` is negative for signals."""
+        self._metrics.crashes.labels(name).inc()
+        self._log.error(Event.MODEL_PROCESS_CRASHED, model=name, version=version, exit_code=exit_code)

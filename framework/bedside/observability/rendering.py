@@ -1,0 +1,124 @@
+"""One log event to one line of ECS JSON, or one line for people. Allow-listed, typed, bounded."""
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import structlog
+
+from bedside.observability.events import CATALOGUE, Event
+from bedside.observability.fields import CLEAN, ECS_VERSION, FIELDS
+from bedside.version import __version__
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the time of day in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """``service.*``: who writes the log."""
+
+    name: str
+    environment: str
+
+
+_Slot = tuple[tuple[str, ...], str, Callable[[Any], Any]]
+
+
+def _slots() -> dict[str, dict[str, _Slot]]:
+    slots: dict[str, dict[str, _Slot]] = {}
+    for event, rule in CATALOGUE.items():
+        slots[event.value] = {}
+        for name in rule.fields:
+            field = FIELDS[name]
+            *parents, leaf = field.ecs.split(".")
+            slots[event.value][name] = (tuple(parents), leaf, CLEAN[field.kind])
+    return slots
+
+
+_SLOTS = _slots()
+_CATEGORIES = {event.value: list(rule.category) for event, rule in CATALOGUE.items()}
+
+
+def clean(event: str, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any], int]:
+    """Return event name, the values that may be written by field name, and how many were dropped.
+
+    A name that is not in the catalogue becomes ``event_unlisted``: it may be a sentence with somebody in it.
+    """
+    slots = _SLOTS.get(event)
+    if slots is None:
+        return Event.EVENT_UNLISTED.value, {}, len(fields)
+    kept: dict[str, Any] = {}
+    dropped = 0
+    for name, value in fields.items():
+        if value is None:
+            continue
+        slot = slots.get(name)
+        written = None if slot is None else slot[2](value)
+        if written is None:
+            dropped += 1
+        else:
+            kept[name] = written
+    return event, kept, dropped
+
+
+class EcsRenderer:
+    """A structlog processor, the only one: event dictionary to a line of JSON in bytes.
+
+    Keys are nested objects except ``log.level`` and ``ecs.version``, as the ECS logging libraries write them: dotted
+    keys look the same to Elasticsearch's mapping, but not to its ingest pipelines or to ``jq`` (docs/decisions/0014).
+    """
+
+    def __init__(self, service: Service, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._service = {
+            "name": service.name,
+            "version": __version__,
+            "environment": service.environment,
+            "type": "bedside",
+        }
+
+    def __call__(self, _logger: Any, level: str, event_dict: MutableMapping[str, Any]) -> bytes:
+        """Render; the arguments are structlog's."""
+        event, kept, dropped = clean(event_dict.pop("event", ""), event_dict)
+        line: dict[str, Any] = {
+            "@timestamp": self._clock(),
+            "log.level": level,
+            "message": event,
+            "ecs.version": ECS_VERSION,
+            "event": {"kind": "event", "action": event, "category": _CATEGORIES[event]},
+            "service": self._service,
+        }
+        slots = _SLOTS[event]
+        for name, value in kept.items():
+            parents, leaf, _ = slots[name]
+            node = line
+            for parent in parents:
+                node = node.get(parent) or node.setdefault(parent, {})
+            node[leaf] = value
+        if dropped:
+            line["labels"] = {"dropped_fields": str(dropped)}  # ECS: labels are keywords
+        return orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+
+
+class ConsoleRenderer:
+    """The same for people: time, level, event, ``name=value``; as strictly allow-listed."""
+
+    def __init__(self, *, colors: bool, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._render = structlog.dev.ConsoleRenderer(colors=colors)
+
+    def __call__(self, logger: Any, level: str, event_dict: MutableMapping[str, Any]) -> bytes:
+        """Render; the arguments are structlog's."""
+        event, kept, dropped = clean(event_dict.pop("event", ""), event_dict)
+        if dropped:
+            kept["dropped_fields"] = dropped
+        moment = self._clock().strftime("%H:%M:%S.%f")[:-3]
+        text = self._render(logger, level, {"timestamp": moment, "level": level, "event": event, **kept})
+        return (text.replace("\n", " | ") + "\n").encode()
