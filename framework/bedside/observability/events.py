@@ -53,7 +53,7 @@ _CALL = ("request_id", "trace_id", "transport", "operation", "outcome", "duratio
 
 def _rule(category: str, *fields: str) -> EventRule:
     # Who speaks is allowed everywhere.
-    return EventRule((category,), frozenset({"logger", *fields}))
+    return EventRule((category,), frozenset({"logger_name", *fields}))
 
 
 CATALOGUE: dict[Event, EventRule] = {

@@ -109,7 +109,7 @@ def _stage_field(stage: str) -> Field:
 
 _FIELDS = (
     # who speaks
-    Field("logger", "log.logger", Kind.KEYWORD, "", "Module, or library, that the event comes from."),
+    Field("logger_name", "log.logger", Kind.KEYWORD, "", "Module, or library, that the event comes from."),
     Field("origin_file", "log.origin.file.name", Kind.TEXT, "", "Source file of a library's record."),
     Field("origin_line", "log.origin.file.line", Kind.LONG, "", "Line in it."),
     Field("text", "event.reason", Kind.TEXT, "", "Template of a library's harmless message, never filled in."),

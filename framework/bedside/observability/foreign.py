@@ -61,7 +61,7 @@ def _level_of(number: int) -> str:
 
 
 def _event_of(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
-    fields: dict[str, Any] = {"logger": record.name}
+    fields: dict[str, Any] = {"logger_name": record.name}
     if record.exc_info and record.exc_info[0] is not None:
         fields["error_type"] = record.exc_info[0].__qualname__
         fields["frames"] = safe_frames(record.exc_info[2])

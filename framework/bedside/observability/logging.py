@@ -85,7 +85,7 @@ class Log:
 
 def get_logger(name: str) -> EventLogger:
     """Return a logger; ``name`` is the module's and becomes ``log.logger``."""
-    return cast("EventLogger", structlog.get_logger(logger=name))
+    return cast("EventLogger", structlog.get_logger(logger_name=name))
 
 
 def configure(settings: Settings, *, stream: BinaryIO | None = None, clock: Clock = utc_now) -> Log:
