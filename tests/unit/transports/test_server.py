@@ -1,0 +1,343 @@
+"""The server on the wire: raw sockets against a real uvicorn in a process of its own."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.unit.transports.fakes import RECORD_BODY, make_world
+from tests.unit.transports.server_process import Line, Running, request, running
+
+from bedside.errors import ConfigurationError
+from bedside.settings import Settings
+from bedside.transports.rest.lifecycle import Lifecycle
+from bedside.transports.rest.server import serve
+
+PREDICT = "/v1/models/heart/predict"
+SLOW = "/v1/models/slow/predict"
+
+
+def slow(seconds: float) -> bytes:
+    """Return a record that takes so long."""
+    return b'{"age": %g, "chol": 1}' % seconds
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    """One server with short limits for everything that does not end it."""
+    limits = {"body_bytes": 200_000, "json_bytes": 100_000, "body_seconds": 0.5}
+    with running({"limits": limits}, head_seconds=0.5) as started:
+        yield started.ready()
+
+
+def test_keep_alive(server: Running) -> None:
+    """Many requests over one connection."""
+    with server.connect() as line:
+        for _ in range(3):
+            answer = line.ask("POST", PREDICT, RECORD_BODY)
+            assert (answer.status, answer.json()["prediction"]) == (200, "present")
+        assert "server" not in answer.headers
+        assert "date" in answer.headers
+
+
+def test_a_chunked_body(server: Running) -> None:
+    """Transfer-Encoding: chunked (RFC 9112 §7.1)."""
+    head = request("POST", PREDICT, transfer_encoding="chunked").replace(b"content-length: 0\r\n", b"")
+    with server.connect() as line:
+        line.send(head + b"5\r\n" + RECORD_BODY[:5] + b"\r\n")
+        time.sleep(0.05)
+        line.send(b"%x\r\n" % (len(RECORD_BODY) - 5) + RECORD_BODY[5:] + b"\r\n0\r\n\r\n")
+        assert line.answer().status == 200
+
+
+def test_a_chunked_body_that_never_ends(server: Running) -> None:
+    """Counted while it is read; the answer arrives although the caller goes on sending."""
+    head = request("POST", PREDICT, transfer_encoding="chunked").replace(b"content-length: 0\r\n", b"")
+    with server.connect() as line:
+        line.send(head)
+        chunk = b"2710\r\n" + b"x" * 10_000 + b"\r\n"
+        for _ in range(20):
+            line.send(chunk)
+        answer = line.answer()
+        assert (answer.status, answer.headers["connection"]) == (413, "close")
+
+
+def test_a_body_that_is_too_large_is_refused_unread(server: Running) -> None:
+    """413 before a byte of it has been sent."""
+    with server.connect() as line:
+        line.send(request("POST", PREDICT, content_length="300000000"))
+        assert line.answer().status == 413
+
+
+def test_a_caller_who_sends_first_and_reads_later_sees_the_answer(server: Running) -> None:
+    """The connection is not reset while the body is still under way (RFC 9112 §9.6)."""
+    body = b"x" * 5_000_000
+    with server.connect() as line:
+        line.send(request("POST", PREDICT, body))
+        answer = line.answer()
+        assert (answer.status, answer.headers["connection"]) == (413, "close")
+        assert line.closed()
+
+
+@pytest.mark.parametrize("authorization", ["Bearer wrong", "Bearer user"])
+def test_the_connection_goes_on_after_an_error(server: Running, authorization: str) -> None:
+    """A small body of a refused request is not taken for the next request; pipelined requests are answered in order."""
+    bad = request("POST", PREDICT, b"GET /livez HTTP/1.1\r\n\r\n", authorization=authorization)
+    with server.connect() as line:
+        line.send(bad + request("POST", PREDICT, RECORD_BODY) + bad)
+        statuses = [line.answer().status for _ in range(3)]
+    assert statuses == [401 if authorization.endswith("wrong") else 400, 200, statuses[0]]
+
+
+def test_expect_continue(server: Running) -> None:
+    """100 (Continue) comes once the caller has been let in."""
+    with server.connect() as line:
+        line.send(request("POST", PREDICT, expect="100-continue", content_length=str(len(RECORD_BODY))))
+        assert line.answer().status == 100
+        line.send(RECORD_BODY)
+        assert line.answer().status == 200
+
+
+def test_expect_continue_refused(server: Running) -> None:
+    """Without a token there is no 100 (Continue), and the connection ends: the body may never come."""
+    with server.connect() as line:
+        line.send(request("POST", PREDICT, expect="100-continue", content_length="20", authorization="Bearer wrong"))
+        answer = line.answer()
+        assert (answer.status, answer.headers["connection"]) == (401, "close")
+        assert line.closed()
+
+
+def test_a_body_that_stalls(server: Running) -> None:
+    """408 after limits.body_seconds."""
+    with server.connect() as line:
+        line.send(request("POST", PREDICT, content_length="100000") + b"{")
+        assert line.answer().status == 408
+
+
+def test_a_header_section_that_stalls(server: Running) -> None:
+    """Slow-loris: 408 and the end of the connection."""
+    with server.connect() as line:
+        line.send(b"GET /livez HTTP/1.1\r\nhost: a\r\n")
+        assert line.answer().status == 408
+        assert line.closed()
+
+
+def test_a_connection_that_never_speaks(server: Running) -> None:
+    """It is closed."""
+    with server.connect() as line:
+        assert line.answer().status == 408
+
+
+def test_a_header_section_that_stalls_on_a_used_connection(server: Running) -> None:
+    """The clock runs for every request."""
+    with server.connect() as line:
+        assert line.ask("GET", "/livez").status == 200
+        line.send(b"GET /livez HTTP/1.1\r\n")
+        assert line.answer().status == 408
+
+
+@pytest.mark.parametrize("endless", [b"x: " + b"y" * 1000 + b"\r\n", b"y" * 1000])
+def test_a_header_section_without_end(server: Running, endless: bytes) -> None:
+    """431, whether one field is endless or there are endless fields."""
+    with server.connect() as line:
+        line.send(b"GET /livez HTTP/1.1\r\nhost: a\r\nz: ")
+        for _ in range(66):  # the last one crosses the limit
+            line.send(endless)
+        assert line.answer().status == 431
+
+
+def test_not_http(server: Running) -> None:
+    """400 and the end of the connection."""
+    with server.connect() as line:
+        line.send(b"\x16\x03\x01 hello\r\n\r\n")
+        assert line.answer().status == 400
+        assert line.closed()
+
+
+def test_liveness_while_a_model_computes(server: Running) -> None:
+    """The event loop turns."""
+    with server.connect() as busy, server.connect() as probe:
+        busy.send(request("POST", SLOW, slow(0.5)))
+        begin = time.monotonic()
+        assert probe.ask("GET", "/livez").status == 200
+        assert time.monotonic() - begin < 0.4
+        assert busy.answer().status == 200
+
+
+def test_head_has_no_body(server: Running) -> None:
+    """HEAD is answered like GET, without the body, and the connection goes on."""
+    with server.connect() as line:
+        line.send(request("HEAD", "/livez") + request("GET", "/livez"))
+        head = line._until(b"\r\n\r\n")
+        assert b"200 OK" in head
+        assert line.answer().json() == {"live": True}
+
+
+def test_a_caller_who_leaves(server: Running) -> None:
+    """The server goes on."""
+    with server.connect() as line:
+        line.send(request("POST", SLOW, slow(5)))
+        time.sleep(0.1)
+    with server.connect() as line:
+        assert line.ask("POST", PREDICT, RECORD_BODY).status == 200
+
+
+def test_alive_and_not_ready_while_models_load() -> None:
+    """The socket listens before the models are loaded."""
+    with running(loading=0.5) as server, server.connect() as line:
+        assert line.ask("GET", "/livez").status == 200
+        assert line.ask("GET", "/readyz").status == 503
+        server.ready()
+
+
+def test_a_start_up_that_fails_ends_the_server() -> None:
+    """What it raised comes out of serve."""
+    with running(broken=True) as server:
+        assert server.told("failed") == "RuntimeError: start-up failed"
+
+
+def test_sigterm_finishes_accepted_work() -> None:
+    """Readiness fails first, accepted work is answered, idle connections close, status 0."""
+    with running({"server": {"readiness_delay_seconds": 0.5}}) as server, server.connect() as busy:
+        server.ready()
+        with server.connect() as probe, server.connect() as idle:
+            assert idle.ask("GET", "/livez").status == 200
+            busy.send(request("POST", SLOW, slow(1.5)))
+            time.sleep(0.2)
+            os.kill(server.process.pid or 0, signal.SIGTERM)
+            time.sleep(0.1)
+            readiness = probe.ask("GET", "/readyz")
+            assert (readiness.status, readiness.json()["draining"]) == (503, True)
+            assert readiness.headers["connection"] == "close"
+            # still served during the delay: balancers go on sending
+            answer = idle.ask("POST", PREDICT, RECORD_BODY)
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+        answer = busy.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert server.told("accounted") == ["NoneType", "NoneType"]
+        server.told("ended")
+        server.process.join(10)
+        assert server.process.exitcode == 0
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+
+
+def test_requests_behind_accepted_work_are_turned_away() -> None:
+    """503, Retry-After, Connection: close for what was pipelined behind the last accepted request."""
+    with running() as server, server.connect() as line:
+        server.ready()
+        line.send(request("POST", SLOW, slow(0.8)) + request("POST", PREDICT, RECORD_BODY))
+        time.sleep(0.2)
+        os.kill(server.process.pid or 0, signal.SIGTERM)
+        time.sleep(0.3)
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+        assert line.answer().status == 200
+        refused = line.answer()
+        assert (refused.status, refused.headers["connection"]) == (503, "close")
+        assert "retry-after" in refused.headers
+        assert server.told("accounted") == ["NoneType", "Draining"]
+        server.told("ended")
+
+
+def test_work_beyond_the_deadline_is_told() -> None:
+    """503 at the drain deadline, not a cut connection."""
+    with running({"server": {"drain_seconds": 0.3}}) as server, server.connect() as line:
+        server.ready()
+        line.send(request("POST", SLOW, slow(60)))
+        time.sleep(0.2)
+        begin = time.monotonic()
+        os.kill(server.process.pid or 0, signal.SIGTERM)
+        assert line.answer().status == 503
+        server.told("ended")
+        assert time.monotonic() - begin < 5
+        server.process.join(10)
+        assert server.process.exitcode == 0
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    """Whoever presses Ctrl-C twice means it."""
+    with running() as server, server.connect() as line:
+        server.ready()
+        line.send(request("POST", SLOW, slow(60)))
+        time.sleep(0.2)
+        for _ in range(2):
+            os.kill(server.process.pid or 0, signal.SIGINT)
+            time.sleep(0.1)
+        server.process.join(3)
+        assert server.process.exitcode == -signal.SIGINT
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    return certificate, key
+
+
+def test_tls(certificate: tuple[Path, Path]) -> None:
+    """HTTPS with certificate and key; nothing older than TLS 1.2."""
+    group = {"tls_certificate": str(certificate[0]), "tls_key": str(certificate[1])}
+    with running({"server": group}) as server:
+        assert server.url.startswith("https://")
+        context = ssl.create_default_context(cafile=str(certificate[0]))
+        context.check_hostname = False
+        raw = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        with context.wrap_socket(raw) as secured:
+            line = Line(secured)
+            assert line.ask("GET", "/livez").status == 200
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises((ssl.SSLError, OSError)):
+            old.wrap_socket(socket.create_connection(("127.0.0.1", server.port), timeout=10)).close()
+
+
+def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
+    """A configuration error that names the setting, before anything is bound."""
+    (tmp_path / "a.pem").write_text("no")
+    files = {"tls_certificate": tmp_path / "a.pem", "tls_key": tmp_path / "a.pem"}
+    world = make_world(server={"port": 0, **files})
+    with pytest.raises(ConfigurationError, match="certificate"):
+        serve(world.app, world.settings, world.lifecycle)
+
+
+def test_an_address_that_is_taken() -> None:
+    """A configuration error that names the setting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        world = make_world(server={"port": taken.getsockname()[1]})
+        with pytest.raises(ConfigurationError) as caught:
+            serve(world.app, world.settings, world.lifecycle)
+        assert caught.value.field == "server.port"
+
+
+def test_ipv6_and_the_first_signal_in_process() -> None:
+    """The URL of an IPv6 address has brackets; serve returns after SIGTERM and leaves the signals as they were."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    urls: list[str] = []
+    settings = Settings(server={"port": 0, "host": "::1"})
+    lifecycle = Lifecycle()
+    world = make_world(server={"port": 0, "host": "::1"}, lifecycle=lifecycle)
+
+    def listening(url: str) -> None:
+        urls.append(url)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    before = signal.getsignal(signal.SIGTERM)
+    serve(world.app, settings, lifecycle, on_listening=listening)
+    assert urls[0].startswith("http://[::1]:")
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert lifecycle.closing
