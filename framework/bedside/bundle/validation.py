@@ -50,6 +50,8 @@ def validate(contract: Contract, decoded: Sequence[DecodedInput]) -> ValidatedIn
 
 def _require_names(contract: Contract, decoded: Sequence[DecodedInput]) -> None:
     known = [spec.name for spec in contract.inputs]
+    if [item.name for item in decoded] == known:
+        return
     counts = Counter(item.name for item in decoded)
     for name, count in counts.items():
         if name not in known:

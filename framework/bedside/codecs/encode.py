@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,12 +11,23 @@ from bedside.codecs.nifti import compress, encode_nifti
 from bedside.codecs.overlay import render_overlay
 from bedside.codecs.report import encode_json, report, source_image
 from bedside.errors import NotAcceptable, RunFailed
-from bedside.types import EncodedAnswer, OutputArray, Prediction, ValidatedInputs
+from bedside.types import EncodedAnswer, OutputArray, OutputFile, Prediction, ValidatedInputs
 
 NIFTI_GZ = "application/gzip"
 JSON = "application/json"
 PNG = "image/png"
 MIXED = "multipart/mixed"
+
+_MEDIA_TYPES = {
+    ".nii": "application/x-nifti",
+    ".nii.gz": NIFTI_GZ,
+    ".json": JSON,
+    ".csv": "text/csv",
+    ".txt": "text/plain",
+    ".png": PNG,
+    ".npy": "application/x-npy",
+}
+"""Of the files that a bundle writes by design."""
 
 _Write = Callable[[Contract, ValidatedInputs, Prediction], EncodedAnswer]
 
@@ -61,9 +73,13 @@ def _json(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -
 
 def _nifti(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
     arrays = _grid_arrays(contract, prediction)
-    if not arrays:
-        raise RunFailed("the model answered no array that could be written as NIfTI")
-    return _nifti_of(arrays[0], inputs)
+    if arrays:
+        return _nifti_of(arrays[0], inputs)
+    for file in prediction.files:  # a bundle that saves by design
+        if file.suffix.endswith((".nii", ".nii.gz")):
+            data = file.data if file.suffix.endswith(".gz") else compress(file.data)
+            return EncodedAnswer(NIFTI_GZ, data, (("Content-Disposition", _attachment("result", ".nii.gz")),))
+    raise RunFailed("the model answered no array that could be written as NIfTI")
 
 
 def _nifti_of(output: OutputArray, inputs: ValidatedInputs) -> EncodedAnswer:
@@ -96,9 +112,17 @@ def _grid_arrays(contract: Contract, prediction: Prediction) -> list[OutputArray
 def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
     parts = [_json(contract, inputs, prediction)]
     parts += [_nifti_of(array, inputs) for array in _grid_arrays(contract, prediction)]
-    if source_image(inputs) is not None:
+    if source_image(inputs) is not None and _grid_arrays(contract, prediction):
         parts.append(_png(contract, inputs, prediction))
+    parts += [_file(file, index) for index, file in enumerate(prediction.files)]
     return join(parts)
+
+
+def _file(file: OutputFile, index: int) -> EncodedAnswer:
+    disposition = _attachment(f"file_{index}", file.suffix)
+    known = (media_type for suffix, media_type in _MEDIA_TYPES.items() if file.suffix.endswith(suffix))
+    media_type = next(known, "application/octet-stream")
+    return EncodedAnswer(media_type, file.data, (("Content-Disposition", disposition),))
 
 
 def join(parts: Sequence[EncodedAnswer]) -> EncodedAnswer:
@@ -122,5 +146,5 @@ def join(parts: Sequence[EncodedAnswer]) -> EncodedAnswer:
 
 def _attachment(name: str, suffix: str) -> str:
     # Output names come from the bundle; whatever is no plain letter would need RFC 8187 quoting.
-    plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in name)
-    return f'attachment; filename="{plain or "result"}{suffix}"'
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    return f'attachment; filename="{plain or "result"}{re.sub(r"[^A-Za-z0-9.]", "_", suffix)}"'

@@ -6,15 +6,21 @@ What the checks refuse is what would otherwise end in a wrong number or a traceb
 
 import gzip
 import io
+import logging
 import math
 from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel import imageglobals
 from numpy.typing import NDArray
 
 from bedside.errors import DecompressedTooLarge, MalformedPayload, WrongDatatype
 from bedside.types import DecodedImage
+
+# nibabel tells of every header field that it mends, in plain text on stderr, once per file: a caller could fill the log
+# with it. What matters raises (imageglobals.error_level).
+imageglobals.logger.setLevel(logging.CRITICAL)
 
 _KINDS = "iuf"
 _LEAST_OFFSET = 352  # nifti1.h: header of 348 bytes and 4 bytes that announce extensions

@@ -8,6 +8,7 @@ chest X-ray photographed with a turned camera would reach the network lying on i
 
 import io
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from bedside.types import DecodedImage
 # checked on the header before a pixel is decoded; warnings.catch_warnings would not be safe in threads.
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # Pillow's default, spelled out: True would fill the missing half with grey
+# Remarks on odd tags in the caller's file would go to stderr, between the log's lines; what matters raises.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 _FORMATS: dict[FileKind, tuple[str, ...]] = {"png": ("PNG",), "jpeg": ("JPEG",), "tiff": ("TIFF",)}
 _SUFFIXES: dict[FileKind, str] = {"png": ".png", "jpeg": ".jpg", "tiff": ".tiff"}

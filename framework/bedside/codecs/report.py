@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
 from bedside.errors import RunFailed
-from bedside.types import DecodedImage, OutputArray, Prediction, ValidatedInputs
+from bedside.types import DecodedImage, OutputArray, OutputFile, Prediction, ValidatedInputs
 
 NOTICE = "Not a medical device."
 _RESERVED = (
@@ -30,8 +30,11 @@ _RESERVED = (
     "version",
     "notice",
     "outputs",
+    "files",
 )
 _INLINE = 4096  # elements of a nameless tensor that are still written out
+_TEXTS = (".json", ".csv", ".txt")  # files of a bundle that are short enough to stand in the answer
+_INLINE_BYTES = 65536
 _TOLERANCE = 1e-3
 
 
@@ -64,6 +67,8 @@ def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
         result["accuracy"] = contract.metrics["accuracy"]
     if outputs:
         result["outputs"] = outputs
+    if prediction.files:
+        result["files"] = [_file(file) for file in prediction.files]
     result.update(model=contract.model, version=contract.version, notice=NOTICE)
     return _beside_record(contract, inputs, result)
 
@@ -104,6 +109,13 @@ def _describe(array: OutputArray, spec: OutputSpec, inputs: ValidatedInputs) -> 
         described["labels"] = [_label(entry) for entry in counted]
     elif array.array.size <= _INLINE:
         described["data"] = _require_finite(array.array, array.name).tolist()
+    return described
+
+
+def _file(file: OutputFile) -> dict[str, Any]:
+    described: dict[str, Any] = {"suffix": file.suffix, "bytes": len(file.data)}
+    if file.suffix.endswith(_TEXTS) and len(file.data) <= _INLINE_BYTES:
+        described["text"] = file.data.decode("utf-8", "replace")
     return described
 
 

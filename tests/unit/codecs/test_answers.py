@@ -22,7 +22,7 @@ from bedside.codecs.plane import decode_plane, encode_png
 from bedside.codecs.report import encode_json
 from bedside.codecs.views import cut
 from bedside.errors import NotAcceptable, RunFailed
-from bedside.types import DecodedImage, DecodedRecord, OutputArray, Prediction, ValidatedInputs
+from bedside.types import DecodedImage, DecodedRecord, OutputArray, OutputFile, Prediction, ValidatedInputs
 
 AFFINE = np.array([[0, 0, 2.0, -9], [-1.0, 0, 0, 8], [0, 1.5, 0, 7], [0, 0, 0, 1]])
 SCAN = np.random.default_rng(0).integers(0, 1000, (8, 9, 10)).astype(np.int16)
@@ -338,3 +338,18 @@ def test_tensors_that_cannot_be_said_are_a_failure() -> None:
     rows = [Prediction((OutputArray("pred", np.zeros(n)),)) for n in (1, 2)]
     with pytest.raises(RunFailed):
         answer_tensors(TABULAR, rows)
+
+
+def test_files_that_a_bundle_writes_are_not_lost() -> None:
+    """Some bundles answer with files only: text stands in the JSON, everything in the multipart answer."""
+    nifti = encode_nifti(MASK, AFFINE)
+    files = (OutputFile(".v1.csv", b"a,b"), OutputFile(".nii", nifti), OutputFile(".x\r\n", b"?"))
+    prediction, inputs = Prediction((), files), ValidatedInputs((VOLUME,))
+    body = orjson.loads(ANSWERS.encode("application/json", SEGMENTER, inputs, prediction).body)
+    assert body["files"][0] == {"suffix": ".v1.csv", "bytes": 3, "text": "a,b"}
+    assert body["files"][1] == {"suffix": ".nii", "bytes": len(nifti)}
+    assert gzip.decompress(ANSWERS.encode("application/gzip", SEGMENTER, inputs, prediction).body) == nifti
+    mixed = ANSWERS.encode("multipart/mixed", SEGMENTER, inputs, prediction)
+    message = email.message_from_bytes(f"Content-Type: {mixed.media_type}\r\n\r\n".encode() + mixed.body)
+    names = [part.get_filename() for part in message.walk() if not part.is_multipart()]
+    assert names == [None, "file_0.v1.csv", "file_1.nii", "file_2.x__"]

@@ -159,3 +159,10 @@ def test_long_axes_need_nifti2() -> None:
     image = decode_nifti(encode_nifti(np.zeros((40000, 1, 1), np.uint8), None), name="scan", limit=LIMIT)
     assert image.shape == (40000, 1, 1)
     assert image.payload[4:7] == b"n+2"
+
+
+def test_mended_headers_do_not_fill_the_log(decode: Decode, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nibabel would print a line on stderr for each odd field, between the lines of the JSON log."""
+    with pytest.raises(MalformedPayload):
+        decode("offset_inside_header.nii")
+    assert capfd.readouterr().err == ""
