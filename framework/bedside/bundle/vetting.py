@@ -166,7 +166,7 @@ def _harmless_text(value: str) -> bool:
 def _harmless_expression(tree: ast.AST) -> bool:
     own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    if any(name.startswith("_") or name in ALLOWED_MEMBERS for name in own):
+    if any((name.startswith("_") and name != "_") or name in ALLOWED_MEMBERS for name in own):
         return False
     return _harmless_node(tree, ALLOWED_NAMES | own)
 

@@ -3,9 +3,14 @@
 ``import monai.bundle`` costs five seconds and 640 MB; forked processes share both.
 """
 
+import signal
 import warnings
 
 import torch
+
+# A terminal or a service manager signals the whole group. The server drains its model processes and then closes the
+# pipe that keeps this process alive; a fork server that ended at once would take the models with it.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 # One thread until a model's process says otherwise: a thread pool would not survive the fork.
 torch.set_num_threads(1)
