@@ -76,9 +76,8 @@ class Accountant:
     def _account(self, call: FinishedCall) -> None:
         seconds, error = call.seconds, call.error
         outcome = "success" if error is None else "failure"
-        model = self._metrics.for_model(call.model, call.version)
-        model.requests(call.transport, outcome).inc()
-        model.seconds.observe(seconds)
+        stages = call.stages
+        self._metrics.for_model(call.model, call.version).finished(call.transport, outcome, seconds, stages)
         fields: dict[str, Any] = {
             "request_id": call.request_id,
             "transport": call.transport,
@@ -95,11 +94,10 @@ class Accountant:
         }
         if call.principal is not None:
             fields["user_hash"] = self._pseudonym((call.principal.issuer, call.principal.subject))
-        for stage, spent in call.stages.items():
+        for stage, spent in stages.items():
             field = _STAGE_FIELDS.get(stage)
             if field is not None:
                 fields[field] = round(spent * 1e3, 3)
-                model.stage(stage).observe(spent)
         if error is None:
             self._info(Event.INFERENCE_COMPLETED, **fields)
         else:

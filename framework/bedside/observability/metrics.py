@@ -3,11 +3,14 @@
 No label ever takes a caller's string: a made-up model name would grow the memory, and may be a person's name.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder, generate_latest
 
+from bedside.observability.fields import STAGES
+from bedside.observability.histograms import Cells, TimeHistogram
 from bedside.version import __version__
 
 UNKNOWN = "unknown"
@@ -21,42 +24,65 @@ class ModelMetrics:
     """The metrics of one version of one model, labels bound once: looking them up costs more than counting.
 
     Attributes:
-        seconds: histogram of whole requests.
         queue_length: gauge of requests that wait.
         in_flight: gauge of requests being served.
         ready: gauge, 1 while the model would answer.
         load_seconds: gauge of the last load, first forward pass included.
     """
 
-    __slots__ = ("_model", "_of", "_requests", "_stages", "_version", "in_flight", "load_seconds", "queue_length",
-                 "ready", "seconds")  # fmt: skip
+    __slots__ = (
+        "_lock",
+        "_model",
+        "_of",
+        "_requests",
+        "_seconds",
+        "_stages",
+        "_version",
+        "in_flight",
+        "load_seconds",
+        "queue_length",
+        "ready",
+    )
 
     def __init__(self, metrics: "Metrics", model: str, version: str) -> None:
         self._of = metrics
         self._model = model
         self._version = version
+        self._lock = metrics.lock
         self._requests: dict[tuple[str, str], Counter] = {}
-        self._stages: dict[str, Histogram] = {}
-        self.seconds = metrics.request_seconds.labels(model, version)
+        self._stages: dict[str, Cells] = {}
+        self._seconds = metrics.request_seconds.labels(model, version)
         self.queue_length = metrics.queue_length.labels(model)
         self.in_flight = metrics.in_flight.labels(model)
         self.ready = metrics.model_ready.labels(model, version)
         self.load_seconds = metrics.model_load_seconds.labels(model, version)
 
-    def requests(self, transport: str, outcome: str) -> Counter:
-        """Return the counter of finished requests; ``outcome`` is ``success`` or ``failure``."""
-        key = (transport, outcome)
-        counter = self._requests.get(key)
-        if counter is None:
-            counter = self._requests[key] = self._of.requests.labels(self._model, self._version, transport, outcome)
-        return counter
+    def finished(self, transport: str, outcome: str, seconds: float, stages: Mapping[str, float]) -> None:
+        """Count a finished request.
 
-    def stage(self, name: str) -> Histogram:
-        """Return the histogram of one stage of the spine."""
-        histogram = self._stages.get(name)
-        if histogram is None:
-            histogram = self._stages[name] = self._of.stage_seconds.labels(self._model, name)
-        return histogram
+        Args:
+            transport: ``rest`` …, our own word.
+            outcome: ``success`` or ``failure``.
+            seconds: the whole request.
+            stages: seconds by stage; names that are not in ``fields.STAGES`` are left out.
+        """
+        counter = self._requests.get((transport, outcome))
+        if counter is None:
+            counter = self._of.requests.labels(self._model, self._version, transport, outcome)
+            self._requests[transport, outcome] = counter
+        counter.inc()
+        cells = [(self._stages.get(stage) or self._stage(stage), spent) for stage, spent in stages.items()]
+        with self._lock:
+            self._seconds.observe(seconds)
+            for cell, spent in cells:
+                if cell is not None:
+                    cell.observe(spent)
+
+    def _stage(self, stage: str) -> Cells | None:
+        if stage not in STAGES:
+            return None
+        cells = self._stages[stage] = self._of.stage_seconds.labels(self._model, stage)
+        return cells
 
 
 class Metrics:
@@ -64,12 +90,14 @@ class Metrics:
 
     Attributes:
         registry: the registry, for further collectors.
+        lock: guards the histograms.
         lost_log_lines: set to a function that tells how many log lines could not be written.
     """
 
     def __init__(self) -> None:
         # Process-wide in the library: the `_created` series double the exposition and nobody graphs them.
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.lock = threading.Lock()
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
         self._requests_and_time()
@@ -82,20 +110,22 @@ class Metrics:
         self.requests = Counter(
             "bedside_requests", "Finished requests.", (*version, "transport", "outcome"), registry=registry
         )
-        self.request_seconds = Histogram(
+        self.request_seconds = TimeHistogram(
             "bedside_request_seconds",
             "From a request's arrival to its answer, in seconds.",
             version,
-            buckets=REQUEST_BUCKETS,
-            registry=registry,
+            REQUEST_BUCKETS,
+            self.lock,
         )
-        self.stage_seconds = Histogram(
+        registry.register(self.request_seconds)
+        self.stage_seconds = TimeHistogram(
             "bedside_stage_seconds",
             "Time in each stage of the spine, in seconds.",
             ("model", "stage"),
-            buckets=STAGE_BUCKETS,
-            registry=registry,
+            STAGE_BUCKETS,
+            self.lock,
         )
+        registry.register(self.stage_seconds)
         self.refused = Counter(
             "bedside_refused", "Requests that were refused or failed, by reason.", ("reason",), registry=registry
         )

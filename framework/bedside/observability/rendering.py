@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -28,43 +28,44 @@ class Service:
     environment: str
 
 
-_Slot = tuple[tuple[str, ...], str, Callable[[Any], Any]]
+class Slot(NamedTuple):
+    """Where a field goes: ``parents`` and ``leaf`` are its name in ECS, taken apart."""
+
+    name: str
+    parents: tuple[str, ...]
+    leaf: str
+    clean: Callable[[Any], Any]
 
 
-def _slots() -> dict[str, dict[str, _Slot]]:
-    slots: dict[str, dict[str, _Slot]] = {}
-    for event, rule in CATALOGUE.items():
-        slots[event.value] = {}
-        for name in rule.fields:
-            field = FIELDS[name]
-            *parents, leaf = field.ecs.split(".")
-            slots[event.value][name] = (tuple(parents), leaf, CLEAN[field.kind])
-    return slots
+def _slot(name: str) -> Slot:
+    field = FIELDS[name]
+    *parents, leaf = field.ecs.split(".")
+    return Slot(name, tuple(parents), leaf, CLEAN[field.kind])
 
 
-_SLOTS = _slots()
+_SLOTS = {event.value: {name: _slot(name) for name in rule.fields} for event, rule in CATALOGUE.items()}
 _CATEGORIES = {event.value: list(rule.category) for event, rule in CATALOGUE.items()}
 
 
-def clean(event: str, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any], int]:
-    """Return event name, the values that may be written by field name, and how many were dropped.
+def clean(event: str, fields: Mapping[str, Any]) -> tuple[str, list[tuple[Slot, Any]], int]:
+    """Return the event's name, the values that may be written, and how many were dropped.
 
     A name that is not in the catalogue becomes ``event_unlisted``: it may be a sentence with somebody in it.
     """
     slots = _SLOTS.get(event)
     if slots is None:
-        return Event.EVENT_UNLISTED.value, {}, len(fields)
-    kept: dict[str, Any] = {}
+        return Event.EVENT_UNLISTED.value, [], len(fields)
+    kept: list[tuple[Slot, Any]] = []
     dropped = 0
     for name, value in fields.items():
         if value is None:
             continue
         slot = slots.get(name)
-        written = None if slot is None else slot[2](value)
-        if written is None:
+        written = None if slot is None else slot.clean(value)
+        if slot is None or written is None:
             dropped += 1
         else:
-            kept[name] = written
+            kept.append((slot, written))
     return event, kept, dropped
 
 
@@ -87,24 +88,30 @@ class EcsRenderer:
     def __call__(self, _logger: Any, level: str, event_dict: MutableMapping[str, Any]) -> bytes:
         """Render; the arguments are structlog's."""
         event, kept, dropped = clean(event_dict.pop("event", ""), event_dict)
+        about: dict[str, Any] = {"kind": "event", "action": event, "category": _CATEGORIES[event]}
         line: dict[str, Any] = {
             "@timestamp": self._clock(),
             "log.level": level,
             "message": event,
             "ecs.version": ECS_VERSION,
-            "event": {"kind": "event", "action": event, "category": _CATEGORIES[event]},
+            "event": about,
             "service": self._service,
         }
-        slots = _SLOTS[event]
-        for name, value in kept.items():
-            parents, leaf, _ = slots[name]
-            node = line
-            for parent in parents:
-                node = node.get(parent) or node.setdefault(parent, {})
-            node[leaf] = value
+        nodes: dict[tuple[str, ...], dict[str, Any]] = {("event",): about}
+        for slot, value in kept:
+            node = nodes.get(slot.parents)
+            if node is None:
+                node = nodes[slot.parents] = _descend(line, slot.parents)
+            node[slot.leaf] = value
         if dropped:
             line["labels"] = {"dropped_fields": str(dropped)}  # ECS: labels are keywords
         return orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+
+
+def _descend(node: dict[str, Any], parents: tuple[str, ...]) -> dict[str, Any]:
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    return node
 
 
 class ConsoleRenderer:
@@ -117,8 +124,9 @@ class ConsoleRenderer:
     def __call__(self, logger: Any, level: str, event_dict: MutableMapping[str, Any]) -> bytes:
         """Render; the arguments are structlog's."""
         event, kept, dropped = clean(event_dict.pop("event", ""), event_dict)
+        shown = {slot.name: value for slot, value in kept}
         if dropped:
-            kept["dropped_fields"] = dropped
+            shown["dropped_fields"] = dropped
         moment = self._clock().strftime("%H:%M:%S.%f")[:-3]
-        text = self._render(logger, level, {"timestamp": moment, "level": level, "event": event, **kept})
+        text = self._render(logger, level, {"timestamp": moment, "level": level, "event": event, **shown})
         return (text.replace("\n", " | ") + "\n").encode()
