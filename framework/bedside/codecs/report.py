@@ -125,20 +125,21 @@ def _label(entry: LabelCount) -> dict[str, Any]:
 
 
 def _probabilities(array: OutputArray, spec: OutputSpec) -> dict[str, Any]:
-    # NumPy scalars go out, so that float32 is written with its own digits (0.7, not 0.699999988079071); Python floats
-    # are what is computed with, in a third of the time.
-    exact, values, names = list(array.array.ravel()), array.array.ravel().tolist(), list(spec.labels.values())
+    # NumPy scalars, not Python floats: float32 is then written with its own digits (0.7, not 0.699999988079071).
+    values = list(array.array.ravel())
+    names = list(spec.labels.values())
     if len(values) == 1 and len(names) == 2:
-        exact, values = [1 - exact[0], exact[0]], [1 - values[0], values[0]]  # one sigmoid for two: the second one's
+        values = [1 - values[0], values[0]]  # one sigmoid for two classes is the second one's
     if len(values) != len(names):
         raise RunFailed(f"the model answered {len(values)} numbers for {len(names)} classes", field=array.name)
     if not isfinite(sum(values)):
         raise RunFailed("the model answered a number that is NaN or infinite", field=array.name)
-    best = values.index(max(values))
-    by_name = dict(zip(names, exact, strict=True))
-    if max(values) > 1 + _TOLERANCE or min(values) < -_TOLERANCE:
-        return {"prediction": names[best], "scores": by_name}  # not probabilities, so not called so
-    return {"prediction": names[best], "probability": exact[best], "probabilities": by_name}
+    best = max(values)
+    named = {"prediction": names[values.index(best)]}
+    by_name = dict(zip(names, values, strict=True))
+    if best > 1 + _TOLERANCE or min(values) < -_TOLERANCE:
+        return {**named, "scores": by_name}  # not probabilities, so not called so
+    return {**named, "probability": best, "probabilities": by_name}
 
 
 def _require_finite(array: NDArray[Any], name: str) -> NDArray[Any]:
