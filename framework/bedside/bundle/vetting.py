@@ -29,7 +29,7 @@ ALLOWED_TARGET = re.compile(rf"[A-Z]\w*|{_COMPONENTS}|torch\.(nn|optim)\.[A-Z]\w
 _REFUSED_CLASS = re.compile(
     r"Config\w*|\w*Workflow|\w*Bundle\w*|\w*Runner\w*|\w*Algo\w*|\w*Gen|DataAnalyzer|ComponentLocator|\w*Resolver"
     r"|\w*Client\w*|MLFlow\w*|TensorBoard\w*|CheckpointSaver|Trt\w*|\w*Profiler\w*|(Persistent|LMDB|GDS|CacheNTrans)Dataset"
-    r"|(Decathlon|MedNIST|Tcia)Dataset|\w*Mapping\w*|NumpyReader|PatchInferer|Flex\w*|Hyena\w*|TorchVision\w*|Perceptual\w*"
+    r"|(Decathlon|MedNIST|Tcia)Dataset|\w*Mapping\w*|NumpyReader|DataStats\w*|PatchInferer|Flex\w*|Hyena\w*|TorchVision\w*|Perceptual\w*"
 )
 # Arguments that MONAI takes for the dotted name of whatever Python can import (``pydoc.locate``), and calls.
 _LOOKED_UP = frozenset({"reader", "writer"})
@@ -126,6 +126,8 @@ def _harmless_leaf(key: str, value: Any) -> bool:
         return isinstance(value, str) and _harmless_target(value)
     if key == "_mode_":
         return bool(value == "default")  # "debug" starts pdb, "callable" hands out what was meant to be called
+    if key == "log_stats":
+        return value is False  # else a step that fails writes its input to standard output, the server's log
     if not isinstance(value, str):
         return True
     return _harmless_text(value) and (key not in _LOOKED_UP or _harmless_reader(value))

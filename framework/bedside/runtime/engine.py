@@ -58,7 +58,7 @@ class BundleEngine:
             arrays = kept or [_array(name, value) for name, value in results.items()]
             files = collect_files(self._built.output_dir) if self._writes_files else ()
         except Exception as error:
-            raise RunFailed(cause=type(error).__name__, where=_frames(error)) from error
+            raise RunFailed(**_told(error)) from error
         return Prediction(tuple(arrays), files, seconds)
 
     def warm_up(self, item: Item) -> Prediction:
@@ -112,7 +112,7 @@ class EvaluatorPass:
             evaluator.state.output = evaluator._iteration(evaluator, evaluator.state.batch)  # noqa: SLF001
             results = _results(evaluator.state.output)
         except Exception as error:
-            raise RunFailed(cause=type(error).__name__, where=_frames(error)) from error
+            raise RunFailed(**_told(error)) from error
         finally:
             # An engine keeps its last batch: somebody's images, and memory.
             evaluator.state.batch = evaluator.state.output = None
@@ -141,7 +141,7 @@ class RecordPass:
                 if self._postprocessing is not None:
                     result = self._postprocessing(result)
         except Exception as error:
-            raise RunFailed(cause=type(error).__name__, where=_frames(error)) from error
+            raise RunFailed(**_told(error)) from error
         return {"pred": result[CommonKeys.PRED]}, {"inference": perf_counter() - begin}
 
 
@@ -154,7 +154,7 @@ def preprocess(built: BuiltBundle, item: Item) -> dict[str, Any]:
     try:
         data = built.preprocessing(item)
     except Exception as error:
-        raise InputNotProcessable(cause=type(error).__name__, where=_frames(error)) from error
+        raise InputNotProcessable(**_told(error)) from error
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
     if not isinstance(data, dict):
@@ -224,6 +224,13 @@ def _same(left: Sequence[OutputArray], right: Sequence[OutputArray]) -> bool:
         a.array.dtype == b.array.dtype and np.array_equal(a.array, b.array, equal_nan=True)
         for a, b in zip(left, right, strict=True)
     )
+
+
+def _told(error: BaseException) -> dict[str, str]:
+    """Return the class and the place of the first error: MONAI wraps each one in "applying transform"."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return {"cause": type(error).__name__, "where": _frames(error)}
 
 
 def _frames(error: BaseException) -> str:

@@ -5,7 +5,7 @@ run, up to the moment of writing: its writers are replaced by ones that keep wha
 is then the file of ``python -m monai.bundle run``, voxel for voxel, and no file is made.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,19 @@ class Kept:
     """What the savers of one bundle would have written, in order; cleared by :meth:`take`."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
+        self._name = ""
         self._items: list[OutputArray] = []
 
-    def name_next(self, keys: tuple[str, ...]) -> None:
-        """Say that the next write is that of the first of ``keys`` that has none yet."""
-        taken = {item.name for item in self._items}
-        self._names = [key for key in keys if key not in taken][:1]
+    def name_next(self, name: str) -> None:
+        """Say what the next write is called."""
+        self._name = name
 
     def add(self, array: np.ndarray[Any, Any], affine: Any) -> None:
-        """Keep one result under the name just said."""
-        name = self._names.pop() if self._names else f"output{len(self._items)}"
+        """Keep one result under the name just said; a second one of that name is numbered."""
+        taken = {item.name for item in self._items}
+        name = self._name if self._name and self._name not in taken else f"output{len(self._items)}"
         geometry = None if affine is None else np.asarray(affine, dtype=np.float64)
-        self._items.append(OutputArray(name, np.ascontiguousarray(array), geometry))
+        self._items.append(OutputArray(name, np.asarray(array, order="C"), geometry))
 
     def take(self) -> list[OutputArray]:
         """Return what was kept since the last call."""
@@ -68,24 +68,24 @@ class _NullSaver:
         """Write nothing."""
 
 
-class _NamedSaver:
-    """A ``SaveImage`` that says under which key it is called."""
-
-    def __init__(self, saver: Any, keys: tuple[str, ...], kept: Kept) -> None:
-        self._saver, self._keys, self._kept = saver, keys, kept
-
-    def __call__(self, img: Any, meta_data: Any = None) -> Any:
-        self._kept.name_next(self._keys)
-        return self._saver(img=img, meta_data=meta_data)
-
-
 def _re_point(transform: SaveImaged, kept: Kept) -> None:
     saver = transform.saver
     saver.writers = tuple(_keeping(writer, kept) for writer in saver.writers)
     saver.write_kwargs["verbose"] = False
     if hasattr(saver.folder_layout, "makedirs"):
         saver.folder_layout.makedirs = False
-    transform.saver = _NamedSaver(saver, tuple(str(key) for key in transform.keys), kept)
+    transform.key_iterator = _naming(transform.key_iterator, kept)
+
+
+def _naming(iterate: Callable[..., Iterator[Any]], kept: Kept) -> Callable[..., Iterator[Any]]:
+    """Have the iteration over a saver's keys say which of them is about to be saved."""
+
+    def named(*args: Any) -> Iterator[Any]:
+        for found in iterate(*args):
+            kept.name_next(str(found[0]))
+            yield found
+
+    return named
 
 
 def _keeping(writer: type[Any], kept: Kept) -> type[Any]:

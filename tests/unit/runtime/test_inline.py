@@ -1,0 +1,55 @@
+"""Bundles on the server's own event loop."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bedside.bundle.folder import open_bundle
+from bedside.errors import LoadFailed, ModelNotReady
+from bedside.runtime.inline import InlineExecutor
+from bedside.runtime.staging import Staging
+from bedside.settings import Settings
+from bedside.types import ValidatedInputs
+
+
+@pytest.fixture
+async def executor(bundles: Path, settings: Settings, staging: Staging) -> AsyncIterator[InlineExecutor]:
+    """Return an executor of the record bundle, not yet loaded."""
+    executor = InlineExecutor(open_bundle(bundles / "record_classification"), settings.runtime, staging)
+    yield executor
+    await executor.close()
+
+
+async def test_it_answers_once_it_is_loaded(executor: InlineExecutor, record: ValidatedInputs) -> None:
+    """Loading gives the contract, running the probabilities."""
+    contract = await executor.load()
+    assert (executor.ready, executor.device, contract.model) == (True, "cpu", "record_classification")
+    prediction = await executor.run(record, timeout_seconds=1.0)
+    assert prediction.arrays[0].array.sum() == pytest.approx(1.0)
+
+
+async def test_it_is_not_ready_before_and_after(executor: InlineExecutor, record: ValidatedInputs) -> None:
+    """Without a model there is no answer."""
+    with pytest.raises(ModelNotReady):
+        await executor.run(record, timeout_seconds=1.0)
+    await executor.load()
+    await executor.close()
+    assert not executor.ready
+
+
+async def test_close_leaves_no_file(executor: InlineExecutor, staging: Staging) -> None:
+    """The bundle's output folder goes with it."""
+    await executor.load()
+    await executor.close()
+    assert list(staging._root.iterdir()) == []
+
+
+async def test_a_bundle_that_cannot_be_built_is_told(bundles: Path, settings: Settings, staging: Staging) -> None:
+    """The same errors as in a process."""
+    executor = InlineExecutor(open_bundle(bundles / "missing_weights"), settings.runtime, staging)
+    with pytest.raises(LoadFailed, match="model.pt"):
+        await executor.load()
+    assert not executor.ready
+    await executor.close()
+    assert list(staging._root.iterdir()) == []

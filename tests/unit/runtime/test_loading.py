@@ -1,0 +1,175 @@
+"""From a folder to a warm engine and the facts for its contract."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bedside.bundle.folder import BundleFolder, open_bundle
+from bedside.errors import InputNotProcessable, LoadFailed
+from bedside.runtime import loading
+from bedside.runtime.assembly import assemble
+from bedside.runtime.facts import LoadedFacts
+from bedside.runtime.loading import _on_grid, item_of, load
+from bedside.runtime.staging import Staging
+from bedside.settings import Settings
+from bedside.types import DecodedImage, DecodedRecord, OutputArray, ValidatedInputs
+
+Load = Callable[[str], LoadedFacts]
+
+
+@pytest.fixture
+def facts_of(bundles: Path, settings: Settings, staging: Staging, output_dir: Path) -> Load:
+    """Return what loads a test bundle and tells its facts."""
+    return lambda name: load(open_bundle(bundles / name), settings.runtime, staging, output_dir)[1]
+
+
+def test_a_volume_bundle_tells_its_input_and_output(facts_of: Load) -> None:
+    """A volume of one channel in; a mask on the same grid out."""
+    facts = facts_of("volume_segmentation")
+    (image,), (pred,) = facts.inputs, facts.outputs
+    assert (image.name, image.reads_file, image.channels) == ("image", True, (1,))
+    assert (pred.name, pred.dtype, pred.has_geometry, pred.like_input) == ("pred", "uint8", True, "image")
+    assert facts.device == "cpu"
+
+
+def test_channels_are_found_by_trying(facts_of: Load) -> None:
+    """A bundle that reduces colour to grey takes any of grey, alpha and colour."""
+    assert facts_of("plane_classification").inputs[0].channels == (1, 2, 3, 4)
+
+
+def test_missing_numbers_are_found_by_trying(facts_of: Load) -> None:
+    """Each number that the bundle can do without is nullable."""
+    (record,) = facts_of("record_classification").inputs
+    assert (record.reads_file, record.nullable) == (False, (True, True, True))
+
+
+def test_nothing_is_left_in_the_staging_folder(facts_of: Load, staging: Staging) -> None:
+    """The made-up images of the warm-up are removed."""
+    facts_of("volume_segmentation")
+    assert list(staging._root.iterdir()) == []
+
+
+def test_facts_survive_the_way_to_the_server(facts_of: Load) -> None:
+    """JSON and back gives the same facts, hence the same contract."""
+    facts = facts_of("record_classification")
+    assert LoadedFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
+
+
+def test_the_contract_is_put_together_from_folder_and_facts(bundles: Path, facts_of: Load) -> None:
+    """Names come from the metadata, nullability from the run."""
+    folder = open_bundle(bundles / "record_classification")
+    contract = assemble(folder, facts_of("record_classification"))
+    assert (contract.model, contract.version, contract.digest) == ("record_classification", "1.2.0", folder.digest)
+    assert [(f.name, f.nullable) for f in contract.inputs[0].features] == [
+        ("age", True),
+        ("chol", True),
+        ("thalach", True),
+    ]
+    assert contract.metrics == {"accuracy": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("missing_weights", "model.pt"), ("broken_configuration", "JSONDecodeError: Unterminated")]
+)
+def test_what_is_missing_is_named(facts_of: Load, name: str, text: str) -> None:
+    """No patient is involved yet, so the exception's own text is told."""
+    with pytest.raises(LoadFailed, match=text):
+        facts_of(name)
+
+
+def test_a_missing_package_comes_with_the_command_that_installs_it(
+    facts_of: Load, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MONAI hides ModuleNotFoundError in errors of its own; the name is found all the same."""
+    monkeypatch.syspath_prepend(str(bundles / "missing_package"))
+    with pytest.raises(LoadFailed, match="pip install surely_not_installed"):
+        facts_of("missing_package")
+
+
+def test_a_first_run_that_fails_tells_its_cause(
+    facts_of: Load, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forward pass that raises on a made-up input is a bundle that cannot be served."""
+    monkeypatch.syspath_prepend(str(bundles / "misbehaving"))
+    monkeypatch.setattr(loading, "item_of", lambda *_: {"features": np.array([103, 1, 1], np.float32)})
+    with pytest.raises(LoadFailed, match="ValueError"):
+        facts_of("misbehaving")
+
+
+def test_an_error_without_a_text_is_named_by_its_class(facts_of: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``assert`` and its like give no text."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(loading, "build", refuse)
+    with pytest.raises(LoadFailed, match="AssertionError"):
+        facts_of("record_classification")
+
+
+def test_an_error_of_ours_without_a_cause_keeps_its_words(facts_of: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advice is not followed by an empty pair of brackets."""
+
+    def refuse(*_: object) -> None:
+        raise InputNotProcessable("no such thing", field="image")
+
+    monkeypatch.setattr(loading, "build", refuse)
+    with pytest.raises(LoadFailed) as caught:
+        facts_of("record_classification")
+    assert (caught.value.detail, caught.value.field) == ("no such thing", "image")
+
+
+def test_channels_that_nobody_states_are_not_tried(
+    bundles: Path, settings: Settings, staging: Staging, output_dir: Path
+) -> None:
+    """Where the metadata has no channel count, the contract binds none."""
+    folder: BundleFolder = open_bundle(bundles / "volume_segmentation")
+    tensor = folder.metadata.inputs["image"].model_copy(update={"num_channels": None})
+    metadata = folder.metadata.model_copy(update={"inputs": {"image": tensor}})
+    _, facts = load(replace(folder, metadata=metadata), settings.runtime, staging, output_dir)
+    assert facts.inputs[0].channels == ()
+
+
+def test_threads_are_set_before_the_first_run(facts_of: Load, settings: Settings) -> None:
+    """Two threads that spin beside other load cost more than they give."""
+    torch.set_num_threads(2)
+    facts_of("record_classification")
+    assert torch.get_num_threads() == settings.runtime.threads
+
+
+def test_an_item_is_paths_and_vectors() -> None:
+    """What the bundle's preprocessing gets: a path for an image, float32 numbers for a record."""
+    record = DecodedRecord("features", np.ones(2, np.float32), {"age": 1})
+    image = DecodedImage("image", b"", ".nii", (1, 1, 1), 3, 1, "uint8")
+    item = item_of(ValidatedInputs((image, record)), {"image": "/staging/input0.nii"})
+    assert item["image"] == "/staging/input0.nii"
+    assert item["features"] is record.values
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine", "expected"),
+    [
+        ((4, 5, 6), np.eye(4), True),
+        ((4, 5, 6, 3), np.eye(4), True),
+        ((4, 5, 7), np.eye(4), False),
+        ((4, 5, 6), np.diag([2.0, 1.0, 1.0, 1.0]), False),
+        ((4, 5, 6), None, False),
+    ],
+)
+def test_a_result_lies_on_the_inputs_grid_where_shape_and_affine_say_so(
+    shape: tuple[int, ...], affine: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None, expected: bool
+) -> None:
+    """Both must agree, and channels may follow."""
+    image = DecodedImage("image", b"", ".nii", (4, 5, 6), 3, 1, "uint8", np.eye(4))
+    assert _on_grid(OutputArray("pred", np.zeros(shape), affine), image) is expected
+
+
+def test_grids_without_geometry_are_told_by_shape() -> None:
+    """A mask of a PNG lies on its grid."""
+    image = DecodedImage("image", b"", ".png", (4, 5), 2, 1, "uint8")
+    assert _on_grid(OutputArray("pred", np.zeros((4, 5))), image)

@@ -1,0 +1,107 @@
+"""Frames between the server and a model's process."""
+
+import json
+import pickle
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from bedside.runtime import wire
+from bedside.types import OutputArray, OutputFile, Prediction
+
+_DTYPES = st.sampled_from(["uint8", "int16", "int32", "int64", "float16", "float32", "float64", "bool", ">f4"])
+_ARRAYS = _DTYPES.flatmap(lambda name: hnp.arrays(np.dtype(name), hnp.array_shapes(min_dims=0, max_dims=4, max_side=4)))
+_AFFINES = st.none() | hnp.arrays(np.float64, (4, 4), elements=st.floats(-1e6, 1e6))
+_OUTPUTS = st.builds(OutputArray, name=st.text(max_size=8), array=_ARRAYS, affine=_AFFINES)
+_FILES = st.builds(OutputFile, suffix=st.sampled_from([".txt", ".nii.gz"]), data=st.binary(max_size=64))
+_PREDICTIONS = st.builds(
+    Prediction,
+    arrays=st.lists(_OUTPUTS, max_size=3).map(tuple),
+    files=st.lists(_FILES, max_size=2).map(tuple),
+    seconds=st.dictionaries(st.sampled_from(["preprocess", "inference"]), st.floats(0, 1e3)),
+)
+
+
+def reader(data: bytes) -> Callable[[int], bytes]:
+    """Return a ``read(n)`` over ``data`` that raises EOFError at its end."""
+    position = 0
+
+    def read(length: int) -> bytes:
+        nonlocal position
+        if position + length > len(data):
+            raise EOFError
+        position += length
+        return data[position - length : position]
+
+    return read
+
+
+def _equal(left: NDArray[np.float64] | None, right: NDArray[np.float64] | None) -> bool:
+    return left is right if left is None or right is None else np.array_equal(left, right)
+
+
+@given(_PREDICTIONS)
+def test_a_prediction_survives_the_way_bit_for_bit(prediction: Prediction) -> None:
+    """Names, types, shapes, values, geometry, files and times arrive as they were sent."""
+    header, buffers = wire.pack_prediction(prediction)
+    frame = b"".join(wire.pack(header, buffers))
+    arrived = wire.unpack_prediction(*wire.read_frame(reader(frame)))
+    assert [(a.name, a.array.dtype, a.array.shape, a.array.tobytes()) for a in arrived.arrays] == [
+        (a.name, a.array.dtype, a.array.shape, a.array.tobytes()) for a in prediction.arrays
+    ]
+    assert all(_equal(a.affine, b.affine) for a, b in zip(arrived.arrays, prediction.arrays, strict=True))
+    assert (arrived.files, dict(arrived.seconds)) == (prediction.files, dict(prediction.seconds))
+
+
+def test_an_array_in_fortran_order_arrives_with_its_values() -> None:
+    """The layout in memory is not part of the answer."""
+    array = np.asfortranarray(np.arange(6).reshape(2, 3))
+    header, buffers = wire.pack_prediction(Prediction((OutputArray("pred", array),)))
+    (arrived,) = wire.unpack_prediction(header, buffers).arrays
+    np.testing.assert_array_equal(arrived.array, array)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_and_never_run(garbage: bytes) -> None:
+    """Whatever a process writes, reading it gives a frame, ValueError or the end of the stream."""
+    try:
+        header, buffers = wire.read_frame(reader(garbage))
+    except (ValueError, EOFError):
+        return
+    assert len(buffers) == len(header["buffers"])
+
+
+def test_a_pickle_is_refused() -> None:
+    """Nothing of a model's process is ever unpickled."""
+    data = pickle.dumps({"buffers": []})
+    with pytest.raises(ValueError, match="UTF-8"):
+        wire.read_frame(reader(struct.pack("!I", len(data)) + data))
+
+
+def test_a_header_over_the_bound_is_refused_before_it_is_read() -> None:
+    """A length of four gigabytes allocates nothing."""
+    with pytest.raises(ValueError, match="header too long"):
+        wire.header_length(struct.pack("!I", wire.MAX_HEADER_BYTES + 1))
+
+
+@pytest.mark.parametrize(
+    "header", [[], {}, {"buffers": 3}, {"buffers": [-1]}, {"buffers": ["1"]}, {"buffers": [1.5]}, {"buffers": [None]}]
+)
+def test_a_header_without_lengths_is_refused(header: object) -> None:
+    """A header is an object whose ``buffers`` are lengths."""
+    with pytest.raises(ValueError, match="not a"):
+        wire.parse_header(json.dumps(header).encode())
+
+
+@pytest.mark.parametrize("dtype", ["O", "V8", "M8[s]x", "no type"])
+def test_an_array_of_objects_cannot_arrive(dtype: str) -> None:
+    """An element type that is not plain numbers is refused; pointers of another process mean nothing here."""
+    header = {"arrays": [{"name": "pred", "dtype": dtype, "shape": [3], "affine": None}], "files": [], "seconds": {}}
+    with pytest.raises((ValueError, TypeError)):
+        wire.unpack_prediction(header, [bytes(8)])

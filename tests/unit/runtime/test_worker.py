@@ -1,0 +1,186 @@
+"""What runs in a model's process, run here: the server's end of the channel is in the test's hand."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bedside.bundle.folder import open_bundle
+from bedside.runtime import preload, wire, worker
+from bedside.runtime.facts import LoadedFacts
+from bedside.settings import Settings
+
+
+class Peer:
+    """The server's end."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self._stream = end.makefile("rb")
+
+    def send(self, header: dict[str, Any], buffers: list[bytes]) -> None:
+        """Write a frame."""
+        self.socket.sendall(b"".join(wire.pack(header, buffers)))
+
+    def receive(self) -> tuple[dict[str, Any], list[bytes]]:
+        """Read a frame."""
+        return wire.read_frame(self._read)
+
+    def record(self, *values: float) -> tuple[dict[str, Any], list[bytes]]:
+        """Run a record."""
+        self.send({"paths": {}, "records": ["features"]}, [np.array(values, np.float32).tobytes()])
+        return self.receive()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._stream.close()
+        self.socket.close()
+
+    def _read(self, length: int) -> bytes:
+        data = self._stream.read(length)
+        if len(data) < length:
+            raise EOFError
+        return data
+
+
+@pytest.fixture
+def serve(
+    bundles: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Peer]]:
+    """Return what serves a bundle in a thread, in place of a process."""
+    private = tmp_path / "private"
+    private.mkdir()
+    threads: list[threading.Thread] = []
+    peers: list[Peer] = []
+
+    def start(name: str) -> Peer:
+        monkeypatch.syspath_prepend(str(bundles / name))
+        ours, theirs = socket.socketpair()
+        channel = worker._Channel(Connection(theirs.detach()))
+        thread = threading.Thread(
+            target=worker.serve, args=(channel, open_bundle(bundles / name), settings.runtime, private)
+        )
+        thread.start()
+        threads.append(thread)
+        peers.append(Peer(ours))
+        return peers[-1]
+
+    yield start
+    for peer in peers:
+        peer.close()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert not private.exists()
+
+
+def test_it_tells_its_facts_and_answers(serve: Callable[[str], Peer]) -> None:
+    """First the facts of the loaded bundle, then one answer for each request."""
+    peer = serve("misbehaving")
+    header, _ = peer.receive()
+    assert LoadedFacts.from_json(header["loaded"]).inputs[0].name == "features"
+    for _ in range(2):
+        answer, buffers = peer.record(5, 1, 1)
+        (output,) = wire.unpack_prediction(answer["prediction"], buffers).arrays
+        assert output.array.sum() == pytest.approx(1.0)
+
+
+def test_a_failure_is_an_answer_without_a_text(serve: Callable[[str], Peer]) -> None:
+    """The class and the place of the error go over; the process answers the next request."""
+    peer = serve("misbehaving")
+    peer.receive()
+    answer, buffers = peer.record(103, 1, 1)
+    assert (answer["error"], answer["cause"], buffers) == ("RunFailed", "ValueError", [])
+    assert "DOE" not in str(answer)
+    assert "prediction" in peer.record(5, 1, 1)[0]
+
+
+def test_a_bundle_that_cannot_be_built_says_why_and_ends(serve: Callable[[str], Peer]) -> None:
+    """One message, and the channel is closed."""
+    peer = serve("missing_weights")
+    header, _ = peer.receive()
+    assert "model.pt" in header["failed"]
+
+
+def test_files_come_with_the_prediction(serve: Callable[[str], Peer]) -> None:
+    """What the bundle wrote into its private folder is in the answer."""
+    peer = serve("writing_files")
+    peer.receive()
+    answer, buffers = peer.record(5, 1, 1)
+    (file,) = wire.unpack_prediction(answer["prediction"], buffers).files
+    assert file.suffix == ".txt"
+
+
+def test_a_server_that_hangs_up_in_the_middle_ends_it(serve: Callable[[str], Peer]) -> None:
+    """Half a frame and then nothing is the end, not an error."""
+    peer = serve("record_classification")
+    peer.receive()
+    peer.socket.sendall(b"\0\0")
+
+
+def test_the_process_is_made_the_bundles_own(
+    bundles: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is the working directory and first on the path, Ctrl-C and SIGTERM are the server's business."""
+    root = bundles / "record_classification"
+    served: list[Any] = []
+    silenced: list[bool] = []
+    monkeypatch.setattr(worker, "serve", lambda *arguments: served.append(arguments))
+    monkeypatch.setattr(worker, "_silence_output", lambda: silenced.append(True))
+    monkeypatch.setattr(worker, "_end_with_server", lambda: None)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours, theirs = socket.socketpair()
+    try:
+        worker.main(Connection(theirs.detach()), open_bundle(root), settings.runtime, tmp_path)
+        assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        ours.close()
+    assert (Path.cwd(), sys.path[0], silenced) == (root, str(root), [True])
+    (channel, folder, *_rest), *_others = served
+    assert folder.root == root
+    channel._socket.close()
+
+
+def test_output_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both standard streams are pointed at the null device."""
+    pointed: list[int] = []
+    monkeypatch.setattr(os, "dup2", lambda _source, target: pointed.append(target))
+    worker._silence_output()
+    assert pointed == [1, 2]
+
+
+def test_it_ends_when_the_server_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that hangs does not read the channel; a thread waits for the server."""
+    joined, exits = [], []
+
+    class Parent:
+        """A server that has gone."""
+
+        def join(self) -> None:
+            """Return at once."""
+            joined.append(True)
+
+    monkeypatch.setattr(os, "_exit", exits.append)
+    monkeypatch.setattr(worker.multiprocessing, "parent_process", lambda: None)
+    worker._end_with_server()
+    assert exits == []
+    monkeypatch.setattr(worker.multiprocessing, "parent_process", Parent)
+    worker._end_with_server()
+    assert (joined, exits) == ([True], [1])
+
+
+def test_the_fork_server_has_imported_what_costs_time() -> None:
+    """Processes that are forked share MONAI."""
+    assert preload.bedside.runtime.loading.__name__ == "bedside.runtime.loading"
