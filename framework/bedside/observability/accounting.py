@@ -119,5 +119,5 @@ class Accountant:
 
 
 def _pseudonym(key: bytes, who: tuple[str, str]) -> str:
-    # Issuer and subject together name a person (OIDC Core §5.7); NUL cannot occur in either.
+    # Issuer and subject together name a person (OIDC Core §5.7); the issuer comes from the settings and holds no NUL.
     return hashlib.blake2b("\0".join(who).encode(errors="replace"), key=key[:64], digest_size=8).hexdigest()

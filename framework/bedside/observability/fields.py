@@ -1,8 +1,9 @@
 """The fields a log event may carry. What is not in here does not leave the process.
 
 Every field has a type; a value of another type is dropped. Identifiers (``KEYWORD``) are also bound to an alphabet:
-``DOE^JOHN`` or a sentence is no identifier, so that a patient's name in the wrong variable stays inside. Names on the
-left are those of the code, ``ecs`` those of the output (Elastic Common Schema 9.4; ``inference.*`` is ours).
+``DOE^JOHN``, an e-mail address or a sentence is no identifier, so that a patient's name in the wrong variable stays
+inside. Names on the left are those of the code, ``ecs`` those of the output (Elastic Common Schema 9.4; ``inference.*``
+is ours).
 """
 
 import math
@@ -31,7 +32,7 @@ STAGES = (
 )
 """Stages that may be timed: those of the spine (docs/architecture.md) and, inside ``run``, those of the bundle."""
 
-_KEYWORD = re.compile(rf"[A-Za-z0-9_.:/+@<>-]{{1,{KEYWORD_CHARACTERS}}}")
+_KEYWORD = re.compile(rf"[A-Za-z0-9_.:/+<>-]{{1,{KEYWORD_CHARACTERS}}}")
 
 
 def _keyword(value: Any) -> str | None:
@@ -110,7 +111,7 @@ def _stage_field(stage: str) -> Field:
 _FIELDS = (
     # who speaks
     Field("logger_name", "log.logger", Kind.KEYWORD, "", "Module, or library, that the event comes from."),
-    Field("origin_file", "log.origin.file.name", Kind.TEXT, "", "Source file of a library's record."),
+    Field("origin_file", "log.origin.file.name", Kind.KEYWORD, "", "Source file of a library's record."),
     Field("origin_line", "log.origin.file.line", Kind.LONG, "", "Line in it."),
     Field("text", "event.reason", Kind.TEXT, "", "Template of a library's harmless message, never filled in."),
     # the call

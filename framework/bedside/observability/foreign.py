@@ -65,15 +65,16 @@ def _event_of(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
     if record.exc_info and record.exc_info[0] is not None:
         fields["error_type"] = record.exc_info[0].__qualname__
         fields["frames"] = safe_frames(record.exc_info[2])
-    if record.name.startswith("bedside.") and record.msg in _OWN and not record.args:
+    template = record.msg if isinstance(record.msg, str) else ""  # anything may be logged, also what has no hash
+    if record.name.startswith("bedside.") and template in _OWN and not record.args:
         # Ours, from a package that does not know structlog: fields come in `extra`, allow-listed like all others.
-        allowed = CATALOGUE[Event(record.msg)].fields
+        allowed = CATALOGUE[Event(template)].fields
         fields |= {name: value for name, value in record.__dict__.items() if name in allowed}
-        return record.msg, fields
+        return template, fields
     fields["origin_file"] = record.filename
     fields["origin_line"] = record.lineno
-    if record.name == "uvicorn.error" and record.msg in HARMLESS:
-        fields["text"] = record.msg
+    if record.name == "uvicorn.error" and template in HARMLESS:
+        fields["text"] = template
     return Event.LIBRARY_MESSAGE.value, fields
 
 

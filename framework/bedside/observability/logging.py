@@ -5,11 +5,12 @@ on its logger once, after ``configure``: structlog then skips its lazy proxy.
 """
 
 import atexit
+import io
 import logging
 import sys
 import threading
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, Protocol, cast
 
 import structlog
 
@@ -17,7 +18,7 @@ from bedside.observability.events import Event
 from bedside.observability.foreign import ForeignHandler
 from bedside.observability.frames import safe_frames
 from bedside.observability.rendering import Clock, ConsoleRenderer, EcsRenderer, Service, utc_now
-from bedside.observability.writer import BufferedWriter
+from bedside.observability.writer import BufferedWriter, ByteStream
 from bedside.settings import Settings
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -88,7 +89,7 @@ def get_logger(name: str) -> EventLogger:
     return cast("EventLogger", structlog.get_logger(logger_name=name))
 
 
-def configure(settings: Settings, *, stream: BinaryIO | None = None, clock: Clock = utc_now) -> Log:
+def configure(settings: Settings, *, stream: ByteStream | None = None, clock: Clock = utc_now) -> Log:
     """Set the process's log up; call it once, or again in tests.
 
     Args:
@@ -97,7 +98,7 @@ def configure(settings: Settings, *, stream: BinaryIO | None = None, clock: Cloc
         clock: time of day.
     """
     log = settings.log
-    target = stream if stream is not None else sys.stdout.buffer
+    target = stream if stream is not None else _standard_output()
     writer = BufferedWriter(target, buffer_lines=log.buffer_lines, buffer_seconds=log.buffer_seconds)
     structlog.configure(
         processors=[_renderer(settings, target, clock)],
@@ -114,9 +115,15 @@ def configure(settings: Settings, *, stream: BinaryIO | None = None, clock: Cloc
     return Log(writer, handler)
 
 
-def _renderer(settings: Settings, target: BinaryIO, clock: Clock) -> EcsRenderer | ConsoleRenderer:
+def _standard_output() -> ByteStream:
+    # Below Python's own buffer: what a reader that has gone left in there would fail the process at its very end.
+    sys.stdout.flush()
+    return getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+
+
+def _renderer(settings: Settings, target: ByteStream, clock: Clock) -> EcsRenderer | ConsoleRenderer:
     if settings.log.format == "console":
-        return ConsoleRenderer(colors=target.isatty(), clock=clock)
+        return ConsoleRenderer(colors=target.isatty() if isinstance(target, io.IOBase) else False, clock=clock)
     return EcsRenderer(Service(settings.service_name, settings.env), clock)
 
 

@@ -4,14 +4,26 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import BinaryIO
+from typing import Protocol
+
+
+class ByteStream(Protocol):
+    """Where lines go. Like ``io.RawIOBase``, it may take less than it is given, or None when it would block."""
+
+    def write(self, data: bytes | memoryview, /) -> int | None:
+        """Write; return how many bytes were taken."""
+        ...
+
+    def flush(self) -> None:
+        """Hand on what is kept."""
+        ...
 
 
 class BufferedWriter:
     """Collects lines and writes them together; thread-safe; never raises.
 
     Args:
-        stream: where to; unbuffered or flushed by us.
+        stream: where to; best unbuffered, so that nothing is left in it when its reader has gone.
         buffer_lines: lines kept before they are written; 0 writes each at once.
         buffer_seconds: longest time that a line waits.
 
@@ -20,12 +32,15 @@ class BufferedWriter:
             stop a hospital's models; the count is a metric.
     """
 
-    def __init__(self, stream: BinaryIO, *, buffer_lines: int, buffer_seconds: float) -> None:
+    def __init__(self, stream: ByteStream, *, buffer_lines: int, buffer_seconds: float) -> None:
         self._stream = stream
         self._buffer_lines = buffer_lines
         self._buffer_seconds = buffer_seconds
         self._lines: list[bytes] = []
-        self._lock = threading.Lock()
+        # Re-entrant: the garbage collector may run a finaliser in here that fails, and its failure is logged.
+        self._lock = threading.RLock()
+        self._writing = False
+        self._torn = False
         self._waiting = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -59,14 +74,34 @@ class BufferedWriter:
         self.flush()
 
     def _write_out(self) -> None:
-        lines, self._lines = self._lines, []
-        if not lines:
-            return
+        if self._writing:
+            return  # re-entered; the outer call takes these lines too
+        self._writing = True
         try:
-            self._stream.write(b"".join(lines))
+            while self._lines:
+                lines, self._lines = self._lines, []
+                self._write_lines(lines)
+        finally:
+            self._writing = False
+
+    def _write_lines(self, lines: list[bytes]) -> None:
+        # A line that was cut off must not take the next one with it.
+        data = memoryview(b"".join([b"\n", *lines] if self._torn else lines))
+        complete = -1 if self._torn else 0
+        written = 0
+        try:
+            while written < len(data):
+                count = self._stream.write(data[written:])
+                if count is None:
+                    raise BlockingIOError  # a pipe that is full and does not wait is like any other failure
+                written += count
             self._stream.flush()
+            self._torn = False
         except (OSError, ValueError):  # ValueError: the stream is closed
-            self.lost_lines += len(lines)
+            taken = bytes(data[:written])
+            complete += taken.count(b"\n")
+            self.lost_lines += len(lines) - max(complete, 0)
+            self._torn = not taken.endswith(b"\n") if taken else self._torn
 
     def _wake(self) -> None:
         if self._thread is None:
@@ -86,7 +121,8 @@ class BufferedWriter:
     def _forget(self) -> None:
         # In a forked child: the lines are the parent's to write, its thread does not exist, its lock may be held.
         self._lines = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._writing = False
         self._waiting = threading.Event()
         self._thread = None
 

@@ -46,16 +46,7 @@ class IssuerClient:
                 "BEDSIDE_AUTH__ALLOW_HTTP_ISSUER=true)",
                 field="auth.issuer",
             )
-        self._http = httpx.AsyncClient(
-            verify=_authorities(settings),
-            timeout=settings.fetch_timeout_seconds,
-            # A redirect would let whoever controls it choose the keys.
-            follow_redirects=False,
-            # The site's proxy (HTTPS_PROXY) is honoured, but never between this machine and itself.
-            trust_env=not _is_loopback(urlsplit(settings.issuer).hostname),
-            limits=httpx.Limits(max_connections=2),
-            headers={"accept": "application/json", "accept-encoding": "identity"},
-        )
+        self._authorities = _authorities(settings)  # reading them takes tens of milliseconds: once
 
     async def fetch_keys(self) -> KeySet:
         """Return the issuer's usable keys as it states them now.
@@ -63,8 +54,13 @@ class IssuerClient:
         Raises:
             FetchFailed: with the reason.
         """
+        # A client for each fetch: five minutes later its connection would be dead, and perhaps its event loop too.
+        async with self._connect() as http:
+            return await self._fetch_keys(http)
+
+    async def _fetch_keys(self, http: httpx.AsyncClient) -> KeySet:
         issuer = self._settings.issuer
-        discovery = await self._get(issuer.removesuffix("/") + _WELL_KNOWN)
+        discovery = await self._get(http, issuer.removesuffix("/") + _WELL_KNOWN)
         # §4.3: must be identical; else one tenant of a shared host could answer for another.
         if discovery.get("issuer") != issuer:
             raise FetchFailed("issuer_differs")
@@ -72,19 +68,26 @@ class IssuerClient:
         if not isinstance(jwks_uri, str) or not self._is_acceptable(jwks_uri, query=True):
             raise FetchFailed("jwks_uri_unacceptable")
         try:
-            return read_key_set(await self._get(jwks_uri), self._settings.algorithms)
+            return read_key_set(await self._get(http, jwks_uri), self._settings.algorithms)
         except ValueError:
             raise FetchFailed("jwks_malformed") from None
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+    def _connect(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=self._authorities,
+            timeout=self._settings.fetch_timeout_seconds,
+            # A redirect would let whoever controls it choose the keys.
+            follow_redirects=False,
+            # The site's proxy (HTTPS_PROXY) is honoured, but never between this machine and itself.
+            trust_env=not _is_loopback(urlsplit(self._settings.issuer).hostname),
+            headers={"accept": "application/json", "accept-encoding": "identity"},
+        )
 
-    async def _get(self, url: str) -> Mapping[str, Any]:
+    async def _get(self, http: httpx.AsyncClient, url: str) -> Mapping[str, Any]:
         try:
             # httpx's time-outs are for each read; a server that drips a byte at a time is stopped by this one.
             async with asyncio.timeout(self._settings.fetch_timeout_seconds):
-                body = await self._read(url)
+                body = await _read(http, url)
             document = orjson.loads(body)
         except (TimeoutError, httpx.TimeoutException):
             raise FetchFailed("timeout") from None
@@ -96,17 +99,6 @@ class IssuerClient:
             raise FetchFailed("document_malformed")
         return document
 
-    async def _read(self, url: str) -> bytes:
-        async with self._http.stream("GET", url) as response:
-            if response.status_code != 200:
-                raise FetchFailed("status")
-            body = bytearray()
-            async for chunk in response.aiter_bytes(chunk_size=16384):
-                body += chunk
-                if len(body) > MOST_DOCUMENT_BYTES:
-                    raise FetchFailed("document_too_large")
-            return bytes(body)
-
     def _is_acceptable(self, url: str, *, query: bool = False) -> bool:
         try:
             parts = urlsplit(url)
@@ -117,6 +109,20 @@ class IssuerClient:
         if parts.scheme == "https":
             return True
         return parts.scheme == "http" and (self._settings.allow_http_issuer or _is_loopback(parts.hostname))
+
+
+async def _read(http: httpx.AsyncClient, url: str) -> bytes:
+    async with http.stream("GET", url) as response:
+        if response.status_code != 200:
+            raise FetchFailed("status")
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise FetchFailed("document_encoded")  # not asked for, and a small one may inflate to any size
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MOST_DOCUMENT_BYTES:
+                raise FetchFailed("document_too_large")
+        return bytes(body)
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -21,7 +21,8 @@ class IssuerKeys:
     """Implements ``authenticator.KeySource`` with the keys of an OIDC issuer.
 
     A call only waits for the issuer when it cannot go on without: no keys are known, those known are too old even for
-    an outage, or the token's key is not among them. Then all such calls wait for the same fetch.
+    an outage or nobody has asked for new ones for long, or the token's key is not among them. Then all such calls wait
+    for the same fetch.
 
     Args:
         settings: ages and intervals.
@@ -45,6 +46,7 @@ class IssuerKeys:
         self._fetched_at = 0.0
         self._attempted_at: float | None = None
         self._fetch: asyncio.Task[None] | None = None
+        self._failing = False
         self._generation = 0
 
     async def find(self, header: TokenHeader) -> tuple[Key, ...]:
@@ -53,7 +55,7 @@ class IssuerKeys:
         Raises:
             IssuerUnavailable: no keys that may be used are known.
         """
-        if not self._usable():
+        if not self._usable() or self._forgotten():
             await self._refresh()
         elif self._age() > self._settings.jwks_max_age_seconds:
             self._start_fetch()  # in the background: the known keys may still be used
@@ -70,11 +72,10 @@ class IssuerKeys:
         return self._usable()
 
     async def close(self) -> None:
-        """End a fetch that is under way, and close the connections."""
+        """End a fetch that is under way."""
         if self._fetch is not None:
             self._fetch.cancel()
             await asyncio.gather(self._fetch, return_exceptions=True)
-        await self._client.close()
 
     def _candidates(self, header: TokenHeader) -> tuple[Key, ...]:
         if self._keys is None or not self._usable():
@@ -87,18 +88,27 @@ class IssuerKeys:
     def _usable(self) -> bool:
         # Keys are fresh up to jwks_max_age, and usable beyond that up to jwks_stale, whichever is later.
         most = max(self._settings.jwks_max_age_seconds, self._settings.jwks_stale_seconds)
-        return self._keys is not None and self._age() <= most
+        return self._keys is not None and len(self._keys) > 0 and self._age() <= most
+
+    def _forgotten(self) -> bool:
+        # After an idle night the keys are old because nobody asked, not because the issuer is down: one that was
+        # withdrawn meanwhile must not verify the first call of the morning.
+        attempted_at = self._attempted_at
+        return attempted_at is not None and self._clock() - attempted_at > 2 * self._settings.jwks_max_age_seconds
 
     async def _refresh(self) -> None:
         fetch = self._start_fetch()
         if fetch is not None:
-            # Shielded: one caller that gives up must not end the fetch that others wait for.
-            await asyncio.shield(fetch)
+            # Waited for, not awaited: a caller that gives up does not end the fetch that others wait for, and the
+            # end of the fetch (`close`) does not cancel its callers.
+            await asyncio.wait((fetch,))
 
     def _start_fetch(self) -> asyncio.Task[None] | None:
         """Return the fetch under way, or a new one; None where the last one is too recent."""
-        if self._fetch is not None and not self._fetch.done():
-            return self._fetch
+        fetch = self._fetch
+        # One left behind by an event loop that has ended will never be done.
+        if fetch is not None and not fetch.done() and fetch.get_loop() is asyncio.get_running_loop():
+            return fetch
         now = self._clock()
         if self._attempted_at is not None and now - self._attempted_at < self._settings.jwks_refresh_interval_seconds:
             return None
@@ -118,15 +128,20 @@ class IssuerKeys:
 
     def _take(self, keys: KeySet) -> None:
         changed = self._keys is None or not self._keys.same_as(keys)
+        recovered, self._failing = self._failing, False
         # A well-formed set without usable keys is the issuer's word too: it has taken its keys back.
         self._keys = keys
         self._fetched_at = self._clock()
         if changed:
             self._generation += 1
             self._on_change()
+        if not len(keys):
+            self._report("no_usable_keys")
+        elif changed or recovered:
             _log.info(Event.TOKEN_KEYS_REFRESHED, keys=len(keys), generation=self._generation)
 
     def _report(self, reason: str) -> None:
+        self._failing = True
         if self._keys is not None and self._usable():
             _log.warning(Event.TOKEN_KEYS_STALE, reason=reason, seconds=self._age(), keys=len(self._keys))
         else:

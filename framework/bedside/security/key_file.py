@@ -53,8 +53,8 @@ def _create(path: Path) -> None:
 
 
 def _read_private(path: Path) -> bytes:
-    # Checked on the open file, not on the path: nothing can be swapped in between.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+    # Checked on the open file, not on the path: nothing can be swapped in between. Opening a pipe would wait for ever.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         state = os.fstat(file.fileno())
         if not stat.S_ISREG(state.st_mode) or state.st_uid != os.geteuid() or stat.S_IMODE(state.st_mode) & 0o077:
             raise _unusable("others could have read or written it; remove it, a new one is made")

@@ -25,7 +25,7 @@ class TokenCache:
         self._size = size
         self._seconds = seconds
         self._clock = clock
-        self._entries: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[float, float, Principal]] = OrderedDict()
 
     def __repr__(self) -> str:
         """Return how many tokens there are, and none of them."""
@@ -40,11 +40,13 @@ class TokenCache:
         entry = self._entries.get(token)
         if entry is None:
             return None
-        if self._clock() >= entry[0]:
+        since, until, principal = entry
+        # Before `since`, the clock has been set back: how long ago the token was verified is not known any more.
+        if not since <= self._clock() < until:
             del self._entries[token]
             return None
         self._entries.move_to_end(token)
-        return entry[1]
+        return principal
 
     def put(self, token: UnverifiedToken, principal: Principal) -> None:
         """Remember a token that has just been verified."""
@@ -52,7 +54,7 @@ class TokenCache:
         until = min(now + self._seconds, principal.expires_at)
         if self._size == 0 or until <= now:
             return
-        self._entries[token] = (until, principal)
+        self._entries[token] = (now, until, principal)
         self._entries.move_to_end(token)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
