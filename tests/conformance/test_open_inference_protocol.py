@@ -6,7 +6,8 @@ with made-up models is tested in this process; to test another server::
 
     OIP_URL=https://host:8000 OIP_TOKEN=... OIP_MODEL=heart_disease pytest tests/conformance
 
-``OIP_MODEL`` must have numeric inputs; requests are built from its own metadata. ``OIP_CA`` is a PEM file for TLS.
+``OIP_MODEL`` must have numeric inputs; requests are built from its own metadata, every value 1. Where the model does
+not take that, ``OIP_REQUEST`` is a file with a request that works. ``OIP_CA`` is a PEM file for TLS.
 """
 
 import json
@@ -16,6 +17,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -52,7 +54,10 @@ class Subject:
         return (await self.client.get(f"/v2/models/{self.model}")).json()
 
     async def inputs(self) -> list[dict[str, Any]]:
-        """Return a request that keeps the metadata: every variable axis 1, every value 1."""
+        """Return the inputs of a request: the environment's, else every variable axis 1 and every value 1."""
+        if sample := os.environ.get("OIP_REQUEST", ""):
+            inputs: list[dict[str, Any]] = json.loads(Path(sample).read_bytes())["inputs"]  # noqa: ASYNC240
+            return inputs
         return [
             {"name": tensor["name"], "datatype": tensor["datatype"], "shape": shape, "data": [1] * math.prod(shape)}
             for tensor in (await self.metadata())["inputs"]
@@ -401,7 +406,7 @@ async def test_binary_and_json_inputs_together(server: Subject) -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 async def test_binary_outputs(server: Subject, whole: bool) -> None:  # noqa: FBT001
-    """About "binary_data" on an output, "binary_data_output" for all; the bytes are those of the JSON answer's numbers."""
+    """About "binary_data" on an output and "binary_data_output" for all: the bytes are the JSON answer's numbers."""
     await server.require_extension("binary_tensor_data")
     inputs = await server.inputs()
     names = [tensor["name"] for tensor in (await server.metadata())["outputs"]]

@@ -249,7 +249,7 @@ async def test_openapi_has_a_path_per_model(world: World) -> None:
     document = await openapi(world)
     predict = document["paths"]["/v1/models/heart/predict"]["post"]
     schema = predict["requestBody"]["content"]["application/json"]["schema"]
-    assert schema["properties"]["age"] == {"type": "number", "description": "years"}
+    assert schema["properties"]["age"]["description"] == "years"
     assert schema["required"] == ["age", "chol"]
     assert {"401", "403", "413", "415", "422", "503"} <= set(predict["responses"])
     mask = document["paths"]["/v1/models/mask/predict"]["post"]

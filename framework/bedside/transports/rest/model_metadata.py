@@ -47,8 +47,10 @@ def _feature(spec: InputSpec, feature: FeatureSpec) -> dict[str, Any]:
         "packed_input": spec.name,
         "packed_shape": f"[-1,{len(spec.features)}]",
     }
-    if feature.description:
-        parameters["description"] = feature.description
+    told = {"description": feature.description, "unit": feature.unit, "codes": feature.codes, "seen": feature.seen}
+    for name, value in told.items():
+        if value:
+            parameters[name] = value if isinstance(value, str) else _text(value)
     return {"name": feature.name, "datatype": "FP64", "shape": [-1], "parameters": parameters}
 
 
@@ -78,10 +80,15 @@ def _output(spec: OutputSpec, *, has_rows: bool) -> dict[str, Any]:
     if spec.labels:
         # as in the answer: names by index, as JSON text
         names = [spec.labels.get(index, "") for index in range(max(spec.labels) + 1)]
-        parameters["labels"] = orjson.dumps(names).decode()
+        parameters["labels"] = _text(names)
     if spec.like_input:
         parameters["like_input"] = spec.like_input
     # The protocol has no scalars; a record model's results have the rows on their first axis.
     shape = list(spec.shape or ()) if spec.shape is not None else [-1]
     shape = [-1, *shape] if has_rows and spec.shape is not None else shape or [1]
     return {"name": spec.name, "datatype": datatype or "FP32", "shape": shape, "parameters": parameters}
+
+
+def _text(value: Any) -> str:
+    # A parameter is a string, a number or a boolean: anything larger goes as JSON text.
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -19,6 +19,12 @@ V2_ERROR_RESPONSE: dict[str, Any] = {
 _PREDICT_ERRORS = ("400", "401", "403", "404", "406", "408", "413", "415", "422", "500", "502", "503", "504")
 _INFER_ERRORS = ("400", "401", "403", "404", "408", "413", "415", "500", "502", "503", "504")
 _BINARY: dict[str, Any] = {}  # OpenAPI 3.1: the media type says it all
+_BINARY_REQUEST: dict[str, Any] = {
+    "description": "the JSON object, then raw tensors; Inference-Header-Content-Length is the size of the first",
+    "type": "string",
+    "contentMediaType": "application/octet-stream",
+}
+_LARGEST = 3.4028234663852886e38  # float32's; beyond it a value would be infinite to the network
 _TENSOR = ("name", "shape", "datatype")
 
 
@@ -55,7 +61,7 @@ def infer_path(contract: Contract) -> dict[str, Any]:
             "operationId": f"infer_{contract.model}",
             "requestBody": {
                 "required": True,
-                "content": {"application/json": body, "application/octet-stream": {"schema": _BINARY}},
+                "content": {"application/json": body, "application/octet-stream": {"schema": _BINARY_REQUEST}},
             },
             "responses": {
                 "200": {
@@ -108,11 +114,22 @@ def _record_schema(spec: InputSpec) -> dict[str, Any]:
 
 
 def _feature_schema(feature: FeatureSpec) -> dict[str, Any]:
-    described = {"description": feature.description} if feature.description else {}
+    described = {"description": _about(feature)} if _about(feature) else {}
+    if feature.codes:
+        missing = ["?", "", None] if feature.nullable else []
+        return {"enum": [*feature.codes, *missing], **described}
+    number = {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}
     if not feature.nullable:
-        return {"type": "number", **described}
-    missing = {"enum": ["?", "", None], "description": "missing"}
-    return {"anyOf": [{"type": "number"}, missing], **described}
+        return {**number, **described}
+    return {"anyOf": [number, {"enum": ["?", "", None], "description": "missing"}], **described}
+
+
+def _about(feature: FeatureSpec) -> str:
+    parts = [feature.description, feature.unit and f"unit: {feature.unit}"]
+    parts += [f"{code:g} = {meaning}" for code, meaning in feature.codes.items()]
+    if feature.seen:
+        parts.append(f"seen in training: {feature.seen[0]:g} to {feature.seen[1]:g}")
+    return "; ".join(part for part in parts if part)
 
 
 def _answer_schema(contract: Contract, media_type: str) -> dict[str, Any]:

@@ -20,6 +20,11 @@ _DESCRIPTION = (
 )
 _OPEN_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 
+_METRICS_RESPONSE = {
+    "description": "the exposition",
+    "content": {"text/plain": {"schema": {}}, "application/openmetrics-text": {"schema": {}}},
+}
+
 _SCHEMAS: dict[str, Any] = {
     "Problem": {
         "type": "object",
@@ -98,10 +103,8 @@ def _complete_own(paths: dict[str, Any], parts: Parts, schemes: dict[str, Any]) 
     is_open = _OPEN_PATHS | ({"/metrics"} if parts.settings.auth.metrics_access == "open" else frozenset())
     for path, item in paths.items():
         for operation in item.values():
-            operation["responses"] = {
-                "200": operation["responses"]["200"],
-                **_own_responses(path, is_open=path in is_open),
-            }
+            done = _METRICS_RESPONSE if path == "/metrics" else operation["responses"]["200"]
+            operation["responses"] = {"200": done, **_own_responses(path, is_open=path in is_open)}
             operation["security"] = [] if path in is_open else [{name: []} for name in schemes]
             if path.startswith("/v2/repository"):
                 operation["requestBody"] = _repository_body(path)
