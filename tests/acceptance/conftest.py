@@ -1,0 +1,117 @@
+"""The real thing: ``bedside serve`` in a process of its own, on the bundles of ``apps/``, called over the wire."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bedside.bootstrap import mint_token
+from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
+from bedside.settings import load_settings
+
+APPS = Path(__file__).resolve().parents[2] / "apps"
+STARTUP_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that is ready.
+
+    Attributes:
+        url: its address.
+        log: file with its standard output and error.
+        state: the folder with the embedded issuer's key.
+        process: the server.
+    """
+
+    url: str
+    log: Path
+    state: Path
+    process: subprocess.Popen[bytes]
+
+    def token(self, *scopes: str, subject: str = "tester", seconds: int = 3600) -> str:
+        """Return a token of the server's embedded issuer."""
+        settings = load_settings(runtime={"state_dir": self.state})
+        return mint_token(settings, subject=subject, scopes=scopes or ("bedside.infer",), seconds=seconds)
+
+    def client(self, *scopes: str) -> httpx.Client:
+        """Return a client that sends a token with these scopes."""
+        headers = {"Authorization": f"Bearer {self.token(*scopes)}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+
+def start(bundles: list[Path], folder: Path, **environment: str) -> Served:
+    """Start a server and wait until every model has made a forward pass."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "server.log"
+    command = [sys.executable, "-m", "bedside", "serve", *map(str, bundles), "--port", str(port)]
+    variables = {
+        "BEDSIDE_RUNTIME__STATE_DIR": str(folder / "state"),
+        "BEDSIDE_LIMITS__BODY_BYTES": str(8 << 20),
+        "BEDSIDE_LIMITS__DECOMPRESSED_BYTES": str(64 << 20),
+        **environment,
+    }
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=stream, stderr=subprocess.STDOUT)
+    served = Served(f"http://127.0.0.1:{port}", log, folder / "state", process)
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(httpx.TransportError):
+            if httpx.get(f"{served.url}/readyz").status_code == httpx.codes.OK:
+                return served
+        time.sleep(0.1)  # a server that starts has nothing to wait on but its port
+    stop(served)
+    raise AssertionError(f"the server did not become ready:\n{log.read_text()[-4000:]}")
+
+
+def stop(served: Served) -> int:
+    """End a server in its orderly way; return its exit status."""
+    with suppress(ProcessLookupError):
+        served.process.send_signal(signal.SIGTERM)
+    try:
+        return served.process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        served.process.kill()
+        return served.process.wait()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve the bundles of ``apps/`` for the whole session."""
+    running = start([APPS], tmp_path_factory.mktemp("served"))
+    yield running
+    assert stop(running) == 0
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[httpx.Client]:
+    """Return a client that may call every model."""
+    with served.client() as authenticated:
+        yield authenticated
+
+
+def golden_cases() -> list[tuple[str, GoldenCase]]:
+    """Return every golden case of every bundle in ``apps/`` with its model."""
+    return [(root.name, case) for root in sorted(APPS.iterdir()) for case in read_golden(root)]
+
+
+def golden_file(model: str, case: GoldenCase) -> bytes:
+    """Return the bytes of a case's only input, or skip where they come in a package that is not installed."""
+    try:
+        (item,) = case.raw_inputs()
+    except PackageMissing as missing:
+        pytest.skip(f"{model}/{case.name}: {missing}")
+    return json.dumps(dict(item.values)).encode() if hasattr(item, "values") else item.data
