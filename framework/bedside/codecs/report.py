@@ -15,6 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
+from bedside.codecs.extrapolation import outside_training
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
 from bedside.errors import RunFailed
 from bedside.types import DecodedImage, OutputArray, OutputFile, Prediction, ValidatedInputs
@@ -31,6 +32,7 @@ _RESERVED = (
     "notice",
     "outputs",
     "files",
+    "warnings",
 )
 _INLINE = 4096  # elements of a nameless tensor that are still written out
 _TEXTS = (".json", ".csv", ".txt")  # files of a bundle that are short enough to stand in the answer
@@ -67,6 +69,9 @@ def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
         result["accuracy"] = contract.metrics["accuracy"]
     if outputs:
         result["outputs"] = outputs
+    warnings = outside_training(contract, inputs)
+    if warnings:
+        result["warnings"] = warnings
     if prediction.files:
         result["files"] = [_file(file) for file in prediction.files]
     result.update(model=contract.model, version=contract.version, notice=NOTICE)
