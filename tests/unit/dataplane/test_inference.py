@@ -1,0 +1,233 @@
+"""The numbered spine, over stages in memory."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from bedside.bundle.contract import Contract, FeatureSpec, InputSpec
+from bedside.dataplane.call import Call
+from bedside.dataplane.inference import INLINE_DECODE_BYTES
+from bedside.errors import (
+    BedsideError,
+    DeadlineExceeded,
+    ExpiredToken,
+    InsufficientScope,
+    MalformedPayload,
+    MissingToken,
+    ModelNotFound,
+    NotAcceptable,
+    RunFailed,
+    UnknownInput,
+    WrongShape,
+)
+from bedside.types import RawInput, RawPart, RawRecord, RawTensor, UnverifiedToken
+
+TOKEN = UnverifiedToken("token")
+PART = RawPart(None, "application/x-nifti", b"voxels")
+IMAGE = InputSpec("image", "image", spatial_dims=3, channels=(1,))
+MASK = InputSpec("mask", "image", spatial_dims=3, channels=(1,))
+RECORD = InputSpec("features", "record", features=(FeatureSpec("age"),))
+
+
+def contract(*inputs: InputSpec) -> Contract:
+    """Return the contract of a model with those inputs."""
+    return Contract("spleen", "1.2.0", "sha256:0", "", "", inputs, (), {})
+
+
+async def whole(stages: Any, call: Call, *raw: RawInput, media_type: str = "application/gzip", **limits: float) -> None:
+    """Take a call through every stage, as a transport does."""
+    plane = stages.plane(**limits)
+    try:
+        served = await plane.admit(call, TOKEN, "spleen", None)
+        (row, *_) = await plane.infer(call, served, raw or [PART])
+        await plane.encode(call, served, row, media_type)
+    except BedsideError as error:
+        call.error = error
+        raise
+    finally:
+        plane.account(call)
+
+
+async def test_stages_are_taken_in_their_order(stages: Any, call: Call) -> None:
+    """Authenticate, authorise, resolve, decode, run, encode, account."""
+    await whole(stages, call)
+    assert stages.order == ["authenticate", "authorise", "resolve", "decode", "run", "encode", "account"]
+
+
+async def test_the_call_gathers_what_stage_nine_accounts_for(stages: Any, call: Call) -> None:
+    """Who, which model, how much and how long; nothing of the input."""
+    await whole(stages, call)
+    assert call.principal is not None
+    assert (call.principal.subject, call.model, call.version, call.digest, call.device) == (
+        "somebody",
+        "spleen",
+        "1.2.0",
+        "sha256:0",
+        "cpu",
+    )
+    assert (call.rows, call.input_bytes, call.output_bytes) == (1, 6, 5)
+    assert set(call.stages) == {"authenticate", "decode", "run", "inference", "queue", "encode"}
+    assert stages.accounted == [call]
+
+
+@pytest.mark.parametrize("token", [None, ""])
+async def test_without_a_token_nothing_else_is_taken(stages: Any, call: Call, token: str | None) -> None:
+    """MissingToken, before anybody is asked."""
+    with pytest.raises(MissingToken):
+        await stages.plane().admit(call, UnverifiedToken(token) if token is not None else None, "spleen", None)
+    assert stages.order == []
+    assert "authenticate" in call.stages
+
+
+async def test_authorisation_comes_before_the_look_up(stages: Any, call: Call) -> None:
+    """Without the scope one cannot learn which models exist, and no name is accounted for."""
+    stages.fails = {"authorise": InsufficientScope(), "resolve": ModelNotFound()}
+    with pytest.raises(InsufficientScope):
+        await whole(stages, call)
+    assert stages.order == ["authenticate", "authorise", "account"]
+    assert call.model == ""
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "timed"),
+    [
+        ("authenticate", ExpiredToken(), {"authenticate"}),
+        ("authorise", InsufficientScope(), {"authenticate"}),
+        ("resolve", ModelNotFound(), {"authenticate"}),
+        ("decode", MalformedPayload(), {"authenticate", "decode"}),
+        ("run", RunFailed(), {"authenticate", "decode", "run"}),
+        ("encode", NotAcceptable(), {"authenticate", "decode", "run", "inference", "queue", "encode"}),
+    ],
+)
+async def test_an_error_ends_the_call_and_keeps_the_times(
+    stages: Any, call: Call, stage: str, error: BedsideError, timed: set[str]
+) -> None:
+    """No later stage is taken, the stages so far are timed, and the call is accounted for."""
+    stages.fails = {stage: error}
+    with pytest.raises(type(error)):
+        await whole(stages, call)
+    assert stages.order[-2:] == [stage, "account"]
+    assert set(call.stages) == timed
+    assert call.error is error
+
+
+async def test_an_input_that_breaks_the_contract_is_never_queued(stages: Any, call: Call) -> None:
+    """Validation names the field before anything runs."""
+    stages.decoded_shape = (2, 3)
+    with pytest.raises(WrongShape) as caught:
+        await whole(stages, call)
+    assert caught.value.field == "image"
+    assert "run" not in stages.order
+
+
+@pytest.mark.parametrize(("size", "here"), [(INLINE_DECODE_BYTES, True), (INLINE_DECODE_BYTES + 1, False)])
+async def test_large_inputs_are_decoded_off_the_event_loop(stages: Any, call: Call, size: int, here: bool) -> None:
+    """Small ones are not worth the hop."""
+    await whole(stages, call, RawPart(None, "application/x-nifti", bytes(size)))
+    assert (stages.threads["decode"] == threading.get_ident()) is here
+
+
+@pytest.mark.parametrize(("media_type", "here"), [("application/json", True), ("application/gzip", False)])
+async def test_files_are_encoded_off_the_event_loop(stages: Any, call: Call, media_type: str, here: bool) -> None:
+    """Compression takes its time; a small document does not."""
+    await whole(stages, call, media_type=media_type)
+    assert (stages.threads["encode"] == threading.get_ident()) is here
+
+
+async def test_the_executor_gets_what_is_left_of_the_time(stages: Any, call: Call) -> None:
+    """Time spent on the way is not given twice."""
+    call.started -= 10
+    await whole(stages, call, request_seconds=30.0)
+    (timeout,) = stages.timeouts
+    assert 0 < timeout < 20
+
+
+async def test_a_call_that_has_used_up_its_time_is_not_queued(stages: Any, call: Call) -> None:
+    """DeadlineExceeded, without a run."""
+    call.started -= 10
+    with pytest.raises(DeadlineExceeded):
+        await whole(stages, call, request_seconds=5.0)
+    assert "run" not in stages.order
+
+
+async def test_a_record_goes_to_the_record_input(stages: Any, call: Call) -> None:
+    """A JSON document of named numbers."""
+    stages.contract = contract(RECORD)
+    await whole(stages, call, RawRecord({"age": 63}))
+    assert (stages.order.count("run"), call.input_bytes) == (1, 0)
+
+
+async def test_a_record_for_an_image_model_is_refused(stages: Any, call: Call) -> None:
+    """It takes none, and the body is named."""
+    with pytest.raises(UnknownInput) as caught:
+        await whole(stages, call, RawRecord({"age": 63}))
+    assert caught.value.field == "body"
+
+
+async def test_named_parts_go_to_their_inputs(stages: Any, call: Call) -> None:
+    """Two images, in any order."""
+    stages.contract = contract(IMAGE, MASK)
+    parts = [RawPart(name, "application/x-nifti", b"voxels") for name in ("mask", "image")]
+    await whole(stages, call, *parts)
+    assert stages.order.count("decode") == 2
+
+
+@pytest.mark.parametrize(("name", "field"), [(None, "body"), ("liver", "part name")])
+async def test_a_part_that_belongs_to_no_input_is_refused(
+    stages: Any, call: Call, name: str | None, field: str
+) -> None:
+    """With several inputs a body needs a name, and the name must be one of theirs."""
+    stages.contract = contract(IMAGE, MASK)
+    with pytest.raises(UnknownInput, match="image, mask") as caught:
+        await whole(stages, call, RawPart(name, "application/x-nifti", b"voxels"))
+    assert caught.value.field == field
+
+
+async def test_every_row_of_a_tensor_request_is_run(stages: Any, call: Call) -> None:
+    """Rows are items; their times add up."""
+    stages.contract, stages.rows = contract(RECORD), 3
+    plane = stages.plane()
+    served = await plane.admit(call, TOKEN, "spleen", None)
+    rows = await plane.infer(call, served, [RawTensor("features", "FP32", (3, 1), bytes(12))])
+    assert (len(rows), call.rows, stages.order.count("run")) == (3, 3, 3)
+    assert (call.stages["inference"], call.stages["queue"]) == (3.0, 1.5)
+
+
+async def test_a_size_that_the_transport_knows_is_kept(stages: Any, call: Call) -> None:
+    """The bytes on the wire, not those after the envelope was opened."""
+    call.input_bytes = 1000
+    await whole(stages, call)
+    assert call.input_bytes == 1000
+
+
+async def test_media_types_are_those_of_the_encoder(stages: Any, call: Call) -> None:
+    """The preferred one first."""
+    plane = stages.plane()
+    served = await plane.admit(call, TOKEN, "spleen", None)
+    assert plane.available(served) == ("application/gzip", "application/json")
+
+
+async def test_close_releases_the_stages(stages: Any) -> None:
+    """Threads and connections."""
+    plane = stages.plane()
+    await plane.close()
+    assert stages.order == ["close"]
+    with pytest.raises(RuntimeError):
+        plane._decoders.submit(print)
+
+
+def test_times_of_one_stage_add_up(call: Call) -> None:
+    """A stage that is taken twice, once with an error, is timed twice."""
+    with call.stage("decode"):
+        pass
+    first = call.stages["decode"]
+    with pytest.raises(ValueError, match="broken"), call.stage("decode"):
+        raise ValueError("broken")
+    assert call.stages["decode"] > first
+
+
+def test_a_call_knows_how_long_it_has_taken(call: Call) -> None:
+    """Seconds since it was received."""
+    call.started -= 5
+    assert call.seconds >= 5
