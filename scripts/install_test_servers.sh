@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs the real servers that integration tests talk to. Does nothing where they are installed already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+folder=tests/integration/oidc_provider
+wanted=$(sed -nE 's/.*"oidc-provider": "([^"]+)".*/\1/p' "$folder/package.json")
+found=$(sed -nE 's/^ *"version": "([^"]+)".*/\1/p' "$folder/node_modules/oidc-provider/package.json" 2>/dev/null || true)
+
+if [ "$found" = "$wanted" ]; then
+  echo "oidc-provider $wanted is installed in $folder"
+  exit 0
+fi
+if ! command -v npm >/dev/null; then
+  echo "npm is needed for oidc-provider (Node.js 20 or later); without it these tests are skipped" >&2
+  exit 1
+fi
+echo "── installing oidc-provider $wanted into $folder"
+# No lock file: one would name the registry of the machine that wrote it.
+(cd "$folder" && npm install --no-save --no-package-lock --no-audit --no-fund --loglevel=error)
