@@ -1,15 +1,19 @@
 """Everything that FastAPI answers: health, metadata, repository, documents, pages."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import orjson
 import pytest
-from tests.unit.transports.fakes import RECORD_BODY, Wire, World, make_world, until
+from tests.unit.transports.fakes import RECORD, RECORD_BODY, Wire, World, make_world, until
 
+from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.errors import LoadFailed
 from bedside.transports.rest.lifecycle import Lifecycle
+from bedside.transports.rest.model_metadata import model_metadata
+from bedside.transports.rest.model_paths import predict_path
 
 
 @pytest.fixture
@@ -376,3 +380,39 @@ async def test_v1_and_v2_agree(world: World) -> None:
         packed = {"name": "features", "shape": [1, 2], "datatype": "FP64", "data": [63, 233]}
         two = (await client.post("/v2/models/heart/infer", json={"inputs": [packed]})).json()
     assert one["probability"] == pytest.approx(two["outputs"][0]["data"][1])
+
+
+def test_metadata_of_what_is_not_known() -> None:
+    """Unknown is said, never guessed; the protocol has no scalars."""
+    contract = Contract(
+        model="m",
+        version="1",
+        digest="sha256:0",
+        task="",
+        description="",
+        inputs=(InputSpec("image", "image"),),
+        outputs=(OutputSpec("a", "tensor"), OutputSpec("b", "tensor", "float64", ())),
+        metrics={},
+    )
+    document = model_metadata(contract, ("1",))
+    (image,) = document["inputs"]
+    told = {name: image["parameters"][name] for name in ("media_types", "spatial_dims", "channels", "tensor_shape")}
+    assert set(told.values()) == {"unknown"}
+    unknown, scalar = document["outputs"]
+    assert unknown["parameters"] == {"kind": "tensor", "datatype": "unknown", "shape": "unknown"}
+    assert (scalar["datatype"], scalar["shape"]) == ("FP64", [1])
+
+
+def test_features_tell_what_is_known_of_them() -> None:
+    """Unit, codes and the range seen in training, in metadata and OpenAPI."""
+    feature = FeatureSpec("sex", "sex", "code", {0.0: "female", 1.0: "male"}, (0.0, 1.0), nullable=True)
+    contract = replace(RECORD, inputs=(InputSpec("features", "record", features=(feature,)),))
+    (tensor,) = model_metadata(contract, ())["inputs"]
+    assert orjson.loads(tensor["parameters"]["codes"]) == {"0.0": "female", "1.0": "male"}
+    assert tensor["parameters"]["seen"] == "[0.0,1.0]"
+    path = predict_path(contract, ("application/json",))
+    content = path["post"]["requestBody"]["content"]["application/octet-stream"]
+    assert content["schema"]["properties"]["sex"] == {
+        "enum": [0.0, 1.0, "?", "", None],
+        "description": "sex; unit: code; 0 = female; 1 = male; seen in training: 0 to 1",
+    }
