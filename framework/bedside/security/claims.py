@@ -34,8 +34,7 @@ class Expectations:
 def principal_of(claims: Mapping[str, Any], expected: Expectations) -> Principal:
     """Return who calls.
 
-    Claims are compared here again although python-jose has done so: its checks skip claims that are missing, read
-    ``true`` as the number 1, and use a clock that cannot be tested.
+    A claim that is missing fails its check; ``nbf`` alone may be left out (RFC 9068 §2.2).
 
     Raises:
         InvalidToken: a claim is missing, malformed or another's.
@@ -45,6 +44,8 @@ def principal_of(claims: Mapping[str, Any], expected: Expectations) -> Principal
         raise InvalidToken("the token is of another issuer")
     if not _holds(claims.get("aud"), expected.audience):
         raise InvalidToken("the token is for another audience")
+    if "at_hash" in claims:
+        raise InvalidToken("the token is an ID token, not an access token")  # OIDC Core §3.1.3.6
     subject = claims.get("sub")
     if not (isinstance(subject, str) and 0 < len(subject) <= _SUBJECT_CHARACTERS):
         raise InvalidToken("the token names no subject")
@@ -62,7 +63,8 @@ def _check_time(expires_at: float, claims: Mapping[str, Any], expected: Expectat
 
 
 def _holds(audience: object, wanted: str) -> bool:
-    return audience == wanted or (isinstance(audience, list) and wanted in audience)
+    values = [audience] if isinstance(audience, str) else audience  # RFC 7519 §4.1.3
+    return isinstance(values, list) and all(isinstance(value, str) for value in values) and wanted in values
 
 
 def _numeric_date(value: object, claim: str) -> float:
