@@ -16,7 +16,7 @@ from tests.acceptance.conftest import Served
 BINARY = ("image/png", "image/jpeg", "image/tiff", "application/x-nifti", "application/gzip", "application/x-npy")
 
 
-@schemathesis.serializer(*BINARY)
+@schemathesis.serializer(*BINARY)  # type: ignore[untyped-decorator]
 def as_bytes(_context: Any, value: Any) -> bytes:
     """Send a generated binary value as it is."""
     return bytes(getattr(value, "data", value if isinstance(value, bytes) else str(value).encode()))

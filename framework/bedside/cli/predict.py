@@ -98,7 +98,7 @@ def send(client: httpx.Client, model: str, case: str) -> Answer:
     """Send one case; raises PredictFailed with the server's own explanation."""
     begin = perf_counter()
     try:
-        response = client.post(f"/v1/models/{model}/predict", headers={"Accept": ACCEPT}, **_body(case))
+        response = client.post(f"/v1/models/{model}/predict", **_body(case))
     except httpx.HTTPError as error:
         raise PredictFailed(
             f"no answer from {client.base_url}: {type(error).__name__}. Is the server running?"
@@ -111,7 +111,9 @@ def send(client: httpx.Client, model: str, case: str) -> Answer:
 def _body(case: str) -> dict[str, Any]:
     if "=" in case and not Path(case).exists():
         named = [pair.partition("=") for pair in case.split(",")]
-        return {"files": {name: (name, _read(path), media_type_of(Path(path))) for name, _, path in named}}
+        # The field's name stands in for the file's: that one may hold a patient's name.
+        files = {name: (name, _read(path), media_type_of(Path(path))) for name, _, path in named}
+        return {"files": files, "headers": {"Accept": ACCEPT}}
     return {"content": _read(case), "headers": {"Accept": ACCEPT, "Content-Type": media_type_of(Path(case))}}
 
 
