@@ -59,6 +59,7 @@ def add_openapi(app: FastAPI, parts: Parts, guard: Guard) -> None:
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
+        """Answer with the document."""
         await guard.documents(request)
         return json_response(openapi_document(app, parts))
 

@@ -73,16 +73,19 @@ def add_pages(app: FastAPI, parts: Parts, guard: Guard) -> None:
 
     @app.get("/", include_in_schema=False)
     async def console(request: Request) -> Response:
+        """Answer with the models and their states."""
         await guard.documents(request)
         return _page(_console(parts), _CONSOLE_CSP)
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
+        """Answer with the page of Swagger UI."""
         await guard.documents(request)
         return _page(_DOCS, _DOCS_CSP)
 
     @app.get("/docs/{name}", include_in_schema=False)
     async def asset(request: Request, name: str) -> Response:
+        """Answer with one of its files."""
         await guard.documents(request)
         if name == "start.js":
             return Response(_START, headers={"content-type": ASSETS["swagger-ui-bundle.js"]})

@@ -69,13 +69,15 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Take the signals over; uvicorn would raise them again at the end, and the status would not be 0."""
         loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in SIGNALS}
         for number in SIGNALS:
             loop.add_signal_handler(number, self.end, number)
         try:
             yield
         finally:
-            for number in SIGNALS:
+            for number, handler in before.items():
                 loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so."""
