@@ -85,7 +85,7 @@ _REFUSED_METHODS = re.compile(
 _REFERENCE = re.compile(r"@\w*(::\w*)*")  # ReferenceResolver.id_matcher
 _RELATIVE = re.compile(r"[@%](#|::)")  # MONAI writes the enclosing keys' text in its place, whatever that is
 _LOCAL_MACRO = re.compile(r"%[\w#:]*")  # "%file.json#id" would read a file that nobody has looked at
-_IMPORT = re.compile(r"import (?P<module>\w+)( as np)?")
+_IMPORT = re.compile(r"import (?P<module>\w+?)((?<=numpy) as np)?")
 
 
 def pure_configuration(folder: BundleFolder) -> bool:
@@ -111,6 +111,8 @@ def _harmless(config: Any) -> bool:
 
 def _leaves(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(config, dict):
+        if not isinstance(config.get("_target_", ""), str):
+            yield "_target_", None
         yield from ((key, name) for name in config if key in _LOOKED_UP and "_target_" not in config)
         for name, value in config.items():
             yield from _leaves(value, str(name))
