@@ -1,13 +1,16 @@
 """Writes the generated parts of the documentation, or checks (``--check``) that they are in step with the code.
 
-Generated: docs/settings.md from settings.py, the help in README.md from the command line. Checked: every relative link.
+Generated: docs/settings.md from settings.py, docs/logging.md from the catalogue of events, the help in README.md from
+the command line. Checked: every relative link.
 """
 
 import argparse
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -16,6 +19,7 @@ from typer.testing import CliRunner
 
 from bedside import settings
 from bedside.cli import app
+from bedside.observability import events, fields, rendering
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = re.compile(r"(<!-- help:begin -->\n).*?(<!-- help:end -->)", re.DOTALL)
@@ -28,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where something is out of step")
     check = parser.parse_args().check
-    problems = [] if check else None
+    problems: list[str] | None = [] if check else None
     for path, text in _generated():
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
@@ -44,6 +48,7 @@ def main() -> int:
 
 def _generated() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "settings.md", settings_page()
+    yield ROOT / "docs" / "logging.md", logging_page()
     readme = ROOT / "README.md"
     yield readme, HELP.sub(lambda found: found[1] + help_text() + found[2], readme.read_text(encoding="utf-8"))
 
@@ -60,6 +65,57 @@ def settings_page() -> str:
             lines += [f"## `{name}`", "", *_paragraphs(inspect.getdoc(kind) or ""), ""]
             lines += _table((f"{name}.{inner}", value) for inner, value in kind.model_fields.items())
     return "\n".join(lines).rstrip() + "\n"
+
+
+def logging_page() -> str:
+    """Return docs/logging.md."""
+    lines = ["# Log events", "", *_paragraphs(inspect.getdoc(events) or ""), ""]
+    lines += ["Written by `make docs` from `framework/bedside/observability`; do not edit.", ""]
+    lines += [*_paragraphs(inspect.getdoc(fields) or ""), "", "## Events", ""]
+    lines += ["| event | category | | fields |", "|---|---|---|---|"]
+    for event, rule in events.CATALOGUE.items():
+        names = ", ".join(f"`{fields.FIELDS[name].ecs}`" for name in fields.FIELDS if name in rule.fields)
+        lines.append(f"| `{event}` | {', '.join(rule.category)} | {rule.description} | {names} |")
+    lines += ["", "## Fields", "", *_paragraphs(BASE_FIELDS), ""]
+    lines += ["| field | in the code | type | unit | |", "|---|---|---|---|---|"]
+    for field in fields.FIELDS.values():
+        about = _cell(field.description)
+        lines.append(f"| `{field.ecs}` | `{field.name}` | {field.kind.value} | {field.unit} | {about} |")
+    return "\n".join([*lines, "", "## An example", "", "```json", example_line(), "```"]) + "\n"
+
+
+BASE_FIELDS = """\
+Every line has `@timestamp`, `log.level`, `message` (the event), `ecs.version`, `event.kind`, `event.action` (the
+event), `event.category`, `service.name`, `service.version`, `service.environment` and `service.type`. Fields that were
+left out are counted in `labels.dropped_fields`. Types: `keyword` is an identifier of up to 256 letters, digits and
+`_.:/+<>-`, `text` and `lines` are printable and cut at 4096 characters, `long` and `double` are finite numbers."""
+
+
+def example_line() -> str:
+    """Return one line as the server would write it, indented for people."""
+    service = rendering.Service("bedside", "production")
+    renderer = rendering.EcsRenderer(service, lambda: datetime(2026, 11, 21, 9, 30, 0, 123456, tzinfo=UTC))
+    call = {
+        "event": events.Event.INFERENCE_COMPLETED,
+        "logger_name": "bedside.inference",
+        "request_id": "3f0c0cf5a6a84b1f000000000000002a",
+        "transport": "rest",
+        "operation": "predict",
+        "outcome": "success",
+        "duration_ns": 3211000,
+        "user_hash": "9c1185a5c5e9fc54",
+        "model": "heart_disease",
+        "version": "1.0.0",
+        "device": "cpu",
+        "rows": 1,
+        "input_bytes": 214,
+        "output_bytes": 388,
+        "decode_ms": 0.041,
+        "run_ms": 2.9,
+    }
+    line = json.loads(renderer(None, "info", call))
+    line["service"]["version"] = "…"  # or every release would change this page
+    return json.dumps(line, indent=2, ensure_ascii=False)
 
 
 def _is_group(field: FieldInfo) -> bool:

@@ -38,10 +38,12 @@ class EventRule:
     """What an event may carry.
 
     Attributes:
+        description: what has happened.
         category: ``event.category`` of ECS.
         fields: names of ``fields.FIELDS``.
     """
 
+    description: str
     category: tuple[str, ...]
     fields: frozenset[str]
 
@@ -51,23 +53,30 @@ _MODEL = ("model", "version", "digest", "device")
 _CALL = ("request_id", "trace_id", "transport", "operation", "outcome", "duration_ns", "user_hash")
 
 
-def _rule(category: str, *fields: str) -> EventRule:
+def _rule(description: str, category: str, *fields: str) -> EventRule:
     # Who speaks is allowed everywhere.
-    return EventRule((category,), frozenset({"logger_name", *fields}))
+    return EventRule(description, (category,), frozenset({"logger_name", *fields}))
 
 
 CATALOGUE: dict[Event, EventRule] = {
-    Event.SERVER_STARTED: _rule("process", "host", "port", "models"),
-    Event.SERVER_READY: _rule("process", "models", "seconds"),
-    Event.SERVER_STOPPING: _rule("process", "reason"),
-    Event.SERVER_STOPPED: _rule("process", "seconds"),
-    Event.SERVER_FAILED: _rule("process", *_ERROR),
-    Event.MODEL_LOADING: _rule("configuration", *_MODEL),
-    Event.MODEL_READY: _rule("configuration", *_MODEL, "load_ms"),
-    Event.MODEL_LOAD_FAILED: _rule("configuration", *_MODEL, *_ERROR, "load_ms"),
-    Event.MODEL_UNLOADED: _rule("configuration", *_MODEL),
-    Event.MODEL_PROCESS_CRASHED: _rule("process", *_MODEL, "exit_code", "seconds"),
+    Event.SERVER_STARTED: _rule(
+        "The server listens; models may still be loading.", "process", "host", "port", "models"
+    ),
+    Event.SERVER_READY: _rule("Every model has made a forward pass, or has failed to.", "process", "models", "seconds"),
+    Event.SERVER_STOPPING: _rule("A signal has come; readiness fails from here on.", "process", "reason"),
+    Event.SERVER_STOPPED: _rule("Accepted work has ended, or the time for it.", "process", "seconds"),
+    Event.SERVER_FAILED: _rule("The server could not start.", "process", *_ERROR),
+    Event.MODEL_LOADING: _rule("A bundle is being built.", "configuration", *_MODEL),
+    Event.MODEL_READY: _rule("A bundle has made a forward pass and answers.", "configuration", *_MODEL, "load_ms"),
+    Event.MODEL_LOAD_FAILED: _rule(
+        "A bundle could not be built; the repository's index says why.", "configuration", *_MODEL, *_ERROR, "load_ms"
+    ),
+    Event.MODEL_UNLOADED: _rule("A model was unloaded on request.", "configuration", *_MODEL),
+    Event.MODEL_PROCESS_CRASHED: _rule(
+        "A model's process ended by itself and is started again.", "process", *_MODEL, "exit_code", "seconds"
+    ),
     Event.INFERENCE_COMPLETED: _rule(
+        "One call has ended, well or not: exactly one event per call.",
         "api",
         *_CALL,
         *_MODEL,
@@ -77,13 +86,33 @@ CATALOGUE: dict[Event, EventRule] = {
         "output_bytes",
         *(f"{stage}_ms" for stage in STAGES),
     ),
-    Event.REQUEST_REFUSED: _rule("api", *_CALL, *_ERROR, "model", "version", "input_bytes"),
-    Event.REQUEST_ERROR_UNEXPECTED: _rule("api", *_CALL, *_ERROR),
-    Event.TOKEN_KEYS_REFRESHED: _rule("authentication", "keys", "generation"),
-    Event.TOKEN_KEYS_STALE: _rule("authentication", "reason", "seconds", "keys"),
-    Event.TOKEN_KEYS_UNAVAILABLE: _rule("authentication", "reason"),
-    Event.LIBRARY_MESSAGE: _rule("process", "text", "origin_file", "origin_line", "error_type", "frames"),
-    Event.UNCAUGHT_EXCEPTION: _rule("process", "error_type", "frames"),
-    Event.EVENT_UNLISTED: _rule("process"),
+    Event.REQUEST_REFUSED: _rule(
+        "A request was refused before it became a call.", "api", *_CALL, *_ERROR, "model", "version", "input_bytes"
+    ),
+    Event.REQUEST_ERROR_UNEXPECTED: _rule(
+        "A defect, ours or a library's; the caller got 500 and the request id.", "api", *_CALL, *_ERROR
+    ),
+    Event.TOKEN_KEYS_REFRESHED: _rule(
+        "The issuer's keys have changed, or it answers again.", "authentication", "keys", "generation"
+    ),
+    Event.TOKEN_KEYS_STALE: _rule(
+        "The issuer's keys could not be fetched; those known are used.", "authentication", "reason", "seconds", "keys"
+    ),
+    Event.TOKEN_KEYS_UNAVAILABLE: _rule(
+        "The issuer's keys could not be fetched, and none may be used: calls get 503.", "authentication", "reason"
+    ),
+    Event.LIBRARY_MESSAGE: _rule(
+        "A library logged something; its text stays inside.",
+        "process",
+        "text",
+        "origin_file",
+        "origin_line",
+        "error_type",
+        "frames",
+    ),
+    Event.UNCAUGHT_EXCEPTION: _rule(
+        "An exception that nobody caught, without its text.", "process", "error_type", "frames"
+    ),
+    Event.EVENT_UNLISTED: _rule("An event that is not in this list; its name stays inside.", "process"),
 }
 """The allow-list of every event."""
