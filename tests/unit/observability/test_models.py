@@ -1,0 +1,53 @@
+"""What happens to models."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from tests.unit.observability.conftest import Capture
+from tests.unit.observability.test_metrics import value
+
+from bedside.observability.metrics import Metrics
+from bedside.observability.models import ModelObserver
+
+Build = Callable[..., Capture]
+
+
+@dataclass
+class Model:
+    """A model in a state."""
+
+    state: str
+    name: str = "spleen_ct"
+    version: str = "1"
+    digest: str = "sha256:00ff"
+    seconds: float = 2.5
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "level", "ready"),
+    [
+        ("LOADING", "model_loading", "info", 0),
+        ("READY", "model_ready", "info", 1),
+        ("UNAVAILABLE", "model_load_failed", "error", 0),
+        ("UNLOADED", "model_unloaded", "info", 0),
+    ],
+)
+def test_each_change_is_an_event_and_a_gauge(capture: Build, state: str, event: str, level: str, ready: int) -> None:
+    """With name, version and digest."""
+    captured, metrics = capture(), Metrics()
+    ModelObserver(metrics).changed(Model(state))
+    assert (captured.record["message"], captured.record["log.level"]) == (event, level)
+    assert captured.record["inference"]["bundle"] == {"name": "spleen_ct", "version": "1", "digest": "sha256:00ff"}
+    assert captured.record["inference"].get("load_ms") == (2500.0 if ready else None)
+    assert value(metrics, "bedside_model_ready", model="spleen_ct", version="1") == ready
+
+
+@pytest.mark.parametrize("code", [-9, 1, None])
+def test_crash_is_an_error_and_counted(capture: Build, code: int | None) -> None:
+    """The exit code tells the signal, for example that of the out-of-memory killer."""
+    captured, metrics = capture(), Metrics()
+    ModelObserver(metrics).crashed("spleen_ct", "1", code)
+    assert captured.record["message"] == "model_process_crashed"
+    assert captured.record.get("process", {}).get("exit_code") == code
+    assert value(metrics, "bedside_model_crashes_total", model="spleen_ct") == 1
