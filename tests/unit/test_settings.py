@@ -1,0 +1,109 @@
+"""Settings: where they come from, and what a mistake says."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from bedside import settings as module
+from bedside.errors import ConfigurationError
+from bedside.settings import RuntimeSettings, Settings, load_settings
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    """Loopback, development, the embedded issuer, a process per model."""
+    settings = load_settings()
+    assert (settings.server.host, settings.env, settings.auth.issuer) == ("127.0.0.1", "development", "")
+    assert (settings.runtime.device, settings.runtime.workers) == ("auto", 1)
+
+
+def test_the_environment_beats_the_file_and_the_command_line_beats_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Option, environment, file, default: in this order, setting by setting."""
+    file = tmp_path / "bedside.toml"
+    file.write_text("[server]\nport = 1\nhost = 'file'\nkeep_alive_seconds = 7\n")
+    monkeypatch.setenv("BEDSIDE_SERVER__PORT", "2")
+    monkeypatch.setenv("BEDSIDE_SERVER__HOST", "environment")
+    server = load_settings(file, server={"port": 3}).server
+    assert (server.port, server.host, server.keep_alive_seconds, server.drain_seconds) == (3, "environment", 7, 30.0)
+
+
+def test_the_file_may_be_named_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For containers, whose command line is fixed."""
+    file = tmp_path / "bedside.toml"
+    file.write_text("service_name = 'radiology'")
+    monkeypatch.setenv("BEDSIDE_CONFIG", str(file))
+    assert load_settings().service_name == "radiology"
+
+
+def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
+    """Rather than taking the defaults without a word."""
+    with pytest.raises(ConfigurationError, match="does not exist") as caught:
+        load_settings(tmp_path / "missing.toml")
+    assert caught.value.field == "config"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BEDSIDE_SERVER__PORT", "70000"),
+        ("BEDSIDE_SERVER__PROT", "8000"),
+        ("BEDSIDE_LIMITS__REQUEST_SECONDS", "-17"),
+        ("BEDSIDE_AUTH__ALGORITHMS", '["HS256"]'),
+        ("BEDSIDE_AUTH__ALGORITHMS", '["none"]'),
+        ("BEDSIDE_AUTH__METRICS_ACCESS", "everybody"),
+        ("BEDSIDE_RUNTIME__WORKERS", "-17"),
+        ("BEDSIDE_ENV", "hospital"),
+    ],
+)
+def test_a_mistake_names_the_setting_and_not_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Unknown names and values out of range; a value might be a secret."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    path = name.removeprefix("BEDSIDE_").lower().replace("__", ".")
+    assert path in caught.value.detail
+    assert value not in caught.value.detail
+
+
+def test_production_refuses_the_embedded_issuer() -> None:
+    """It is for one machine; the message names the variable to set."""
+    with pytest.raises(ConfigurationError, match="BEDSIDE_AUTH__ISSUER"):
+        load_settings(env="production")
+    assert load_settings(env="production", auth={"issuer": "https://id.example.org"}).env == "production"
+
+
+@pytest.mark.parametrize("name", ["tls_certificate", "tls_key"])
+def test_half_of_tls_is_refused(name: str) -> None:
+    """A certificate without its key would silently serve HTTP."""
+    with pytest.raises(ConfigurationError, match="together"):
+        load_settings(server={name: "file.pem"})
+
+
+def test_settings_do_not_change() -> None:
+    """What was checked stays as it was."""
+    settings = Settings()
+    for target, name in ((settings, "env"), (settings.server, "port")):
+        with pytest.raises(ValidationError):
+            setattr(target, name, "test")
+
+
+def test_state_lies_where_the_user_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """XDG_STATE_HOME, else ``~/.local/state``."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert RuntimeSettings().state_dir == tmp_path / "bedside"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert RuntimeSettings().state_dir == tmp_path / ".local" / "state" / "bedside"
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_images_are_staged_in_shared_memory_where_there_is_any(
+    monkeypatch: pytest.MonkeyPatch, writable: bool
+) -> None:
+    """Else in the usual folder for temporary files."""
+    monkeypatch.setattr(module.os, "access", lambda *_: writable)
+    assert (RuntimeSettings().staging_dir == Path("/dev/shm")) is writable  # noqa: S108 - that is the folder
