@@ -146,14 +146,20 @@ def _send_all(client: httpx.Client, cases: list[Case], folder: Path) -> int:
         answer.save(f"{case.model}-{case.name}", folder)
         result = _result(answer)
         failed += not result
-        table.add_row(case.model, case.path.name, f"{answer.seconds * 1000:.0f} ms", result or "[red]no result[/red]")
+        table.add_row(
+            case.model,
+            f"{case.name}{''.join(case.path.suffixes)}",
+            f"{answer.seconds * 1000:.0f} ms",
+            result or "[red]no result[/red]",
+        )
     console.print(table)
     console.print(f"Answers (masks, overlays, predictions) are in [bold]{folder}[/bold]", highlight=False)
     return failed
 
 
 def _result(answer: Answer) -> str:
-    return ", ".join(f"{name} {value}" for name, value in describe(answer.summary) if name != "accuracy")
+    shown = [value if name == "prediction" else f"{name} {value}" for name, value in describe(answer.summary)]
+    return ", ".join(line for line in shown if not line.startswith("accuracy"))
 
 
 def _print_how_to_go_on(url: str, output: Path, cases: list[Case], *, once: bool) -> None:

@@ -71,6 +71,7 @@ BAD = [
     Bad("volume_two_dimensional", "hippocampus_mr", GZIP, _nifti(VOLUME[:, :, 0]), 422, "image"),
     Bad("volume_two_channels", "hippocampus_mr", GZIP, _nifti(np.stack([VOLUME, VOLUME], -1)), 422, "image"),
     Bad("volume_with_nan", "hippocampus_mr", GZIP, _nifti(NOT_A_NUMBER), 422, "image"),
+    Bad("volume_of_a_whole_head", "hippocampus_mr", GZIP, _nifti(np.ones((200, 20, 20), np.int16)), 422, "image"),
     Bad("volume_complex", "hippocampus_mr", GZIP, _nifti(VOLUME.astype(np.complex64)), 422, "image"),
     Bad("volume_bomb", "hippocampus_mr", GZIP, gzip.compress(bytes(65 << 20)), 413, "image"),
     Bad("volume_as_picture", "hippocampus_mr", PNG, _png(), 415, "image"),

@@ -100,6 +100,7 @@ class InputSpec:
         channels: channel counts that the file may have.
         channel_names: by channel index, from ``channel_def``.
         features: the record's numbers in the network's order.
+        extent_mm: least and greatest size along each spatial axis, from the bundle's policy; inf where unbounded.
     """
 
     name: str
@@ -109,6 +110,7 @@ class InputSpec:
     channels: tuple[int, ...] = ()
     channel_names: tuple[str, ...] = ()
     features: tuple[FeatureSpec, ...] = ()
+    extent_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,25 @@
 """``bedside.toml``: the optional policy beside a bundle. Without it every default below holds."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bedside.errors import InvalidBundle
+
+
+class InputPolicy(BaseModel):
+    """Bounds on one image input that neither metadata nor a run can tell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    least_extent_mm: float = Field(default=0.0, ge=0)
+    """Least size of the image along each spatial axis, in millimetres."""
+
+    greatest_extent_mm: float | None = Field(default=None, gt=0)
+    """Greatest such size. A model for a crop answers a whole head with nonsense, and nothing else would stop it."""
 
 
 class Policy(BaseModel):
@@ -18,6 +31,9 @@ class Policy(BaseModel):
     """``process``: a process of its own, which may crash, hang or leak without touching another model.
     ``inline``: on the server's event loop, without a hop, for models that cost less than the hop. Only records in,
     and only bundles that are pure configuration, are taken inline; anything else falls back to ``process``."""
+
+    inputs: Mapping[str, InputPolicy] = Field(default_factory=dict)
+    """Bounds by input name: ``[inputs.image]``."""
 
     config_files: tuple[str, ...] = ()
     """Configuration files in ``configs/`` to merge, in order; empty: ``inference.json`` or ``.yaml``."""

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from math import isfinite, isinf, isnan
 
+import numpy as np
+
 from bedside.bundle.contract import Contract, InputSpec
 from bedside.errors import (
     ContractViolation,
@@ -94,8 +96,23 @@ def _require_image(spec: InputSpec, image: DecodedImage) -> None:
             f"its shape is {image.shape}",
             field=spec.name,
         )
+    if spec.extent_mm is not None and image.affine is not None:
+        _require_extent(spec, image, *spec.extent_mm)
     if not image.finite:
         raise NonFiniteValue(f"'{spec.name}' holds NaN, infinite or overflowing values", field=spec.name)
+
+
+def _require_extent(spec: InputSpec, image: DecodedImage, least: float, greatest: float) -> None:
+    spacing = np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0)
+    for axis, (voxels, step) in enumerate(zip(image.shape[: image.spatial_dims], spacing, strict=False)):
+        extent = voxels * float(step)
+        if not least <= extent <= greatest:
+            bounds = f"at least {least:g} mm" if isinf(greatest) else f"{least:g} to {greatest:g} mm"
+            raise WrongShape(
+                f"'{spec.name}' must measure {bounds} along each axis; axis {axis} measures {extent:.0f} mm. "
+                "Is it the right series, cropped as the model needs it?",
+                field=spec.name,
+            )
 
 
 def _rank(image: DecodedImage, expected: int | None) -> int:

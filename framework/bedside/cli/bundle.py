@@ -61,6 +61,8 @@ def _input_lines(spec: InputSpec) -> Iterator[str]:
     if spec.kind == "image":
         yield f"spatial axes: {spec.spatial_dims or 'unknown'}"
         yield "channels: " + (" or ".join(str(count) for count in spec.channels) or "unknown")
+    if spec.extent_mm is not None:
+        yield f"size along each axis: {spec.extent_mm[0]:g} to {spec.extent_mm[1]:g} mm"
     for feature in spec.features:
         yield f"{feature.name}: {_feature_line(feature)}"
 

@@ -1,7 +1,11 @@
 """From a folder and the facts of one real run to the contract."""
 
-from bedside.bundle.contract import Contract, derive_inputs, derive_outputs
+from dataclasses import replace
+from math import inf
+
+from bedside.bundle.contract import Contract, InputSpec, derive_inputs, derive_outputs
 from bedside.bundle.folder import BundleFolder
+from bedside.bundle.policy import Policy
 from bedside.runtime.facts import LoadedFacts
 
 
@@ -14,8 +18,15 @@ def assemble(folder: BundleFolder, facts: LoadedFacts) -> Contract:
         digest=folder.digest,
         task=metadata.task,
         description=metadata.description,
-        inputs=derive_inputs(metadata, facts.inputs),
+        inputs=tuple(_bounded(spec, folder.policy) for spec in derive_inputs(metadata, facts.inputs)),
         outputs=derive_outputs(metadata, facts.outputs),
         metrics=metadata.eval_metrics,
         intended_use=metadata.intended_use,
     )
+
+
+def _bounded(spec: InputSpec, policy: Policy) -> InputSpec:
+    bounds = policy.inputs.get(spec.name)
+    if bounds is None:
+        return spec
+    return replace(spec, extent_mm=(bounds.least_extent_mm, bounds.greatest_extent_mm or inf))

@@ -102,6 +102,16 @@ def plane_classification(root: Path) -> None:
         "format": "classes",
         "spatial_shape": [],
     }
+    # As bundles write class probabilities to a file when they are run by MONAI; a server never fires it.
+    config["handlers"].append(
+        {
+            "_target_": "ClassificationSaver",
+            "output_dir": "@output_dir",
+            "filename": "predictions.csv",
+            "batch_transform": "$lambda batch: [item['image'].meta for item in batch]",
+            "output_transform": "$monai.handlers.from_engine('pred')",
+        }
+    )
     _write(root, config, metadata, weights)
 
 
@@ -191,7 +201,10 @@ def scripts_adding(amount: float) -> Callable[[Path], None]:
     """Return a maker of a bundle whose ``scripts`` package adds ``amount``: two of them must not meet."""
 
     def make(root: Path) -> None:
-        code = f"import torch\nclass Net(torch.nn.Linear):\n    def forward(self, x):\n        return super().forward(x) * 0 + torch.tensor([[{amount}, 0.0]])\n"
+        code = (
+            "import torch\nclass Net(torch.nn.Linear):\n    def forward(self, x):\n"
+            f"        return super().forward(x) * 0 + torch.tensor([[{amount}, 0.0]])\n"
+        )
         network = {"_target_": "scripts.network.Net", "in_features": 3, "out_features": 2}
         record_classification(root, scripts=code, network=network)
 
@@ -224,7 +237,8 @@ def writing_files(root: Path) -> None:
         "    def __init__(self, keys, output_dir):\n"
         "        super().__init__(keys)\n        self.output_dir = output_dir\n"
         "    def __call__(self, data):\n"
-        "        pathlib.Path(self.output_dir, 'answer.txt').write_text(str([round(float(v), 3) for v in data['pred']]))\n"
+        "        text = str([round(float(v), 3) for v in data['pred']])\n"
+        "        pathlib.Path(self.output_dir, 'answer.txt').write_text(text)\n"
         "        return data\n"
     )
     record_classification(root, scripts=code)
@@ -252,7 +266,7 @@ BUNDLES: dict[str, Callable[[Path], None]] = {
 
 def _config(network: Config, preprocessing: list[Config], inferer: Config, postprocessing: list[Config]) -> Config:
     return {
-        "imports": ["$import glob", "$import torch", "$import numpy as np"],
+        "imports": ["$import glob", "$import monai", "$import torch", "$import numpy as np"],
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/data'",
         "output_dir": "$@bundle_root + '/eval'",

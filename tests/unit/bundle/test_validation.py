@@ -94,3 +94,21 @@ def test_both_ranks_and_both_counts_are_told() -> None:
         validate(contract(IMAGE), [replace(VOLUME, shape=(4, 5), spatial_dims=2)])
     with pytest.raises(WrongChannelCount, match="must have 1 or 3 channels; an image with 4 came"):
         validate(contract(replace(IMAGE, channels=(1, 3))), [replace(VOLUME, channels=4)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "accepted"),
+    [((40, 40, 40), True), ((40, 40, 7), False), ((110, 40, 40), False)],
+    ids=["crop", "too_thin", "whole_head"],
+)
+def test_size_in_millimetres_is_bound_by_the_policy(shape: tuple[int, ...], accepted: bool) -> None:  # noqa: FBT001
+    """A model for a crop refuses what its author never showed it; voxels of 2 mm count double."""
+    spec = InputSpec("image", "image", spatial_dims=3, extent_mm=(16.0, 100.0))
+    image = DecodedImage("image", b"", ".nii", shape, 3, 1, "float32", np.diag([2.0, 2.0, 2.0, 1.0]))
+    contract = Contract("m", "1", "sha256:0", "", "", (spec,), (), {})
+
+    if accepted:
+        assert validate(contract, [image]).items == (image,)
+    else:
+        with pytest.raises(WrongShape, match="16 to 100 mm"):
+            validate(contract, [image])

@@ -142,7 +142,7 @@ def test_a_target_that_is_no_known_component_is_refused(tmp_path: Path, target: 
         "(lambda __import__: 1)(1)",
         "(__local_refs := 1)",
         # text that is code
-        "f'{__import__(\"os\").system(\"id\")}'",
+        'f\'{__import__("os").system("id")}\'',
         "f'{().__class__}'",
         "f'{1:{open(\"x\")}}'",
         # statements, and what is no Python

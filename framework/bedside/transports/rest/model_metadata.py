@@ -65,6 +65,8 @@ def _image(spec: InputSpec) -> dict[str, Any]:
         "tensor_datatypes": ",".join(NUMERIC),
         "tensor_shape": f"[{','.join(['-1'] * axes)}]" if axes else UNKNOWN,
     }
+    if spec.extent_mm is not None:
+        parameters["extent_mm"] = f"{spec.extent_mm[0]:g} to {spec.extent_mm[1]:g} along each axis"
     if spec.channel_names:
         parameters["channel_names"] = ",".join(spec.channel_names)
     return {"name": spec.name, "datatype": "BYTES", "shape": [1], "parameters": parameters}
