@@ -4,10 +4,12 @@ No label ever takes a caller's string: a made-up model name would grow the memor
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import choose_encoder, generate_latest
+from prometheus_client.registry import Collector
 
 from bedside.observability.fields import STAGES
 from bedside.observability.histograms import Cells, TimeHistogram
@@ -85,13 +87,22 @@ class ModelMetrics:
         return cells
 
 
+class _LostLines(Collector):
+    """A counter whose value is kept elsewhere; the library's own has no such thing, and a gauge would be no counter."""
+
+    def __init__(self, lost_lines: Callable[[], int]) -> None:
+        self._lost_lines = lost_lines
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily("bedside_lost_log_lines", "Log lines that could not be written.", self._lost_lines())
+
+
 class Metrics:
     """One server's metrics, in a registry of their own: two servers in one process do not mix.
 
     Attributes:
         registry: the registry, for further collectors.
         lock: guards the histograms.
-        lost_log_lines: set to a function that tells how many log lines could not be written.
     """
 
     def __init__(self) -> None:
@@ -144,7 +155,6 @@ class Metrics:
         self.crashes = Counter(
             "bedside_model_crashes", "Model processes that ended by themselves.", ("model",), registry=registry
         )
-        self.lost_log_lines = Gauge("bedside_lost_log_lines", "Log lines that could not be written.", registry=registry)
         self.unaccounted = Counter("bedside_unaccounted_requests", "Calls whose account failed.", registry=registry)
         build = Gauge("bedside_build_info", "Version of Bedside; always 1.", ("version",), registry=registry)
         build.labels(__version__).set(1)
@@ -168,8 +178,8 @@ class Metrics:
         return counter
 
     def count_lost_lines(self, lost_lines: Callable[[], int]) -> None:
-        """Show how many log lines were lost."""
-        self.lost_log_lines.set_function(lost_lines)
+        """Show how many log lines were lost; call it once."""
+        self.registry.register(_LostLines(lost_lines))
 
     def render(self) -> bytes:
         """Return the exposition in Prometheus' text format."""

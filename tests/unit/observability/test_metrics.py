@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from bedside.observability.metrics import Metrics
@@ -71,7 +72,7 @@ def test_gauges_of_a_model_can_be_set_and_asked() -> None:
     assert value(metrics, "bedside_in_flight", model="m") == 2
     assert value(metrics, "bedside_model_ready", model="m", version="1") == 1
     assert value(metrics, "bedside_model_load_seconds", model="m", version="1") == 4.5
-    assert value(metrics, "bedside_lost_log_lines") == 7
+    assert value(metrics, "bedside_lost_log_lines_total") == 7
 
 
 def test_names_are_ours_or_the_process_collectors() -> None:
@@ -102,6 +103,22 @@ def test_scraper_that_speaks_openmetrics_gets_it() -> None:
     body, media_type = metrics.expose("")
     assert media_type.startswith("text/plain")
     assert b"bedside_build_info" in body
+
+
+def test_both_formats_parse_and_agree() -> None:
+    """Prometheus' own parsers read them: counters end in ``_total``, and each family has help."""
+    metrics = Metrics()
+    metrics.count_lost_lines(lambda: 7)
+    metrics.refusal("queue_full").inc()
+    metrics.for_model("m", "1").finished("rest", "success", 1.0, {"run": 1.0})
+    plain = list(text_string_to_metric_families(metrics.render().decode()))
+    body, _ = metrics.expose("application/openmetrics-text; version=1.0.0")
+    strict = list(openmetrics.text_string_to_metric_families(body.decode()))  # type: ignore[no-untyped-call]
+    assert all(family.documentation for family in plain)
+    assert {(family.name, family.type) for family in plain} == {(family.name, family.type) for family in strict}
+    counters = [sample.name for family in plain if family.type == "counter" for sample in family.samples]
+    assert "bedside_lost_log_lines_total" in counters
+    assert all(name.endswith("_total") for name in counters)
 
 
 def test_observations_of_many_threads_are_all_there() -> None:
