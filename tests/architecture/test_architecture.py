@@ -89,7 +89,7 @@ def test_no_module_is_called_after_nothing() -> None:
     assert [named(path) for path in MODULES if refused.fullmatch(path.stem)] == []
 
 
-@pytest.mark.parametrize("leaf", sorted(set(leaves()), key=lambda leaf: leaf.__name__), ids=lambda leaf: leaf.__name__)
+@pytest.mark.parametrize("leaf", sorted(set(leaves()), key=str), ids=str)
 def test_every_error_gives_advice(leaf: type[errors.BedsideError]) -> None:
     """The docstring is its own, a sentence that tells what to do next."""
     assert leaf.__doc__

@@ -73,7 +73,7 @@ async def test_the_answer_is_the_same_everywhere(make: Callable[[str], Executor]
     await executor.load()
     prediction = await executor.run(record(5, 1, np.nan), timeout_seconds=60.0)
     (output,) = prediction.arrays
-    assert (output.name, output.array.dtype, output.array.shape) == ("pred", np.float32, (2,))
+    assert (output.name, str(output.array.dtype), output.array.shape) == ("pred", "float32", (2,))
     np.testing.assert_allclose(output.array, torch.softmax(logits, -1).numpy(), rtol=1e-6)
     assert prediction.seconds["inference"] > 0
 
@@ -104,7 +104,7 @@ async def test_an_input_that_preprocessing_refuses_is_told_and_costs_nothing(mak
 async def test_a_bundle_that_cannot_be_built_is_a_bundle_error(make: Callable[[str], Executor]) -> None:
     """With the reason, and it is not ready."""
     executor = make("missing_weights")
-    with pytest.raises(LoadFailed, match="model.pt"):
+    with pytest.raises(LoadFailed, match=r"model\.pt"):
         await executor.load()
     assert not executor.ready
 

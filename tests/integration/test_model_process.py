@@ -33,7 +33,7 @@ def record(first: float) -> ValidatedInputs:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition, as long as the test's time-out lets it."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - processes set no events
         await asyncio.sleep(0.005)
 
 
@@ -387,7 +387,7 @@ async def _start_server(bundle: Path, tmp_path: Path, wish: str) -> tuple[subpro
     script.write_text(_SERVER)
     (tmp_path / "other_staging").mkdir()
     command = [sys.executable, str(script), str(bundle), str(tmp_path / "other_staging"), wish]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220 - it returns at once
     assert server.stdout is not None
     return server, int(await asyncio.to_thread(server.stdout.readline))
 

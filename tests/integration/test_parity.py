@@ -7,7 +7,8 @@ the same inputs, decoded as a request's are.
 import csv
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from bedside.bundle.validation import validate
 from bedside.codecs import Codecs
 from bedside.runtime.process import ProcessExecutor
 from bedside.runtime.staging import Staging
-from bedside.settings import RuntimeSettings, Settings
-from bedside.types import Prediction, RawPart, RawRecord
+from bedside.settings import Settings
+from bedside.types import DecodedInput, OutputArray, RawPart, RawRecord
 
 APPS = Path(__file__).resolve().parents[2] / "apps"
 
@@ -52,15 +53,18 @@ def write_volume(path: Path, affine: NDArray[np.float64], dtype: Any, scale: flo
 
 
 @pytest.fixture(scope="session")
-def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def volumes(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """Return a folder with volumes of several kinds, and a real one where public data are at hand."""
     folder = tmp_path_factory.mktemp("volumes")
     write_volume(folder / "a_oblique_slope.nii", OBLIQUE, np.int16, 1000.0, slope=0.5)
     write_volume(folder / "b_lps.nii.gz", LPS, np.uint8, 200.0)
     write_volume(folder / "c_anisotropic.nii", ANISOTROPIC, np.float32, 1e5)
     write_volume(folder / "d_permuted_big_endian.nii.gz", PERMUTED, np.dtype(">i2"), 3000.0)
-    real = sorted((APPS.parents[1] / "shared" / "data" / "hippocampus_mr" / "images").glob("*.nii*"))[:1]
-    for path in real:
+    try:
+        data: Path = request.getfixturevalue("bedside_data")
+    except pytest.skip.Exception:
+        return folder
+    for path in sorted((data / "hippocampus_mr" / "images").glob("*.nii*"))[:1]:
         (folder / path.name).symlink_to(path)
     return folder
 
@@ -90,33 +94,34 @@ def run_by_monai(root: Path, data: Path, output: Path) -> Path:
 class Served:
     """A bundle in a process of its own."""
 
-    def __init__(self, root: Path, settings: Settings) -> None:
-        runtime: RuntimeSettings = settings.runtime
-        self.staging = Staging(runtime.staging_dir)
-        self.executor = ProcessExecutor(open_bundle(root), runtime, self.staging)
-        self.codecs = Codecs(settings.limits)
-        self.contract: Contract
+    def __init__(self, executor: ProcessExecutor, contract: Contract, codecs: Codecs) -> None:
+        self._executor, self.contract, self._codecs = executor, contract, codecs
 
-    async def __aenter__(self) -> "Served":
-        """Load it."""
-        self.contract = await self.executor.load()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """End it."""
-        await self.executor.close()
-        self.staging.close()
-
-    async def file(self, path: Path) -> Prediction:
+    async def file(self, path: Path) -> OutputArray:
         """Answer a file."""
-        spec = self.contract.inputs[0]
-        decoded = self.codecs.decode_part(RawPart(None, media_type_of(path), path.read_bytes()), spec)
-        return await self.executor.run(validate(self.contract, [decoded]), timeout_seconds=60.0)
+        part = RawPart(None, media_type_of(path), path.read_bytes())  # noqa: ASYNC240 - nothing else runs here
+        return await self._run(self._codecs.decode_part(part, self.contract.inputs[0]))
 
-    async def record(self, values: Mapping[str, Any]) -> Prediction:
+    async def record(self, values: Mapping[str, Any]) -> OutputArray:
         """Answer a record."""
-        decoded = self.codecs.decode_record(RawRecord(values), self.contract.inputs[0])
-        return await self.executor.run(validate(self.contract, [decoded]), timeout_seconds=60.0)
+        return await self._run(self._codecs.decode_record(RawRecord(values), self.contract.inputs[0]))
+
+    async def _run(self, decoded: DecodedInput) -> OutputArray:
+        inputs = validate(self.contract, [decoded])
+        (output,) = (await self._executor.run(inputs, timeout_seconds=60.0)).arrays
+        return output
+
+
+@asynccontextmanager
+async def serving(root: Path, settings: Settings) -> AsyncIterator[Served]:
+    """Serve a bundle in a process of its own."""
+    staging = Staging(settings.runtime.staging_dir)
+    executor = ProcessExecutor(open_bundle(root), settings.runtime, staging)
+    try:
+        yield Served(executor, await executor.load(), Codecs(settings.limits))
+    finally:
+        await executor.close()
+        staging.close()
 
 
 def rows_of(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -128,7 +133,10 @@ def rows_of(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 def app(name: str) -> Path:
     """Return a bundle of apps/, or skip where it has not been trained here."""
-    if not (APPS / name / "models" / "model.pt").is_file() or not (APPS / name / "configs" / "inference.json").is_file():
+    if (
+        not (APPS / name / "models" / "model.pt").is_file()
+        or not (APPS / name / "configs" / "inference.json").is_file()
+    ):
         pytest.skip(f"apps/{name} has no weights yet: train it with its configs/train.json")
     return APPS / name
 
@@ -137,11 +145,11 @@ async def compare_masks(root: Path, volumes: Path, settings: Settings, tmp_path:
     """Compare every mask that MONAI writes with the served one."""
     written = run_by_monai(root, volumes, tmp_path / "eval")
     labels: set[int] = set()
-    async with Served(root, settings) as served:
-        for path in sorted(volumes.iterdir()):
+    async with serving(root, settings) as served:
+        for path in sorted(volumes.iterdir()):  # noqa: ASYNC240 - nothing else runs here
             (reference,) = written.rglob(f"{path.name.partition('.')[0]}_*.nii.gz")
             expected = nibabel.load(reference)
-            (output,) = (await served.file(path)).arrays
+            output = await served.file(path)
             assert output.affine is not None
             assert output.array.dtype == expected.get_data_dtype() == np.uint8
             np.testing.assert_array_equal(output.array, np.asanyarray(expected.dataobj), err_msg=path.name)
@@ -154,10 +162,10 @@ async def compare_masks(root: Path, volumes: Path, settings: Settings, tmp_path:
 async def compare_pictures(root: Path, pictures: Path, settings: Settings, tmp_path: Path) -> None:
     """Compare every row of MONAI's predictions.csv with the served probabilities."""
     rows = dict(rows_of(run_by_monai(root, pictures, tmp_path / "eval") / "predictions.csv"))
-    assert len(rows) == len(list(pictures.iterdir()))
-    async with Served(root, settings) as served:
+    assert len(rows) == 3
+    async with serving(root, settings) as served:
         for name, expected in rows.items():
-            (output,) = (await served.file(pictures / name)).arrays
+            output = await served.file(pictures / name)
             np.testing.assert_array_max_ulp(output.array, expected, maxulp=2)
 
 
@@ -180,9 +188,7 @@ async def test_the_small_plane_bundle_answers_as_monai_writes(
     await compare_pictures(bundles / "plane_classification", pictures, settings, tmp_path)
 
 
-async def test_chest_xray_pneumonia_answers_as_monai_writes(
-    pictures: Path, settings: Settings, tmp_path: Path
-) -> None:
+async def test_chest_xray_pneumonia_answers_as_monai_writes(pictures: Path, settings: Settings, tmp_path: Path) -> None:
     """The trained 2-D classification."""
     await compare_pictures(app("chest_xray_pneumonia"), pictures, settings, tmp_path)
 
@@ -190,7 +196,7 @@ async def test_chest_xray_pneumonia_answers_as_monai_writes(
 async def test_heart_disease_answers_as_monai_writes(settings: Settings, tmp_path: Path) -> None:
     """The trained tabular model, with missing values; MONAI runs the rows as one batch."""
     root = app("heart_disease")
-    rows = [
+    rows: list[list[float | None]] = [
         [63, 1, 1, 145, 233, 1, 2, 150, 0, 2.3, 3, 0, 6],
         [67, 1, 4, 160, 286, 0, 2, 108, 1, 1.5, 2, 3, 3],
         [41, 0, 2, 130, 204, 0, 2, 172, 0, 1.4, 1, None, None],
@@ -200,8 +206,8 @@ async def test_heart_disease_answers_as_monai_writes(settings: Settings, tmp_pat
     lines = [",".join("?" if value is None else str(value) for value in [*row, 0]) for row in rows]
     (data / "processed.cleveland.data").write_text("\n".join(lines) + "\n")
     written = [values for _, values in rows_of(run_by_monai(root, data, tmp_path / "eval") / "predictions.csv")]
-    async with Served(root, settings) as served:
+    async with serving(root, settings) as served:
         names = [feature.name for feature in served.contract.inputs[0].features]
         for row, expected in zip(rows, written, strict=True):
-            (output,) = (await served.record(dict(zip(names, row, strict=True)))).arrays
+            output = await served.record(dict(zip(names, row, strict=True)))
             np.testing.assert_allclose(output.array, expected, rtol=1e-5, atol=1e-8)

@@ -1,11 +1,11 @@
 """Settings: where they come from, and what a mistake says."""
 
+import os
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from bedside import settings as module
 from bedside.errors import ConfigurationError
 from bedside.settings import RuntimeSettings, Settings, load_settings
 
@@ -57,9 +57,7 @@ def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
         ("BEDSIDE_ENV", "hospital"),
     ],
 )
-def test_a_mistake_names_the_setting_and_not_its_value(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_mistake_names_the_setting_and_not_its_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """Unknown names and values out of range; a value might be a secret."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as caught:
@@ -102,8 +100,8 @@ def test_state_lies_where_the_user_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.mark.parametrize("writable", [True, False])
 def test_images_are_staged_in_shared_memory_where_there_is_any(
-    monkeypatch: pytest.MonkeyPatch, writable: bool
+    monkeypatch: pytest.MonkeyPatch, *, writable: bool
 ) -> None:
     """Else in the usual folder for temporary files."""
-    monkeypatch.setattr(module.os, "access", lambda *_: writable)
+    monkeypatch.setattr(os, "access", lambda *_: writable)
     assert (RuntimeSettings().staging_dir == Path("/dev/shm")) is writable  # noqa: S108 - that is the folder

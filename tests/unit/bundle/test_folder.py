@@ -41,7 +41,7 @@ def test_a_name_that_cannot_be_an_address_is_refused(root: Path, name: str) -> N
 def test_without_an_inference_configuration_it_is_refused(root: Path) -> None:
     """The file is named."""
     (root / "configs" / "inference.json").unlink()
-    with pytest.raises(InvalidBundle, match="inference.json"):
+    with pytest.raises(InvalidBundle, match=r"inference\.json"):
         open_bundle(root)
 
 
@@ -56,7 +56,7 @@ def test_the_configuration_may_be_json_or_yaml(root: Path, suffix: str) -> None:
 def test_the_policy_may_name_several_configurations(root: Path) -> None:
     """In the order in which MONAI merges them; each must be there."""
     (root / "bedside.toml").write_text('config_files = ["inference.json", "trt.json"]')
-    with pytest.raises(InvalidBundle, match="trt.json") as caught:
+    with pytest.raises(InvalidBundle, match=r"trt\.json") as caught:
         open_bundle(root)
     assert caught.value.field == "trt.json"
     (root / "configs" / "trt.json").write_text("{}")
@@ -136,7 +136,7 @@ def test_a_path_without_a_bundle_is_refused(tmp_path: Path, kind: str) -> None:
 def test_metadata_must_be_there(root: Path) -> None:
     """Without it the folder is no bundle."""
     (root / "configs" / "metadata.json").unlink()
-    with pytest.raises(InvalidBundle, match="metadata.json"):
+    with pytest.raises(InvalidBundle, match=r"metadata\.json"):
         open_bundle(root)
 
 

@@ -72,9 +72,7 @@ class Stages:
     def resolve(self, name: str, version: str | None) -> Any:
         """Return the one model there is."""
         self.take("resolve")
-        return SimpleNamespace(
-            name="spleen", version="1.2.0", digest="sha256:0", contract=self.contract, executor=self
-        )
+        return SimpleNamespace(name="spleen", version="1.2.0", digest="sha256:0", contract=self.contract, executor=self)
 
     device = "cpu"
 

@@ -122,14 +122,14 @@ async def test_an_input_that_breaks_the_contract_is_never_queued(stages: Any, ca
 
 
 @pytest.mark.parametrize(("size", "here"), [(INLINE_DECODE_BYTES, True), (INLINE_DECODE_BYTES + 1, False)])
-async def test_large_inputs_are_decoded_off_the_event_loop(stages: Any, call: Call, size: int, here: bool) -> None:
+async def test_large_inputs_are_decoded_off_the_event_loop(stages: Any, call: Call, size: int, *, here: bool) -> None:
     """Small ones are not worth the hop."""
     await whole(stages, call, RawPart(None, "application/x-nifti", bytes(size)))
     assert (stages.threads["decode"] == threading.get_ident()) is here
 
 
 @pytest.mark.parametrize(("media_type", "here"), [("application/json", True), ("application/gzip", False)])
-async def test_files_are_encoded_off_the_event_loop(stages: Any, call: Call, media_type: str, here: bool) -> None:
+async def test_files_are_encoded_off_the_event_loop(stages: Any, call: Call, media_type: str, *, here: bool) -> None:
     """Compression takes its time; a small document does not."""
     await whole(stages, call, media_type=media_type)
     assert (stages.threads["encode"] == threading.get_ident()) is here

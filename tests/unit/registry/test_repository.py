@@ -32,6 +32,7 @@ class Loader:
         self.error: Exception | None = None
         self.may_load = asyncio.Event()
         self.may_load.set()
+        self.loading = asyncio.Event()
         self.loads = 0
         self.device = "cpu"
         self.ready = False
@@ -39,6 +40,7 @@ class Loader:
     async def load(self) -> Contract:
         """Load once the test lets it."""
         self.loads += 1
+        self.loading.set()
         await self.may_load.wait()
         if self.error:
             raise self.error
@@ -165,8 +167,7 @@ async def test_all_are_loading_until_they_are_ready() -> None:
     models = Models(folder("liver"), folder("spleen"))
     models.loader("spleen").may_load.clear()
     loading = asyncio.create_task(models.repository.load_all())
-    while not models.loader("spleen").loads:
-        await asyncio.sleep(0)
+    await models.loader("spleen").loading.wait()
     assert models.states() == {"liver": "READY", "spleen": "LOADING"}
     assert not models.repository.ready
     models.loader("spleen").may_load.set()

@@ -111,7 +111,7 @@ def test_paths_and_device_are_the_servers() -> None:
 )
 def test_weights_are_told_which_device_they_go_to(config: dict[str, Any]) -> None:
     """Weights saved on a GPU load on a CPU, wherever the configuration keeps its loader."""
-    assert json.dumps(overridden(config)).count("\"map_location\": \"$torch.device('cpu')\"") == 1
+    assert json.dumps(overridden(config)).count('"map_location": "$torch.device(\'cpu\')"') == 1
 
 
 def test_a_map_location_of_the_bundles_own_is_kept() -> None:

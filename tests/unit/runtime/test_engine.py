@@ -55,7 +55,7 @@ def test_a_volume_gives_what_its_saver_would_have_written(build_one: Build, tmp_
     engine = BundleEngine(build_one("volume_segmentation"))
     prediction = engine.warm_up(volume(tmp_path))
     (output,) = prediction.arrays
-    assert (output.name, output.array.dtype, output.array.shape) == ("pred", np.uint8, (20, 18, 16))
+    assert (output.name, str(output.array.dtype), output.array.shape) == ("pred", "uint8", (20, 18, 16))
     assert output.affine is not None
     np.testing.assert_allclose(output.affine, np.diag([-1.2, 1.0, 2.0, 1.0]), atol=1e-6)
     assert prediction.files == ()
@@ -145,7 +145,7 @@ def test_preprocessing_that_refuses_tells_where_and_not_what(build_one: Build) -
 
 
 @pytest.mark.parametrize("lean", [False, True])
-def test_a_network_that_raises_tells_where_and_not_what(build_one: Build, lean: bool) -> None:
+def test_a_network_that_raises_tells_where_and_not_what(build_one: Build, *, lean: bool) -> None:
     """Both ways through the steps report alike."""
     built = build_one("record_classification")
     engine = BundleEngine(built)
@@ -210,7 +210,7 @@ def test_a_result_that_is_no_number_fails_the_run() -> None:
     built = SimpleNamespace(evaluator=SimpleNamespace(_event_handlers={}), output_dir=Path("/nowhere"))
     engine = BundleEngine(built)  # type: ignore[arg-type]
     for value in (torch.zeros(2, dtype=torch.bfloat16), np.array([object()])):
-        engine._pass = lambda _item, value=value: ({"pred": value}, {})  # type: ignore[misc]
+        engine._pass = lambda _item, value=value: ({"pred": value}, {})
         with pytest.raises(RunFailed):
             engine.run({})
 

@@ -48,7 +48,7 @@ async def test_close_leaves_no_file(executor: InlineExecutor, staging: Staging) 
 async def test_a_bundle_that_cannot_be_built_is_told(bundles: Path, settings: Settings, staging: Staging) -> None:
     """The same errors as in a process."""
     executor = InlineExecutor(open_bundle(bundles / "missing_weights"), settings.runtime, staging)
-    with pytest.raises(LoadFailed, match="model.pt"):
+    with pytest.raises(LoadFailed, match=r"model\.pt"):
         await executor.load()
     assert not executor.ready
     await executor.close()

@@ -78,7 +78,7 @@ def test_the_reader_that_the_bundle_chose_is_told(reader: str | None, expected: 
 
 
 @pytest.mark.parametrize("converts", [True, False])
-def test_a_reader_that_converts_is_told(converts: bool) -> None:
+def test_a_reader_that_converts_is_told(*, converts: bool) -> None:
     """A converter changes the number of channels, so the file's need not be the network's."""
     reader = PILReader(converter=(lambda image: image.convert("L")) if converts else None)
     (fact,) = input_facts(Compose([LoadImaged("image", reader=reader)]))
@@ -94,7 +94,7 @@ def test_a_reader_that_converts_is_told(converts: bool) -> None:
         ([LoadImaged("image"), LoadImaged("other"), EnsureChannelFirstd("other")], False),
     ],
 )
-def test_a_channel_axis_that_is_added_is_told(transforms: list[Any], adds: bool) -> None:
+def test_a_channel_axis_that_is_added_is_told(transforms: list[Any], *, adds: bool) -> None:
     """Arrays need not have a channel axis where the bundle makes one for that key."""
     assert input_facts(Compose(transforms))[0].adds_channel is adds
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.errors import InputNotProcessable, LoadFailed
@@ -91,9 +92,7 @@ def test_a_missing_package_comes_with_the_command_that_installs_it(
         facts_of("missing_package")
 
 
-def test_a_first_run_that_fails_tells_its_cause(
-    facts_of: Load, bundles: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_first_run_that_fails_tells_its_cause(facts_of: Load, bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A forward pass that raises on a made-up input is a bundle that cannot be served."""
     monkeypatch.syspath_prepend(str(bundles / "misbehaving"))
     monkeypatch.setattr(loading, "item_of", lambda *_: {"features": np.array([103, 1, 1], np.float32)})
@@ -162,7 +161,7 @@ def test_an_item_is_paths_and_vectors() -> None:
     ],
 )
 def test_a_result_lies_on_the_inputs_grid_where_shape_and_affine_say_so(
-    shape: tuple[int, ...], affine: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None, expected: bool
+    shape: tuple[int, ...], affine: NDArray[np.float64] | None, *, expected: bool
 ) -> None:
     """Both must agree, and channels may follow."""
     image = DecodedImage("image", b"", ".nii", (4, 5, 6), 3, 1, "uint8", np.eye(4))

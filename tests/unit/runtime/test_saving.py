@@ -35,7 +35,7 @@ def only_file(folder: Path) -> Path:
 @pytest.mark.parametrize("resample", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_kept_is_what_the_file_would_hold(
-    tmp_path: Path, output_dtype: Any, resample: bool, channels: int
+    tmp_path: Path, output_dtype: Any, *, resample: bool, channels: int
 ) -> None:
     """Element type, squeezed axes, order of channels and the grid are those of the file that MONAI writes."""
 

@@ -1,5 +1,7 @@
 """What runs in a model's process, run here: the server's end of the channel is in the test's hand."""
 
+import importlib
+import multiprocessing
 import os
 import signal
 import socket
@@ -163,7 +165,8 @@ def test_output_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_ends_when_the_server_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that hangs does not read the channel; a thread waits for the server."""
-    joined, exits = [], []
+    joined: list[bool] = []
+    exits: list[int] = []
 
     class Parent:
         """A server that has gone."""
@@ -173,14 +176,15 @@ def test_it_ends_when_the_server_has_ended(monkeypatch: pytest.MonkeyPatch) -> N
             joined.append(True)
 
     monkeypatch.setattr(os, "_exit", exits.append)
-    monkeypatch.setattr(worker.multiprocessing, "parent_process", lambda: None)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)
     worker._end_with_server()
     assert exits == []
-    monkeypatch.setattr(worker.multiprocessing, "parent_process", Parent)
+    monkeypatch.setattr(multiprocessing, "parent_process", Parent)
     worker._end_with_server()
     assert (joined, exits) == ([True], [1])
 
 
 def test_the_fork_server_has_imported_what_costs_time() -> None:
     """Processes that are forked share MONAI."""
-    assert preload.bedside.runtime.loading.__name__ == "bedside.runtime.loading"
+    importlib.reload(preload)
+    assert "bedside.runtime.loading" in sys.modules
