@@ -123,15 +123,7 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
     staging = Staging(settings.runtime.staging_dir)
     authenticator = make_authenticator(settings)
     repository = make_repository(settings, folders, staging, metrics, announce)
-    dataplane = DataPlane(
-        authenticator=authenticator,
-        authorise=authorise_inference,
-        repository=repository,
-        codec=Codecs(settings.limits),
-        encoder=Answers(),
-        sink=Accountant(metrics, _pseudonym_key(settings)),
-        limits=settings.limits,
-    )
+    dataplane = make_dataplane(settings, authenticator, repository, metrics)
 
     async def startup() -> None:
         if isinstance(authenticator, OidcAuthenticator):
@@ -145,6 +137,12 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
         await dataplane.close()
 
     lifecycle = Lifecycle(startup, shutdown)
+
+    def on_listening(url: str) -> None:
+        address = urlsplit(url)
+        events.info(Event.SERVER_STARTED, host=address.hostname, port=address.port, models=len(folders))
+        announce(f"Bedside listens on {url} and loads {', '.join(folder.name for folder in folders)}")
+
     parts = Parts(
         dataplane=dataplane,
         repository=repository,
@@ -156,18 +154,27 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
         version=__version__,
         lifecycle=lifecycle,
     )
-
-    def on_listening(url: str) -> None:
-        address = urlsplit(url)
-        events.info(Event.SERVER_STARTED, host=address.hostname, port=address.port, models=len(folders))
-        announce(f"Bedside listens on {url} and loads {', '.join(folder.name for folder in folders)}")
-
     try:
         server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
     finally:
         staging.close()
         events.info(Event.SERVER_STOPPED)
         log.close()
+
+
+def make_dataplane(
+    settings: Settings, authenticator: TokenAuthenticator, repository: Repository, metrics: Metrics
+) -> DataPlane:
+    """Return the spine with the stages that this server uses."""
+    return DataPlane(
+        authenticator=authenticator,
+        authorise=authorise_inference,
+        repository=repository,
+        codec=Codecs(settings.limits),
+        encoder=Answers(),
+        sink=Accountant(metrics, _pseudonym_key(settings)),
+        limits=settings.limits,
+    )
 
 
 def make_authenticator(settings: Settings) -> TokenAuthenticator:

@@ -162,6 +162,10 @@ class RuntimeSettings(_Group):
     restart_backoff_max_seconds: float = Field(default=60.0, gt=0)
     """Longest such pause."""
 
+    stop_grace_seconds: float = Field(default=2.0, ge=0)
+    """Seconds that a run may still take once its caller has gone or its time is over, before its process is ended.
+    Ending it frees the device at once but costs a reload, so short work is let finish."""
+
     staging_dir: Path = Field(default_factory=_default_staging_dir)
     """Folder for inputs on their way into a bundle's own reader, one private sub-folder per request, removed with it.
     Shared memory where there is any: patients' images do not touch a disk."""

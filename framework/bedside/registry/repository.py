@@ -91,9 +91,12 @@ class Repository:
         self._latest = {name: max(versions.values(), key=_version_key) for name, versions in self._models.items()}
 
     def resolve(self, name: str, version: str | None) -> Model:
-        """Return a ready model; see ``interfaces.ModelRepository.resolve``."""
+        """Return a loaded model; see ``interfaces.ModelRepository.resolve``.
+
+        A model whose process is being restarted is given out too: its executor knows whether waiting is worth it.
+        """
         model = self.find(name, version)
-        if not model.ready:
+        if model.state != "READY":
             raise ModelNotReady
         return model
 

@@ -239,7 +239,8 @@ class ProcessExecutor:
 
     async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
         """Run one item; see ``interfaces.Executor.run``."""
-        if not self.ready:
+        if self._closed or not (self._all or self._crashes <= 1):
+            # One restart is waited for, within the caller's time; a process that keeps ending is not.
             raise ModelNotReady
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -271,30 +272,44 @@ class ProcessExecutor:
                 return process
 
     async def _attempt(self, process: ModelProcess, inputs: ValidatedInputs) -> Prediction:
+        running = asyncio.ensure_future(self._staged_run(process, inputs))
+        running.add_done_callback(_seen)
         try:
-            prediction = await self._staged_run(process, inputs)
-        except (InputNotProcessable, RunFailed, StagingFull):
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # Out of time, or the caller has gone: nobody waits for the answer any more.
+            if not running.done():
+                self._in_background(self._outlast(process, running))
+            raise
+
+    async def _outlast(self, process: ModelProcess, running: "asyncio.Future[Prediction]") -> None:
+        """Let a run that nobody waits for finish if it soon does; else end its process, which frees the device."""
+        await asyncio.wait([running], timeout=self._settings.stop_grace_seconds)
+        if not running.done():
+            running.cancel()
+            await asyncio.wait([running])
+            self._replace(process)
+
+    async def _staged_run(self, process: ModelProcess, inputs: ValidatedInputs) -> Prediction:
+        size = sum(len(item.payload) for item in inputs.items if isinstance(item, DecodedImage))
+        try:
+            staged = await self._staged(size, inputs)
+        except StagingFull:
+            self._idle.put_nowait(process)
+            raise
+        try:
+            prediction = await process.run(staged.paths, inputs)
+        except (InputNotProcessable, RunFailed):
             self._idle.put_nowait(process)
             raise
         except WorkerCrashed:
             self._ended(process)
             raise
-        except BaseException:
-            # Out of time or cancelled: the process is still computing somebody's image. It is ended, which frees the
-            # device at once, and a fresh one takes its place.
-            self._replace(process)
-            raise
+        finally:
+            staged.remove()
         self._crashes = 0
         self._idle.put_nowait(process)
         return prediction
-
-    async def _staged_run(self, process: ModelProcess, inputs: ValidatedInputs) -> Prediction:
-        size = sum(len(item.payload) for item in inputs.items if isinstance(item, DecodedImage))
-        staged = await self._staged(size, inputs)
-        try:
-            return await process.run(staged.paths, inputs)
-        finally:
-            staged.remove()
 
     async def _staged(self, size: int, inputs: ValidatedInputs) -> StagedFiles:
         if size <= _IN_THREAD_BYTES:
@@ -324,7 +339,10 @@ class ProcessExecutor:
         if process not in self._all:  # close() has ended it
             return
         self._all.discard(process)
-        task = asyncio.ensure_future(self._restart(process, crashed=crashed))
+        self._in_background(self._restart(process, crashed=crashed))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -344,6 +362,12 @@ class ProcessExecutor:
             else:
                 self._add(successor)
                 return
+
+
+def _seen(running: "asyncio.Future[Prediction]") -> None:
+    # What a run raises has been dealt with where it was raised, also when nobody waits for it any more.
+    if not running.cancelled():
+        running.exception()
 
 
 def _remove_staged(putting: "asyncio.Future[StagedFiles]") -> None:
