@@ -201,6 +201,8 @@ def test_failing_finaliser_is_an_event(capture: Build) -> None:
     captured = capture()
 
     class Failing:
+        """Fails when it is collected."""
+
         def __del__(self) -> None:
             raise ValueError(NAME)
 

@@ -118,7 +118,10 @@ def test_stream_that_takes_little_gets_the_rest_again() -> None:
     """Raw files may take less than they are given."""
 
     class Sipping(io.BytesIO):
+        """Takes little at a time."""
+
         def write(self, data: object, /) -> int:
+            """Take three bytes."""
             return super().write(bytes(data)[:3])  # type: ignore[call-overload]
 
     stream = Sipping()
@@ -130,7 +133,10 @@ def test_line_written_while_writing_is_kept() -> None:
     """A finaliser that fails inside the writer is logged through the same writer."""
 
     class Reentrant(Stream):
+        """Is written to while it is flushed."""
+
         def flush(self) -> None:
+            """Log while it is flushed."""
             if self.data == b"1\n":
                 writer.write(b"2\n", urgent=True)
 

@@ -80,6 +80,7 @@ async def test_issuer_that_drips_is_given_up(issuer: LocalIssuer) -> None:
     asked = asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begin an answer that does not end."""
         asked.set()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
         while not writer.is_closing():

@@ -22,6 +22,7 @@ async def make(issuer: LocalIssuer, clock: Clock) -> AsyncIterator[Make]:
     made: list[OidcAuthenticator] = []
 
     def build(**changes: Any) -> OidcAuthenticator:
+        """Return one, closed after the test."""
         authenticator = OidcAuthenticator(AuthSettings(issuer=issuer.url, **changes), monotonic=clock)
         made.append(authenticator)
         return authenticator
@@ -145,6 +146,7 @@ def test_fetch_of_an_event_loop_that_has_ended_is_not_waited_for(forge: Forge) -
     loop = asyncio.new_event_loop()
 
     async def abandoned() -> OidcAuthenticator:
+        """Return an authenticator whose fetch will never end."""
         server = await LocalIssuer().__aenter__()
         server.gate.clear()
         authenticator = OidcAuthenticator(AuthSettings(issuer=server.url, jwks_refresh_interval_seconds=0.001))
@@ -270,6 +272,7 @@ async def test_unforeseen_fault_while_fetching_is_an_outage(
     authenticator = make()
 
     async def broken() -> None:
+        """Fail as nobody foresaw."""
         raise ZeroDivisionError
 
     monkeypatch.setattr(authenticator._issuer_keys._client, "fetch_keys", broken)
