@@ -43,6 +43,7 @@ async def make(
     made: list[Executor] = []
 
     def of(name: str) -> Executor:
+        """Make an executor of a bundle."""
         made.append(EXECUTORS[request.param](open_bundle(bundles / name), settings.runtime, staging))
         return made[-1]
 

@@ -62,6 +62,7 @@ def serve(bundles: Path, settings: Settings, crashes: list[int | None]) -> Serve
 
     @asynccontextmanager
     async def start(name: str, *, workers: int = 1) -> AsyncIterator[ProcessExecutor]:
+        """Load a bundle and end it again."""
         runtime = settings.runtime.model_copy(update={"workers": workers})
         staging = Staging(runtime.staging_dir)
         executor = ProcessExecutor(
@@ -157,6 +158,7 @@ async def test_a_start_that_fails_is_tried_again(serve: Serve, monkeypatch: pyte
         working, failures = executor._new_process, [StagingFull(), LoadFailed("no memory")]
 
         def sometimes() -> ModelProcess:
+            """Fail as often as there are failures."""
             if failures:
                 raise failures.pop()
             return working()
@@ -202,6 +204,7 @@ async def test_an_image_whose_caller_went_away_while_it_was_written_is_removed(
     put = Staging.put
 
     def slow(self: Staging, inputs: ValidatedInputs) -> StagedFiles:
+        """Write once the test lets it."""
         may_write.wait(LONG)
         folders.append(put(self, inputs))
         return folders[-1]
@@ -286,6 +289,7 @@ async def test_close_during_a_restart_leaves_no_process(serve: Serve, monkeypatc
     async with serve("misbehaving") as executor:
 
         def spawning(self: ModelProcess) -> object:
+            """Note that a process is being started."""
             started.append(self)
             return spawn(self)
 

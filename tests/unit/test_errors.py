@@ -37,8 +37,9 @@ def test_only_the_first_paragraph_is_advice() -> None:
         """
 
     class Silent(BedsideError):
-        pass
+        """Say nothing."""
 
+    Silent.__doc__ = None
     assert (Long.advice(), Silent.advice()) == ("Do this.", "")
 
 

@@ -37,6 +37,7 @@ def talk(
     """Return what runs a record while the peer answers with the given bytes."""
 
     async def run(answer: bytes, *, ends: bool = True) -> Prediction:
+        """Run a record against that answer."""
         process = ModelProcess(make_folder("{}"), settings.runtime, tmp_path, lambda _process: None)
         process._reader, process._writer = asyncio.StreamReader(), Writer()  # type: ignore[assignment]
         process._reader.feed_data(answer)
