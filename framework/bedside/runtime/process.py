@@ -209,6 +209,7 @@ class ProcessExecutor:
         self._background: set[asyncio.Task[None]] = set()
         self._device = ""
         self._crashes = 0
+        self._loaded = False
         self._closed = False
 
     @property
@@ -235,11 +236,12 @@ class ProcessExecutor:
         for process in processes:
             self._add(process)
         self._device = facts[0].device
+        self._loaded = True
         return assemble(self._folder, facts[0])
 
     async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
         """Run one item; see ``interfaces.Executor.run``."""
-        if self._closed or not (self._all or self._crashes <= 1):
+        if not self._loaded or self._closed or (not self._all and self._crashes > 1):
             # One restart is waited for, within the caller's time; a process that keeps ending is not.
             raise ModelNotReady
         try:
