@@ -7,7 +7,8 @@ evaluator is MONAI's own, and only after it has given the same bits as the evalu
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor, list_data_collate, set_track_meta
 from monai.engines import SupervisedEvaluator
+from monai.transforms import Compose
 from monai.utils import CommonKeys
 
 from bedside.errors import InputNotProcessable, ModelFailure, RunFailed
@@ -75,24 +77,24 @@ class BundleEngine:
             return None
         return tuple(value.shape) if value is not None and _is_array(value) else None
 
-    def use_record_pass(self, item: Item) -> bool:
-        """Take the lean way for records if it gives the same bits on ``item``; tell whether it does."""
+    def use_record_pass(self, items: Sequence[Item]) -> bool:
+        """Take the lean way for records if it gives the same bits on all ``items``; tell whether it does."""
         if type(self._built.evaluator) is not SupervisedEvaluator or self._built.evaluator.amp:
             return False
-        reference = self.run(item).arrays
+        expected = [self._outcome(item) for item in items]
         set_track_meta(False)  # a record has no geometry to track; MetaTensor costs more than the network
-        usual, self._pass = self._pass, RecordPass(self._built)
-        if self._gives(reference, item):
+        usual, self._pass = self._pass, RecordPass(self._built, items[0])
+        if all(_same(outcome, self._outcome(item)) for outcome, item in zip(expected, items, strict=True)):
             return True
         self._pass = usual
         set_track_meta(True)
         return False
 
-    def _gives(self, reference: Sequence[OutputArray], item: Item) -> bool:
+    def _outcome(self, item: Item) -> Sequence[OutputArray] | None:
         try:
-            return _same(reference, self.run(item).arrays)
+            return self.run(dict(item)).arrays
         except ModelFailure:
-            return False
+            return None
 
 
 class EvaluatorPass:
@@ -120,29 +122,76 @@ class EvaluatorPass:
 
 
 class RecordPass:
-    """The same steps for one record, called directly."""
+    """The same steps for one record, called directly.
 
-    def __init__(self, built: BuiltBundle) -> None:
-        self._built = built
+    Args:
+        built: the bundle.
+        sample: one record, to record the network with.
+    """
+
+    def __init__(self, built: BuiltBundle, sample: Item) -> None:
         evaluator = built.evaluator
-        self._prepare, self._inferer, self._network = evaluator.prepare_batch, evaluator.inferer, evaluator.network
         self._device = built.device
-        self._postprocessing = _postprocessing(evaluator)
+        self._prepare, self._inferer = evaluator.prepare_batch, evaluator.inferer
+        self._before = _chain(built.preprocessing)
+        self._after = _chain(_postprocessing(evaluator))
+        self._network = recorded(evaluator.network, self._inputs(self._before(dict(sample))))
 
     def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
         """Preprocess, infer, postprocess one record."""
         begin = perf_counter()
-        data = preprocess(self._built, item)
         try:
-            batch = {key: _batched(value) for key, value in data.items()}
+            data = self._before(item)
+        except Exception as error:
+            raise InputNotProcessable(**_told(error)) from error
+        try:
             with torch.inference_mode():
-                inputs = self._prepare(batch, self._device, False)[0]
-                result = {**data, CommonKeys.PRED: self._inferer(inputs, self._network)[0]}
-                if self._postprocessing is not None:
-                    result = self._postprocessing(result)
+                data[CommonKeys.PRED] = self._inferer(self._inputs(data), self._network)[0]
+                result = self._after(data)
         except Exception as error:
             raise RunFailed(**_told(error)) from error
         return {"pred": result[CommonKeys.PRED]}, {"inference": perf_counter() - begin}
+
+    def _inputs(self, data: Item) -> Any:
+        return self._prepare({key: _batched(value) for key, value in data.items()}, self._device, False)[0]
+
+
+def recorded(network: torch.nn.Module, inputs: Any) -> Any:
+    """Return a network as a recorded graph, or as it is where a recording could be wrong.
+
+    Calling the modules of a small network one by one costs three times its arithmetic. A network that branches on its
+    data cannot be recorded: torch warns, and here the warning is the refusal.
+    """
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            graph = torch.jit.freeze(torch.jit.trace(network, inputs))  # type: ignore[no-untyped-call]
+        for _ in range(3):  # its first runs optimise it
+            graph(inputs)
+    except Exception:  # noqa: BLE001 - whatever cannot be recorded runs as it is
+        return network
+    return graph
+
+
+def _chain(transform: Any) -> Any:
+    """Return plain ``Compose`` objects as one call: their own machinery costs more than most steps."""
+    steps = tuple(_steps(transform))
+
+    def apply(data: Any) -> Any:
+        for step in steps:
+            data = step(data)
+        return data
+
+    return apply
+
+
+def _steps(transform: Any) -> Iterator[Any]:
+    if type(transform) is Compose and not transform.lazy:  # its subclasses choose among their transforms
+        for inner in transform.transforms:
+            yield from _steps(inner)
+    elif transform is not None:
+        yield transform
 
 
 def preprocess(built: BuiltBundle, item: Item) -> dict[str, Any]:
@@ -219,7 +268,9 @@ def _batched(value: Any) -> Any:
     return torch.as_tensor(value).unsqueeze(0) if isinstance(value, np.ndarray) else value
 
 
-def _same(left: Sequence[OutputArray], right: Sequence[OutputArray]) -> bool:
+def _same(left: Sequence[OutputArray] | None, right: Sequence[OutputArray] | None) -> bool:
+    if left is None or right is None:
+        return left is right
     return [item.name for item in left] == [item.name for item in right] and all(
         a.array.dtype == b.array.dtype and np.array_equal(a.array, b.array, equal_nan=True)
         for a, b in zip(left, right, strict=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bedside.bundle.contract import InputFact, OutputFact, derive_inputs
 from bedside.bundle.folder import BundleFolder
@@ -71,11 +72,20 @@ def _warm(
     inputs = tuple(_with_channels(engine, fact, folder, staging) for fact in inputs)
     record = next((item for item in sample.items if isinstance(item, DecodedRecord)), None)
     if record is not None and len(sample.items) == 1:
-        engine.use_record_pass({record.name: record.values})
+        engine.use_record_pass([{record.name: values} for values in _variations(record.values)])
         nullable = nullable_features(lambda values: engine.run({record.name: values}).arrays, record.values)
         inputs = (replace(inputs[0], nullable=nullable),)
     outputs = tuple(_output_fact(array, sample.items) for array in prediction.arrays)
     return engine, LoadedFacts(inputs, outputs, device)
+
+
+def _variations(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return the record and others like it, some with a missing value, to compare two ways of running them."""
+    generator = np.random.default_rng(0)
+    others = [values * generator.uniform(0.3, 3, values.shape).astype(np.float32) for _ in range(15)]
+    for number, other in enumerate(others[::3]):
+        other[number % len(other)] = np.nan
+    return [values, *others]
 
 
 def _with_channels(engine: BundleEngine, fact: InputFact, folder: BundleFolder, staging: Staging) -> InputFact:

@@ -4,6 +4,7 @@ One process per bundle, because bundles collide otherwise: each has a top-level 
 its own folder, and settings that are global to a process.
 """
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -97,6 +98,8 @@ def _serve(
     except BedsideError as error:
         channel.send({"failed": error.detail, "field": error.field})
         return
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection need walk it
     channel.send({"loaded": facts.to_json()})
     while True:
         header, buffers = channel.receive()

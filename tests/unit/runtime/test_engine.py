@@ -24,6 +24,7 @@ from bedside.runtime.engine import (
     _same,
     collect_files,
     preprocess,
+    recorded,
 )
 from bedside.types import OutputArray, OutputFile
 
@@ -82,7 +83,7 @@ def test_a_record_costs_no_engine_and_gives_the_same_bits(build_one: Build) -> N
     """The lean way for records equals the bundle's own evaluator bit for bit."""
     built = build_one("record_classification")
     engine = BundleEngine(built)
-    assert engine.use_record_pass(item())
+    assert engine.use_record_pass([item()])
     random = np.random.default_rng(0)
     for values in [*random.normal(0, 100, (20, 3)), np.array([1, np.nan, 3])]:
         record = {"features": values.astype(np.float32)}
@@ -95,14 +96,14 @@ def test_an_evaluator_of_the_bundles_own_keeps_its_way(build_one: Build) -> None
     """Whatever a subclass does in an iteration is done."""
     built = build_one("record_classification")
     built.evaluator.__class__ = type("Own", (type(built.evaluator),), {})
-    assert not BundleEngine(built).use_record_pass(item())
+    assert not BundleEngine(built).use_record_pass([item()])
 
 
 def test_mixed_precision_keeps_the_evaluators_way(build_one: Build) -> None:
     """Autocast belongs to the evaluator."""
     built = build_one("record_classification")
     built.evaluator.amp = True
-    assert not BundleEngine(built).use_record_pass(item())
+    assert not BundleEngine(built).use_record_pass([item()])
 
 
 @pytest.mark.parametrize("differs", ["values", "raises"])
@@ -117,7 +118,7 @@ def test_a_lean_way_that_differs_is_not_taken(build_one: Build, monkeypatch: pyt
     engine = BundleEngine(build_one("record_classification"))
     monkeypatch.setattr(RecordPass, "__call__", other)
     expected = engine.run(item()).arrays[0].array
-    assert not engine.use_record_pass(item())
+    assert not engine.use_record_pass([item()])
     np.testing.assert_array_equal(engine.run(item()).arrays[0].array, expected)
 
 
@@ -127,7 +128,7 @@ def test_a_record_without_postprocessing_is_what_the_network_says(build_one: Bui
     for handlers in built.evaluator._event_handlers.values():
         handlers[:] = [entry for entry in handlers if "postprocessing" not in getattr(entry[0], "__name__", "")]
     engine = BundleEngine(built)
-    assert engine.use_record_pass(item())
+    assert engine.use_record_pass([item()])
     (output,) = engine.run(item()).arrays
     expected = built.evaluator.network(torch.tensor([[0.5, 0.1, 0.1]]))[0].detach().numpy()
     np.testing.assert_array_equal(output.array, expected)
@@ -150,7 +151,8 @@ def test_a_network_that_raises_tells_where_and_not_what(build_one: Build, *, lea
     built = build_one("record_classification")
     engine = BundleEngine(built)
     if lean:
-        assert engine.use_record_pass(item())
+        assert engine.use_record_pass([item()])
+        engine._pass._network = failing  # type: ignore[attr-defined]
     built.evaluator.network.forward = failing
     with pytest.raises(RunFailed) as caught:
         engine.run(item())
@@ -259,3 +261,24 @@ def test_the_place_of_an_error_is_its_last_frames() -> None:
         failing(None)
     assert _frames(caught.value).startswith("test_engine.py:")
     assert SECRET not in _frames(caught.value)
+
+
+class _Branching(torch.nn.Linear):
+    """A network whose way depends on its data."""
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        """Double what is positive."""
+        result = super().forward(data)
+        return result * 2 if bool(result.sum() > 0) else result
+
+
+@pytest.mark.parametrize(("network", "is_recorded"), [(torch.nn.Linear(3, 2), True), (_Branching(3, 2), False)])
+def test_only_a_network_that_does_not_branch_on_data_is_recorded(
+    network: torch.nn.Module, *, is_recorded: bool
+) -> None:
+    """A recording of a branch would be a wrong answer for every input that takes the other one."""
+    kept = recorded(network.eval(), torch.ones(1, 3))
+
+    assert (kept is not network) == is_recorded
+    for values in (torch.ones(1, 3), -torch.ones(1, 3)):
+        assert torch.equal(kept(values), network(values))
