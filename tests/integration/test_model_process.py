@@ -426,3 +426,26 @@ async def test_work_that_nobody_waits_for_is_let_finish_when_it_is_short(serve: 
         gone_caller.cancel()
         await executor.run(record(WELL), timeout_seconds=LONG)
         assert pids(executor) == before
+
+
+async def test_an_input_that_cannot_be_staged_costs_nobody_a_process(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room, or a fault of our own: the process has not been asked, and answers the next request."""
+    failures: list[Exception] = [StagingFull(), TypeError("a fault of our own")]
+    put = Staging.put
+
+    def sometimes(self: Staging, inputs: ValidatedInputs) -> StagedFiles:
+        """Fail as often as there are failures."""
+        if failures:
+            raise failures.pop()
+        return put(self, inputs)
+
+    async with serve("misbehaving") as executor:
+        before = pids(executor)
+        monkeypatch.setattr(Staging, "put", sometimes)
+        for expected in (TypeError, StagingFull):
+            with pytest.raises(expected):
+                await executor.run(record(WELL), timeout_seconds=LONG)
+        await executor.run(record(WELL), timeout_seconds=LONG)
+        assert pids(executor) == before

@@ -26,7 +26,6 @@ from bedside.errors import (
     ModelFailure,
     ModelNotReady,
     RunFailed,
-    StagingFull,
     WorkerCrashed,
 )
 from bedside.runtime import wire
@@ -296,7 +295,7 @@ class ProcessExecutor:
         size = sum(len(item.payload) for item in inputs.items if isinstance(item, DecodedImage))
         try:
             staged = await self._staged(size, inputs)
-        except StagingFull:
+        except Exception:  # whatever it was, the process has not been asked yet
             self._idle.put_nowait(process)
             raise
         try:
