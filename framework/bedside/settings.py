@@ -68,6 +68,9 @@ class LimitSettings(_Group):
     decompressed_bytes: int = Field(default=2048 * MEBIBYTE, gt=0)
     """Largest decoded input, in bytes: the bound on gzip and PNG bombs."""
 
+    picture_pixels: int = Field(default=100_000_000, gt=0)
+    """Largest number of pixels of a picture (PNG, JPEG, TIFF). A chest X-ray has about 20 million."""
+
     body_seconds: float = Field(default=60.0, gt=0)
     """Seconds in which the body must have arrived (slow-loris)."""
 
@@ -80,8 +83,9 @@ class LimitSettings(_Group):
     rows: int = Field(default=1024, gt=0)
     """Rows that one Open Inference Protocol request may hold."""
 
-    json_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
-    """Largest JSON body, in bytes; JSON numbers cost ten times their size to parse."""
+    json_bytes: int = Field(default=4 * MEBIBYTE, gt=0)
+    """Largest JSON body, in bytes. JSON numbers cost ten times their size to parse, and nothing else is answered
+    meanwhile; large arrays go as files or by the binary tensor extension."""
 
     connections: int = Field(default=1024, gt=0)
     """Connections and running requests at one time, over all models; more get 503."""

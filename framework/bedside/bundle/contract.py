@@ -205,7 +205,8 @@ def _image_media_types(reader: str | None, spatial_dims: int | None) -> tuple[st
     if reader in by_reader:
         return by_reader[reader]
     if spatial_dims == 3:
-        return (*VOLUME_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)
+        # No bare array: without an affine, orientation, spacing and every volume in the answer would be invented.
+        return VOLUME_MEDIA_TYPES
     if spatial_dims == 2:
         return (*PLANE_MEDIA_TYPES, *VOLUME_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)
     return (*VOLUME_MEDIA_TYPES, *PLANE_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)

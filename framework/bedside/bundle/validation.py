@@ -96,13 +96,17 @@ def _require_image(spec: InputSpec, image: DecodedImage) -> None:
             f"its shape is {image.shape}",
             field=spec.name,
         )
-    if spec.extent_mm is not None and image.affine is not None:
+    if spec.extent_mm is not None:
         _require_extent(spec, image, *spec.extent_mm)
     if not image.finite:
         raise NonFiniteValue(f"'{spec.name}' holds NaN, infinite or overflowing values", field=spec.name)
 
 
 def _require_extent(spec: InputSpec, image: DecodedImage, least: float, greatest: float) -> None:
+    if image.affine is None:
+        raise WrongShape(
+            f"'{spec.name}' must have a geometry; this file has none, so nobody knows its size", field=spec.name
+        )
     spacing = np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0)
     for axis, (voxels, step) in enumerate(zip(image.shape[: image.spatial_dims], spacing, strict=False)):
         extent = voxels * float(step)

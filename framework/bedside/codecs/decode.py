@@ -87,7 +87,8 @@ class Codecs:
             return decode_npy(data, name=name, limit=limit)
         if kind in {"png", "jpeg", "tiff"}:
             arrays = not spec.media_types or set(ARRAY_MEDIA_TYPES) <= set(spec.media_types)
-            return decode_plane(data, kind, name=name, limit=limit, arrays=arrays)
+            pixels = self._limits.picture_pixels
+            return decode_plane(data, kind, name=name, limit=limit, arrays=arrays, pixels=pixels)
         raise MalformedPayload(f"'{name}' {_REFUSED.get(kind, 'is of no known kind')}", field=name)
 
 

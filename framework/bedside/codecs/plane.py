@@ -27,6 +27,11 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False  # Pillow's default, spelled out: True w
 # Remarks on odd tags in the caller's file would go to stderr, between the log's lines; what matters raises.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
+MOST_SCANS = 64
+"""Scans of a progressive JPEG (ITU-T T.81 §G). Encoders write about ten; each costs a pass over the whole picture."""
+
+_START_OF_SCAN = b"\xff\xda"  # ITU-T T.81 table B.1; inside entropy-coded data FF is always followed by 00
+
 _FORMATS: dict[FileKind, tuple[str, ...]] = {"png": ("PNG",), "jpeg": ("JPEG",), "tiff": ("TIFF",)}
 _SUFFIXES: dict[FileKind, str] = {"png": ".png", "jpeg": ".jpg", "tiff": ".tiff"}
 _AS_READ = {"L", "LA", "RGB", "RGBA", "I;16"}
@@ -38,7 +43,9 @@ _PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
 
 
-def decode_plane(data: bytes, kind: FileKind, *, name: str, limit: int, arrays: bool) -> DecodedImage:
+def decode_plane(
+    data: bytes, kind: FileKind, *, name: str, limit: int, arrays: bool, pixels: int = 100_000_000
+) -> DecodedImage:
     """Decode a picture completely, so that a truncated one is found here.
 
     Args:
@@ -46,6 +53,7 @@ def decode_plane(data: bytes, kind: FileKind, *, name: str, limit: int, arrays: 
         kind: ``png``, ``jpeg`` or ``tiff``, as the bytes say.
         name: input name for the error's field.
         limit: largest size of the decoded pixels, in bytes.
+        pixels: largest number of pixels; a few kilobytes of fax compression announce billions.
         arrays: True where the model's input takes ``.npy`` too; a TIFF of floats is then handed on as that.
 
     Raises:
@@ -54,11 +62,13 @@ def decode_plane(data: bytes, kind: FileKind, *, name: str, limit: int, arrays: 
         WrongShape: it holds several pictures (animation, pages, slices).
         WrongDatatype: floats or 32-bit integers where only pictures are read, or a colour space such as CIELAB.
     """
+    if kind == "jpeg" and data.count(_START_OF_SCAN) > MOST_SCANS:
+        raise MalformedPayload(f"'{name}' is a JPEG of more than {MOST_SCANS} scans, which no device makes", field=name)
     try:
         image: Image.Image = _open(data, kind)
     except Exception as error:  # a parser fed with arbitrary bytes raises anything
         raise MalformedPayload(f"'{name}' is a damaged {kind.upper()} file", field=name) from error
-    _require_bounded(image, name, limit)
+    _require_bounded(image, name, limit, pixels)
     frames = _load(image, kind, name)
     if frames != 1:
         raise WrongShape(f"'{name}' must hold one picture, this file holds {frames}", field=name)
@@ -87,7 +97,9 @@ def _open(data: bytes, kind: FileKind) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=_FORMATS[kind])
 
 
-def _require_bounded(image: Image.Image, name: str, limit: int) -> None:
+def _require_bounded(image: Image.Image, name: str, limit: int, pixels: int) -> None:
+    if math.prod(image.size) > pixels:
+        raise DecompressedTooLarge(f"'{name}' has {math.prod(image.size)} pixels, the limit is {pixels}", field=name)
     size = math.prod(image.size) * _SIZES.get(image.mode, len(image.getbands()))
     if size > limit:
         raise DecompressedTooLarge(f"'{name}' has {size} bytes of pixels, the limit is {limit}", field=name)

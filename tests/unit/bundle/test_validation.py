@@ -112,3 +112,12 @@ def test_size_in_millimetres_is_bound_by_the_policy(shape: tuple[int, ...], acce
     else:
         with pytest.raises(WrongShape, match="16 to 100 mm"):
             validate(contract, [image])
+
+
+def test_size_in_millimetres_needs_a_geometry() -> None:
+    """A bare array has no size, so a bound on it cannot be kept."""
+    spec = InputSpec("image", "image", spatial_dims=3, extent_mm=(16.0, 100.0))
+    image = DecodedImage("image", b"", ".npy", (40, 40, 40), 3, 1, "float32", None)
+
+    with pytest.raises(WrongShape, match="geometry"):
+        validate(Contract("m", "1", "sha256:0", "", "", (spec,), (), {}), [image])

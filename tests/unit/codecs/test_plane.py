@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bedside.bundle.contract import PLANE_MEDIA_TYPES, InputSpec
+from bedside.codecs.plane import MOST_SCANS, decode_plane, encode_png
 from bedside.errors import BedsideError, DecompressedTooLarge, MalformedPayload, WrongDatatype, WrongShape
 from bedside.types import DecodedImage
 
@@ -120,3 +121,21 @@ def test_whatever_pillow_raises_is_the_callers_error(decode: Decode, monkeypatch
     monkeypatch.setattr(Image.Image, "getexif", lambda _: 1 / 0)
     with pytest.raises(MalformedPayload):
         decode("grey.png")
+
+
+def test_more_pixels_than_the_limit_are_refused_before_decoding() -> None:
+    """A few kilobytes can announce billions of pixels."""
+    with pytest.raises(DecompressedTooLarge, match="pixels"):
+        decode_plane(
+            encode_png(np.zeros((40, 50), np.uint8)), "png", name="image", limit=1 << 20, arrays=False, pixels=1999
+        )
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    """Each scan costs a pass over the picture; no encoder writes more than a dozen."""
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(stream, "JPEG", progressive=True)
+    many = stream.getvalue() + b"\xff\xda" * (MOST_SCANS + 1)
+
+    with pytest.raises(MalformedPayload, match="scans"):
+        decode_plane(many, "jpeg", name="image", limit=1 << 20, arrays=False)

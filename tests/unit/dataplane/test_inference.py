@@ -121,10 +121,20 @@ async def test_an_input_that_breaks_the_contract_is_never_queued(stages: Any, ca
     assert "run" not in stages.order
 
 
-@pytest.mark.parametrize(("size", "here"), [(INLINE_DECODE_BYTES, True), (INLINE_DECODE_BYTES + 1, False)])
-async def test_large_inputs_are_decoded_off_the_event_loop(stages: Any, call: Call, size: int, *, here: bool) -> None:
-    """Small ones are not worth the hop."""
-    await whole(stages, call, RawPart(None, "application/x-nifti", bytes(size)))
+@pytest.mark.parametrize(
+    ("media_type", "size", "here"),
+    [
+        ("application/json", INLINE_DECODE_BYTES, True),
+        ("application/json", INLINE_DECODE_BYTES + 1, False),
+        ("image/tiff", 100, False),
+    ],
+    ids=["small_record", "large_record", "small_file"],
+)
+async def test_files_and_large_inputs_are_decoded_off_the_event_loop(
+    stages: Any, call: Call, media_type: str, size: int, *, here: bool
+) -> None:
+    """Small records are not worth the hop; a small file may be seconds of work."""
+    await whole(stages, call, RawPart(None, media_type, bytes(size)))
     assert (stages.threads["decode"] == threading.get_ident()) is here
 
 

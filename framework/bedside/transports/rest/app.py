@@ -27,7 +27,15 @@ def create_app(parts: Parts) -> ASGIApp:
     200, ``/readyz`` 503) while models load.
     """
     guard = Guard(parts)
-    app = FastAPI(title="Bedside", version=parts.version, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Bedside",
+        version=parts.version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # A redirect would be made of the caller's Host header, for whoever has not even a token.
+        redirect_slashes=False,
+    )
     _add_errors(app)
     add_health(app, parts, guard)
     add_protocol(app, parts, guard)
