@@ -46,7 +46,6 @@ check: $(VENV)/.dev ## Lint, types, import contracts, documentation, workflows
 	@ruff format --check framework tests benchmarks demo scripts
 	@mypy
 	@lint-imports
-	@interrogate --quiet framework/bedside tests
 	@python scripts/docs.py --check
 	@zizmor --offline --quiet .github/workflows
 
