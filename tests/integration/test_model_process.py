@@ -18,7 +18,7 @@ from bedside.errors import DeadlineExceeded, LoadFailed, ModelNotReady, RunFaile
 from bedside.runtime.process import ModelProcess, ProcessExecutor
 from bedside.runtime.staging import StagedFiles, Staging
 from bedside.settings import Settings
-from bedside.types import DecodedImage, DecodedRecord, ValidatedInputs
+from bedside.types import DecodedImage, DecodedRecord, Prediction, ValidatedInputs
 
 EXIT, HANG, RAISE, SEGFAULT, PRINT, WELL = 101.0, 102.0, 103.0, 104.0, 105.0, 5.0
 LONG = 60.0
@@ -182,6 +182,35 @@ async def test_a_caller_who_goes_away_frees_the_device(serve: Serve) -> None:
         await executor.run(record(WELL), timeout_seconds=LONG)
 
 
+async def test_short_work_is_let_finish_when_its_caller_has_gone(
+    bundles: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the grace a run ends by itself, and its process, which takes seconds to load, goes on."""
+    may_run, run_of_process = asyncio.Event(), ModelProcess.run
+
+    async def waiting(self: ModelProcess, paths: dict[str, str], inputs: ValidatedInputs) -> Prediction:
+        """Run once the test lets it."""
+        await may_run.wait()
+        return await run_of_process(self, paths, inputs)
+
+    runtime = settings.runtime.model_copy(update={"stop_grace_seconds": LONG})
+    staging = Staging(runtime.staging_dir)
+    executor = ProcessExecutor(open_bundle(bundles / "misbehaving"), runtime, staging)
+    await executor.load()
+    before = pids(executor)
+    monkeypatch.setattr(ModelProcess, "run", waiting)
+    run = asyncio.ensure_future(executor.run(record(WELL), timeout_seconds=LONG))
+    await until(executor._idle.empty)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    may_run.set()
+    await executor.run(record(WELL), timeout_seconds=LONG)
+    assert pids(executor) == before
+    await executor.close()
+    assert list(staging._root.iterdir()) == []
+
+
 async def test_a_caller_who_goes_away_while_waiting_costs_nobody_a_process(serve: Serve) -> None:
     """Cancelling a run that has not begun leaves the running one alone."""
     async with serve("misbehaving") as executor:
@@ -216,6 +245,7 @@ async def test_an_image_whose_caller_went_away_while_it_was_written_is_removed(
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
+        await until(lambda: not executor._all)  # the grace is over, and nobody waits for the thread any more
         may_write.set()
         await until(lambda: bool(folders) and not folders[0].folder.exists())
 

@@ -138,6 +138,19 @@ async def test_files_and_large_inputs_are_decoded_off_the_event_loop(
     assert (stages.threads["decode"] == threading.get_ident()) is here
 
 
+async def test_decoding_takes_no_longer_than_the_call_may(stages: Any, call: Call) -> None:
+    """A file that takes for ever to decode costs its caller the deadline, and nobody else anything."""
+    may_end = threading.Event()
+    stages.decode_part = lambda *_: may_end.wait(30)
+    try:
+        with pytest.raises(DeadlineExceeded):
+            await whole(stages, call, request_seconds=0.05)
+    finally:
+        may_end.set()
+    assert "run" not in stages.order
+    assert call.stages["decode"] > 0
+
+
 @pytest.mark.parametrize(("media_type", "here"), [("application/json", True), ("application/gzip", False)])
 async def test_files_are_encoded_off_the_event_loop(stages: Any, call: Call, media_type: str, *, here: bool) -> None:
     """Compression takes its time; a small document does not."""
