@@ -58,7 +58,7 @@ docs: $(VENV)/.dev ## Write the generated parts of docs/ and README.md
 
 bench: $(VENV)/.dev ## Measure against the budgets (docs/benchmarks.md)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@python benchmarks/run.py $(BENCH_OPTIONS)
+	@python -m benchmarks $(BENCH_OPTIONS)
 
 test-servers: ## Install the real servers that integration tests talk to
 	@scripts/install_test_servers.sh
