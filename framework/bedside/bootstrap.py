@@ -127,13 +127,7 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
     dataplane = make_dataplane(settings, authenticator, repository, metrics)
 
     async def startup() -> None:
-        if isinstance(authenticator, OidcAuthenticator):
-            await authenticator.prefetch()
-        await repository.load_all()
-        # Half a million objects of torch and MONAI stay for good: a full collection would walk them all, and stop the
-        # event loop for a tenth of a second.
-        gc.collect()
-        gc.freeze()
+        await _start(authenticator, repository)
         events.info(Event.SERVER_READY, models=len(folders))
 
     async def shutdown() -> None:
@@ -165,6 +159,16 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
         staging.close()
         events.info(Event.SERVER_STOPPED)
         log.close()
+
+
+async def _start(authenticator: TokenAuthenticator, repository: Repository) -> None:
+    if isinstance(authenticator, OidcAuthenticator):
+        await authenticator.prefetch()
+    await repository.load_all()
+    # Half a million objects of torch and MONAI stay for good: a full collection would walk them all, and stop the
+    # event loop for a tenth of a second.
+    gc.collect()
+    gc.freeze()
 
 
 def make_dataplane(
