@@ -42,7 +42,7 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:
     results: dict[str, Any] = {
-        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]).strip(),
+        "command": f'make bench BENCH_OPTIONS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else "make bench",
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": machine.describe(workspace),
     }

@@ -247,8 +247,9 @@ def _imaging(raw: Raw) -> str:
 
 {len(raw["volumes"])} volumes (such as {next(iter(raw["volumes"].values()))} voxels), {rounds} rounds, one request at a
 time, {raw["threads"]} thread for the model everywhere; served and in-process calls alternate. Median (quartiles);
-ratios are per call. {_verdict(median(ratios) <= 1.05)} Median ratio {median(ratios):.3f}; with the saving of the mask counted
-on both sides {median(with_saving):.3f}; server CPU over CPU in process {cpu:.3f}. All masks equal voxel for voxel.
+ratios are per call. {_verdict(median(ratios) <= 1.05)} Median ratio {median(ratios):.3f}; with the saving of the mask
+counted on both sides {median(with_saving):.3f}; server CPU over CPU in process {cpu:.3f}. All masks equal voxel for
+voxel.
 PSS: server and model process {raw["pss_mb"]["server"]:.0f} MB, in process {raw["pss_mb"]["in process"]:.0f} MB.
 
 Stages of the served calls, from their log events (median ms; `run` holds `queue`, `preprocess` and `inference`):
