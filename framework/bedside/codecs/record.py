@@ -7,7 +7,7 @@ cannot take is looked at again by :func:`_explain`, which finds the field and sa
 import json
 import struct
 from collections.abc import Callable, Mapping
-from math import isfinite
+from math import isfinite, isnan
 from operator import itemgetter
 from typing import Any
 
@@ -52,6 +52,7 @@ def decode_values(values: Mapping[str, Any], spec: InputSpec) -> DecodedRecord:
 
     Raises:
         UnknownFeature, MissingFeature, WrongDatatype, NonFiniteValue: naming the feature.
+        MissingFeature: all are missing; naming the input.
     """
     bound = _bind(spec)
     try:
@@ -105,6 +106,9 @@ def _explain(values: Mapping[str, Any], spec: InputSpec) -> DecodedRecord:
                 f"{echo(name, known)} is not a feature of '{spec.name}'", field=name if _is_shown(name) else spec.name
             )
     row = [to_number(values.get(feature.name), feature, sent=feature.name in values) for feature in spec.features]
+    if all(map(isnan, row)):
+        # Each may be missing; all of them together are no patient, and the answer would be the model's prejudice.
+        raise MissingFeature(f"every feature of '{spec.name}' is missing; send what is known", field=spec.name)
     return DecodedRecord(spec.name, np.array(row, np.float32), values)
 
 

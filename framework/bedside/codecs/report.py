@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
-from bedside.codecs.extrapolation import outside_training
+from bedside.codecs.cautions import cautions
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
 from bedside.errors import RunFailed
 from bedside.types import DecodedImage, OutputArray, OutputFile, Prediction, ValidatedInputs
@@ -69,7 +69,7 @@ def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
         result["accuracy"] = contract.metrics["accuracy"]
     if outputs:
         result["outputs"] = outputs
-    warnings = outside_training(contract, inputs)
+    warnings = cautions(contract, inputs)
     if warnings:
         result["warnings"] = warnings
     if prediction.files:

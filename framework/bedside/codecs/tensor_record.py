@@ -16,6 +16,7 @@ from bedside.errors import MalformedPayload, MissingInput, PayloadTooLarge, Wron
 from bedside.types import DecodedRecord, RawTensor
 
 _ONE_ROW = {(1,), (1, 1)}
+_INT64 = 2**63
 
 
 def decode_record_tensors(tensors: Mapping[str, RawTensor], spec: InputSpec, rows_limit: int) -> list[DecodedRecord]:
@@ -73,7 +74,9 @@ def _column(tensor: RawTensor) -> list[Any]:
     data = tensor.data
     if tensor.shape in _ONE_ROW and type(data) is list and len(data) == 1:
         kind = type(data[0])
-        if (kind is float and tensor.datatype in {"FP32", "FP64"}) or (kind is int and tensor.datatype == "INT64"):
+        if (kind is float and tensor.datatype in {"FP32", "FP64"}) or (
+            kind is int and tensor.datatype == "INT64" and -_INT64 <= data[0] < _INT64
+        ):
             return data  # one number, as most requests have it: what follows would cost ten times as much
     if tensor.datatype == "BYTES":
         return [element.decode("latin-1") if isinstance(element, bytes) else element for element in read_bytes(tensor)]

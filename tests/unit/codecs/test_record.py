@@ -8,6 +8,7 @@ import pytest
 
 from bedside.bundle.contract import RECORD_MEDIA_TYPES, FeatureSpec, InputSpec
 from bedside.codecs import Codecs
+from bedside.codecs.record import decode_values
 from bedside.errors import (
     BedsideError,
     MalformedPayload,
@@ -48,6 +49,17 @@ def test_values_come_in_the_contracts_order(codecs: Codecs) -> None:
 def test_missing_values_are_nan_where_they_may_be(codecs: Codecs, missing: str | None) -> None:
     """Null and the data set's own ``?`` say the same thing."""
     assert math.isnan(decode(codecs, orjson.dumps({**GOOD, "thal": missing})).values[2])
+
+
+@pytest.mark.parametrize("missing", [None, "?", ""])
+def test_a_record_without_any_value_is_refused(codecs: Codecs, missing: str | None) -> None:
+    """Each feature may be missing, all of them at once are no patient."""
+    features = (FeatureSpec("age", nullable=True), FeatureSpec("chol", nullable=True))
+    spec = InputSpec("patient", "record", RECORD_MEDIA_TYPES, features=features)
+    with pytest.raises(MissingFeature, match="every feature") as caught:
+        codecs.decode_record(RawRecord({"age": missing, "chol": None}), spec)
+    assert caught.value.field == "patient"
+    assert math.isnan(decode_values({"age": missing, "chol": 1}, spec).values[0])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -10,8 +11,9 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.transports.fakes import Wire, World, make_world
+from tests.unit.transports.fakes import RECORD, Wire, World, make_world
 
+from bedside.bundle.contract import FeatureSpec
 from bedside.errors import BedsideError, RequestError
 from bedside.transports.rest.infer_request import parse_infer_request
 from bedside.types import OutputArray, Prediction, ValidatedInputs
@@ -62,6 +64,23 @@ async def test_rows_keep_their_order(world: World) -> None:
     assert output["shape"] == [3, 2]
     assert output["data"][1::2] == pytest.approx([0.1, 0.2, 0.3])
     assert world.sink.only.rows == 3
+
+
+async def test_warnings_come_by_row_index(world: World) -> None:
+    """What ``predict`` warns of stands in the response's parameters, as JSON text; where there is nothing, nothing."""
+    seen = replace(RECORD.inputs[0], features=(FeatureSpec("age", seen=(18, 90)), FeatureSpec("chol")))
+    world.model("heart").contract = replace(RECORD, inputs=(seen,))
+    packed = {"name": "features", "shape": [3, 2], "datatype": "FP32", "data": [20, 1, 95, 1, 10, 1]}
+    answer = (await infer(world, {"inputs": [packed]})).json()
+    sentence = "age is outside 18 to 90, the range seen in training"
+    assert json.loads(answer["parameters"]["warnings"]) == {"1": [sentence], "2": [sentence]}
+    assert "parameters" not in (await infer(world, {"inputs": [AGE, CHOL]})).json()
+
+
+async def test_integers_beyond_their_datatype_are_refused(world: World) -> None:
+    """2^63 is no INT64, also in a request of one row."""
+    chol = {**CHOL, "data": [2**63]}
+    assert (await infer(world, {"inputs": [AGE, chol]})).status_code == 400
 
 
 async def test_the_id_stays_in_the_body(world: World) -> None:

@@ -7,6 +7,7 @@ import orjson
 
 from bedside.bundle.contract import Contract
 from bedside.codecs.answer_tensors import AnswerTensor, answer_tensors
+from bedside.codecs.cautions import cautions_by_row
 from bedside.codecs.report import encode_json
 from bedside.dataplane.inference import Row
 from bedside.errors import RunFailed
@@ -32,6 +33,10 @@ def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) 
     document: dict[str, Any] = {"model_name": contract.model, "model_version": contract.version, "outputs": outputs}
     if request.id is not None:
         document["id"] = request.id
+    warnings = cautions_by_row(contract, [row.inputs for row in rows])
+    if warnings:
+        # JSON text, as labels: a parameter of the protocol is a text, a number or a truth value.
+        document["parameters"] = {"warnings": orjson.dumps(warnings).decode()}
     text = encode_json(document)
     if not raw:
         return Reply(200, "application/json", text)

@@ -205,6 +205,7 @@ def _response_schema(contract: Contract) -> dict[str, Any]:
             "model_name": {"const": contract.model},
             "model_version": {"const": contract.version},
             "id": {"type": "string"},
+            "parameters": {"$ref": "#/components/schemas/Parameters"},
             "outputs": {"type": "array", "items": _tensor_schema(names, [])},
         },
     }
