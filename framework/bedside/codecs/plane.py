@@ -41,6 +41,8 @@ _SIZES = {"I": 4, "F": 4, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 _ORIENTATION = 0x0112  # EXIF 2.32 §4.6.4.A; also TIFF 6.0 §8
 _PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
+_SAMPLE_FORMAT = 339  # TIFF 6.0 §19
+_UNSIGNED = 1
 
 
 def decode_plane(
@@ -60,7 +62,8 @@ def decode_plane(
         MalformedPayload: it is damaged or cut short.
         DecompressedTooLarge: the header announces more than ``limit`` bytes of pixels.
         WrongShape: it holds several pictures (animation, pages, slices).
-        WrongDatatype: floats or 32-bit integers where only pictures are read, or a colour space such as CIELAB.
+        WrongDatatype: floats or 32-bit integers where only pictures are read, a colour space such as CIELAB, or a TIFF
+            whose values Pillow would change.
     """
     if kind == "jpeg" and data.count(_START_OF_SCAN) > MOST_SCANS:
         raise MalformedPayload(f"'{name}' is a JPEG of more than {MOST_SCANS} scans, which no device makes", field=name)
@@ -74,6 +77,9 @@ def decode_plane(
         raise WrongShape(f"'{name}' must hold one picture, this file holds {frames}", field=name)
     if image.mode in {"F", "I"}:
         return _float_plane(image, name, arrays=arrays)
+    if set(_tag(image, _SAMPLE_FORMAT, _UNSIGNED)) != {_UNSIGNED}:
+        # Pillow reads the bytes of signed pixels as unsigned ones: -5 would be 251.
+        raise WrongDatatype(f"'{name}' must hold unsigned integers; this file's are signed", field=name)
     if image.mode not in _AS_READ | _SIXTEEN_BIT | set(_CONVERTED):
         raise WrongDatatype(f"'{name}' must be grey or colour (RGB, CMYK, palette), 8 or 16 bits", field=name)
     try:
@@ -135,13 +141,23 @@ def _as_seen(image: Image.Image) -> Image.Image:
 
 def _is_inverted(image: Image.Image) -> bool:
     # Pillow turns 1- and 8-bit WhiteIsZero around, but not 16-bit: a negative of the X-ray, without a word.
-    return getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    return _tag(image, _PHOTOMETRIC, None) == (_WHITE_IS_ZERO,)
+
+
+def _tag(image: Image.Image, tag: int, default: Any) -> tuple[Any, ...]:
+    value = getattr(image, "tag_v2", {}).get(tag, default)  # only TIFF has tags
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _float_plane(image: Image.Image, name: str, *, arrays: bool) -> DecodedImage:
     if not arrays:
         raise WrongDatatype(f"'{name}' must hold 8- or 16-bit integers; this file holds 32-bit values", field=name)
+    if _is_inverted(image):
+        raise WrongDatatype(f"'{name}' is stored as a negative (WhiteIsZero) of 32-bit values", field=name)
     pixels = np.asarray(image)
+    if image.mode == "I" and _tag(image, _SAMPLE_FORMAT, _UNSIGNED)[0] == _UNSIGNED and (pixels < 0).any():
+        # Pillow has no unsigned 32-bit pixels: 2^31 and above come out negative.
+        raise WrongDatatype(f"'{name}' holds 32-bit values from 2^31 upwards, which cannot be read", field=name)
     columns = np.ascontiguousarray(pixels.T)
     return DecodedImage(
         name=name,

@@ -208,13 +208,17 @@ class ProcessExecutor:
         self._background: set[asyncio.Task[None]] = set()
         self._device = ""
         self._crashes = 0
+        self._replacing = 0
         self._loaded = False
         self._closed = False
 
     @property
     def ready(self) -> bool:
-        """Tell whether at least one process holds the loaded model."""
-        return bool(self._all) and not self._closed
+        """Tell whether at least one process holds the loaded model, or one that was ended on purpose is being replaced.
+
+        A caller who hangs up must not take the server out of a balancer's rotation.
+        """
+        return (bool(self._all) or self._replacing > 0) and not self._closed
 
     @property
     def device(self) -> str:
@@ -340,6 +344,7 @@ class ProcessExecutor:
         if process not in self._all:  # close() has ended it
             return
         self._all.discard(process)
+        self._replacing += not crashed
         self._in_background(self._restart(process, crashed=crashed))
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -360,8 +365,10 @@ class ProcessExecutor:
                 await successor.start()
             except Exception:  # noqa: BLE001 - whatever hinders it (no memory, no room) may pass
                 self._crashes += 1
+                self._replacing = 0  # no longer on purpose
             else:
                 self._add(successor)
+                self._replacing = max(self._replacing - (not crashed), 0)
                 return
 
 

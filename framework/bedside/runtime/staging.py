@@ -4,16 +4,19 @@ A bundle reads files by path, whatever reader it chose, so an input is handed ov
 where there is any, in a folder that only this user can read, for as long as one run takes.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bedside.errors import StagingFull
 from bedside.types import DecodedImage, ValidatedInputs
 
-_PREFIX = "bedside-"
+_PREFIX = "bedside-staging-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,20 @@ class StagedFiles:
 
 
 class Staging:
-    """A private folder with one sub-folder per run."""
+    """A private folder with one sub-folder per run.
+
+    While this lives, it holds a lock on the folder. The lock goes with the process, whatever its id or its container,
+    so that whoever comes next can tell a folder that is in use from one that was left behind.
+    """
 
     def __init__(self, parent: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(parent)
-        self._root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))  # mkdtemp: mode 0700
+        # One server at a time: a folder that has just been made and not yet locked looks abandoned to the next one.
+        with _held(parent.resolve()):
+            remove_abandoned(parent)
+            self._root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))  # mkdtemp: mode 0700
+            self._lock = _open_folder(self._root)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def put(self, inputs: ValidatedInputs) -> StagedFiles:
         """Write the images of ``inputs`` into a folder of their own.
@@ -69,21 +80,31 @@ class Staging:
     def close(self) -> None:
         """Remove the folder and whatever is left in it."""
         shutil.rmtree(self._root, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 def remove_abandoned(parent: Path) -> None:
     """Remove the folders of servers that were killed before they could."""
-    for folder in parent.glob(f"{_PREFIX}*-*"):
-        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in parent.glob(f"{_PREFIX}*"):
+        try:
+            with _held(folder, blocking=False):
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # locked: its server lives; or somebody else's
+            continue
 
 
-def _alive(pid: int) -> bool:
+@contextmanager
+def _held(folder: Path, *, blocking: bool = True) -> Iterator[None]:
+    """Hold the lock of a folder. Raises OSError where it is held and this does not wait."""
+    descriptor = _open_folder(folder)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's process: not ours to clean
-        return True
-    return True
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_folder(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.transports.fakes import RECORD, Wire, World, make_world
 
 from bedside.bundle.contract import FeatureSpec
-from bedside.errors import BedsideError, RequestError
+from bedside.errors import BedsideError, MalformedPayload, RequestError
 from bedside.transports.rest.infer_request import parse_infer_request
 from bedside.types import OutputArray, Prediction, ValidatedInputs
 
@@ -357,3 +357,25 @@ async def test_requests_never_break_the_server(document: Any, raw: bytes, binary
     assert wire.status == 200 or 400 <= wire.status < 500
     assert wire.status == 200 or list(orjson.loads(wire.body)) == ["error"]
     assert len(world.sink.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        b'{"inputs": [{"name": "age", "datatype": "FP64", "shape": [1], "data": [1], "data": [2]}]}',
+        b'{"inputs": [], "inputs": [{"name": "age", "datatype": "FP64", "shape": [1], "data": [1]}]}',
+        b'{"inputs": [{"name": "age", "datatype": "FP64", "shape": [1], "data": [1], "parameters": {"a": 1, "a": 2}}]}',
+    ],
+    ids=["data", "inputs", "parameters"],
+)
+def test_a_member_that_comes_twice_is_refused(twice: bytes) -> None:
+    """Two `data` are two patients; which one was meant nobody can tell."""
+    with pytest.raises(MalformedPayload, match="twice"):
+        parse_infer_request(twice, None, 1 << 20)
+
+
+def test_a_colon_in_a_text_is_no_member() -> None:
+    """The quick count may only ask for a closer look, never refuse by itself."""
+    body = b'{"id": "a\\":b", "inputs": [{"name" : "age", "datatype": "BYTES", "shape": [1], "data": ["x\\": y"]}]}'
+
+    assert parse_infer_request(body, None, 1 << 20).inputs[0].data == ['x": y']

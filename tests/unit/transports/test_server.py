@@ -340,3 +340,18 @@ def test_ipv6_and_the_first_signal_in_process() -> None:
     assert urls[0].startswith("http://[::1]:")
     assert signal.getsignal(signal.SIGTERM) == before
     assert lifecycle.closing
+
+
+def test_connections_that_say_nothing_keep_nobody_out() -> None:
+    """Opening connections needs no token: beyond the bound, the one that has been silent longest is closed."""
+    with running({"limits": {"connections": 8}}) as server:
+        server.ready()
+        silent = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(60)]
+        try:
+            for _ in range(3):
+                with server.connect() as line:
+                    assert line.ask("GET", "/livez").status == 200
+                    assert line.ask("POST", PREDICT, RECORD_BODY).status == 200
+        finally:
+            for connection in silent:
+                connection.close()

@@ -14,6 +14,9 @@ HEAD_BYTES = 65536
 HEAD_SECONDS = 10.0
 """Time in which the header section must have arrived, from the opening of the connection or its first byte."""
 
+RESERVED_CONNECTIONS = 32
+"""Connections beyond ``limits.connections`` before uvicorn itself refuses requests."""
+
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"  # RFC 6585 §5
 )
@@ -30,11 +33,15 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock: a connection that never speaks is closed."""
+        """Start the clock: a connection that never speaks is closed, and at once where too many are open."""
         super().connection_made(transport)
+        self._idle_since = self.loop.time()
         self._await_head()
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency - RESERVED_CONNECTIONS:
+            self._close_oldest_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
@@ -63,6 +70,23 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_complete()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Note since when nothing is asked of this connection."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no request is in progress and the connection is not being closed."""
+        return not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete)
+
+    def _close_oldest_idle(self) -> None:
+        # Opening connections needs no token. Whoever opens a thousand and says nothing must not keep others out:
+        # the one that has been silent longest goes. An HTTP client expects that of an idle connection (RFC 9112 §9.5).
+        idle = [peer for peer in self.connections if peer is not self and isinstance(peer, Connection) and peer.is_idle]
+        if idle:
+            min(idle, key=lambda peer: peer._idle_since).transport.close()  # noqa: SLF001 - of this class
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, _TOO_LATE)

@@ -17,14 +17,11 @@ import uvicorn
 
 from bedside.errors import ConfigurationError
 from bedside.settings import Settings
-from bedside.transports.rest.connection import Connection
+from bedside.transports.rest.connection import RESERVED_CONNECTIONS, Connection
 from bedside.transports.rest.lifecycle import Lifecycle
 from bedside.transports.rest.reply import ASGIApp
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-RESERVED_CONNECTIONS = 32
-"""Connections beyond ``limits.connections`` before uvicorn itself refuses: probes must get through a full house."""
 
 OnListening = Callable[[str], None]
 
