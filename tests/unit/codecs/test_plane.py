@@ -1,6 +1,7 @@
 """PNG, JPEG and TIFF: what the reader will see, and what is written anew so that it sees the right thing."""
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,56 @@ def test_defective_pictures_are_refused_by_name(decode: Decode, name: str, error
         decode(name)
     assert type(caught.value) is error
     assert caught.value.field == "scan"
+
+
+def tiff(values: NDArray[Any], *, sample_format: int, inverted: bool = False) -> bytes:
+    """Return a grey, uncompressed, little-endian TIFF of one strip (TIFF 6.0 §8, §19)."""
+    data = values.tobytes()
+    tags = {256: values.shape[1], 257: values.shape[0], 258: 8 * values.itemsize, 259: 1, 262: 0 if inverted else 1}
+    tags |= {273: 8 + 2 + 12 * 10 + 4, 277: 1, 278: values.shape[0], 279: len(data), 339: sample_format}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + data
+
+
+def decode_tiff(data: bytes) -> NDArray[Any]:
+    """Return what a model that takes arrays would read, (height, width)."""
+    image = decode_plane(data, "tiff", name="scan", limit=1 << 20, arrays=True)
+    array: NDArray[Any] = np.load(io.BytesIO(image.payload)).T if image.suffix == ".npy" else pixels(image)
+    return array
+
+
+@pytest.mark.parametrize(
+    ("values", "sample_format", "inverted"),
+    [
+        (np.array([[-5, 5]], np.int8), 2, False),
+        (np.array([[1, 2**31]], np.uint32), 1, False),
+        (np.array([[0.5, 2.0]], np.float32), 3, True),
+    ],
+    ids=["signed_8_bit", "unsigned_32_bit", "negative_of_floats"],
+)
+def test_tiffs_whose_values_pillow_would_change_are_refused(
+    values: NDArray[Any], sample_format: int, *, inverted: bool
+) -> None:
+    """-5 is not 251, 2^31 not negative, and a negative of floats has no white to turn around."""
+    with pytest.raises(WrongDatatype) as caught:
+        decode_tiff(tiff(values, sample_format=sample_format, inverted=inverted))
+    assert caught.value.field == "scan"
+
+
+@pytest.mark.parametrize(
+    ("values", "sample_format"),
+    [
+        (np.array([[0, 255]], np.uint8), 1),
+        (np.array([[0, 65535]], np.uint16), 1),
+        (np.array([[-5, 5]], np.int16), 2),
+        (np.array([[-5, 5]], np.int32), 2),
+        (np.array([[0, 2**31 - 1]], np.uint32), 1),
+        (np.array([[-0.5, 2.0]], np.float32), 3),
+    ],
+)
+def test_tiffs_that_pillow_reads_rightly_keep_their_values(values: NDArray[Any], sample_format: int) -> None:
+    """Signed and unsigned, 8 to 32 bits."""
+    np.testing.assert_array_equal(decode_tiff(tiff(values, sample_format=sample_format)), values)
 
 
 def test_whatever_pillow_raises_is_the_callers_error(decode: Decode, monkeypatch: pytest.MonkeyPatch) -> None:
