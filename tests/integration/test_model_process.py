@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -376,9 +377,7 @@ async def test_a_process_that_ends_while_loading_tells_its_exit_code(
 ) -> None:
     """A bundle that exits while it is built is a LoadFailed, not a hang."""
     root = tmp_path / "exits_while_loading"
-    (root / "scripts").mkdir(parents=True)
-    for part in ("configs", "models"):
-        (root / part).symlink_to(bundles / "misbehaving" / part)
+    shutil.copytree(bundles / "misbehaving", root)
     (root / "scripts" / "network.py").write_text("import os\nos._exit(7)\n")
     executor = ProcessExecutor(open_bundle(root), settings.runtime, Staging(settings.runtime.staging_dir))
     with pytest.raises(LoadFailed, match="exit code 7"):

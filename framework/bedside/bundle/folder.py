@@ -46,11 +46,14 @@ def open_bundle(root: Path) -> BundleFolder:
     """Recognise a bundle folder.
 
     Raises:
-        InvalidBundle: no metadata, no inference configuration, or a name that cannot be an address.
+        InvalidBundle: no metadata, no inference configuration, a name that cannot be an address, or something in it
+            that is no plain file of its own.
     """
     root = root.resolve()
     if not _NAME.fullmatch(root.name):
         raise InvalidBundle("the folder's name must be letters, digits, '.', '_' and '-': it is the model's address")
+    if _is_bundle(root):  # else read_metadata says so, and a folder that is no bundle is not walked
+        _require_plain(root)
     folder = BundleFolder(root, root.name, read_metadata(root), read_policy(root), tree_digest(root))
     missing = [path.name for path in folder.config_files if not path.is_file()]
     if missing:
@@ -98,9 +101,30 @@ def tree_digest(root: Path) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
+def _require_plain(root: Path) -> None:
+    # Before anything is read: a pipe or /dev/zero would never end, and what lies outside could change unseen.
+    for path in _entries(root):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink() and not _leads_into(path, root):
+            raise InvalidBundle(f"{name} is a link that leaves the bundle: put the file itself there", field=name)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InvalidBundle(f"{name} is neither a file nor a folder", field=name)
+
+
+def _leads_into(link: Path, root: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a link to itself; which of the two depends on Python's version
+        return False
+
+
 def _content(root: Path) -> Iterator[Path]:
+    return (path for path in _entries(root) if path.is_file())
+
+
+def _entries(root: Path) -> Iterator[Path]:
     for path in sorted(root.rglob("*")):
-        if path.is_file() and not any(part in _NOT_CONTENT for part in path.relative_to(root).parts):
+        if not any(part in _NOT_CONTENT for part in path.relative_to(root).parts):
             yield path
 
 

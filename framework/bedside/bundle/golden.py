@@ -86,7 +86,7 @@ def read_golden(root: Path) -> list[GoldenCase]:
             GoldenCase(str(case["name"]), dict(case["inputs"]), dict(case["expected"]), path.parent)
             for case in json.loads(path.read_bytes())
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidBundle("golden/cases.json is not a list of cases", field="golden/cases.json") from error
 
 

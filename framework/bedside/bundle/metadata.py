@@ -108,9 +108,7 @@ class Metadata(BaseModel):
     @classmethod
     def _numbers_only(cls, value: object) -> object:
         items = value.items() if isinstance(value, Mapping) else ()
-        return {
-            str(k): float(v) for k, v in items if isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v)
-        }
+        return {str(k): float(v) for k, v in items if _is_number(v)}
 
     @field_validator("feature_descriptions", mode="before")
     @classmethod
@@ -126,13 +124,11 @@ def read_metadata(bundle_root: Path) -> Metadata:
         InvalidBundle: the file is absent, is not JSON, or a part has the wrong type; the part is named.
     """
     path = bundle_root / "configs" / "metadata.json"
+    if not path.is_file():  # nor a pipe, which would be waited for
+        raise InvalidBundle("configs/metadata.json is missing: is this folder a MONAI bundle?", field="metadata.json")
     try:
         raw = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InvalidBundle(
-            "configs/metadata.json is missing: is this folder a MONAI bundle?", field="metadata.json"
-        ) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InvalidBundle(
             f"configs/metadata.json cannot be read: {type(error).__name__}", field="metadata.json"
         ) from error
@@ -160,6 +156,15 @@ def parse_metadata(raw: Mapping[str, Any]) -> Metadata:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
         raise InvalidBundle(f"metadata.json: {where}: {first['msg']}", field=f"metadata.json#{where}") from error
+
+
+def _is_number(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:  # an integer beyond float64
+        return False
 
 
 def _missing(raw: Mapping[str, Any]) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def read_policy(root: Path) -> Policy:
         return Policy()
     try:
         return Policy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidBundle(f"bedside.toml is not TOML: {error}", field="bedside.toml") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -1,6 +1,7 @@
 """A bundle as a folder: found, recognised, digested; nothing of it is executed."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,46 @@ def test_metadata_must_be_there(root: Path) -> None:
     (root / "configs" / "metadata.json").unlink()
     with pytest.raises(InvalidBundle, match=r"metadata\.json"):
         open_bundle(root)
+
+
+@pytest.mark.parametrize("name", ["models/x", "configs/metadata.json", "bedside.toml", "models/deep/x"])
+def test_a_pipe_in_a_bundle_is_refused_unread(root: Path, name: str) -> None:
+    """Reading it would wait for ever."""
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).unlink(missing_ok=True)
+    os.mkfifo(root / name)
+    with pytest.raises(InvalidBundle) as caught:
+        open_bundle(root)
+    assert caught.value.field in {name, Path(name).name}
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/etc/passwd", "/", "../outside", "x"])
+def test_a_link_that_leaves_the_bundle_is_refused(root: Path, target: str) -> None:
+    """What it leads to is not part of what was delivered; a link to itself leads nowhere."""
+    (root.parent / "outside").mkdir()
+    (root / "models" / "x").symlink_to(root.parent / "outside" if target == "../outside" else target)
+    with pytest.raises(InvalidBundle) as caught:
+        open_bundle(root)
+    assert caught.value.field == "models/x"
+
+
+def test_a_link_within_the_bundle_is_its_content(root: Path) -> None:
+    """As Kubernetes mounts a ConfigMap; one to a device in the version control's folder is not."""
+    (root / "models" / "best.pt").symlink_to("model.pt")
+    assert open_bundle(root).digest == tree_digest(root)
+    (root / ".git").mkdir()
+    os.mkfifo(root / ".git" / "pipe")
+    assert open_bundle(root).digest == tree_digest(root)
+    (root / "models" / "pipe").symlink_to("../.git/pipe")
+    with pytest.raises(InvalidBundle, match="models/pipe"):
+        open_bundle(root)
+
+
+def test_a_folder_that_is_no_bundle_is_not_walked(tmp_path: Path) -> None:
+    """``bedside bundle inspect /`` says at once that it is none, whatever lies below it."""
+    (tmp_path / "x").symlink_to("/")
+    with pytest.raises(InvalidBundle, match=r"metadata\.json is missing"):
+        open_bundle(tmp_path)
 
 
 def test_a_folder_is_a_value(root: Path) -> None:

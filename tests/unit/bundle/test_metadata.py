@@ -43,7 +43,10 @@ def test_missing_network_format_is_empty(network: Any) -> None:
 
 def test_metrics_are_finite_numbers() -> None:
     """Notes, flags and NaN among the metrics are passed over; they may end up in an answer."""
-    raw = {"version": "1", "eval_metrics": {"accuracy": 0.84, "n": 3, "note": "x", "ok": True, "auc": float("nan")}}
+    raw = {
+        "version": "1",
+        "eval_metrics": {"accuracy": 0.84, "n": 3, "note": "x", "ok": True, "auc": float("nan"), "big": 10**400},
+    }
     assert parse_metadata(raw).eval_metrics == {"accuracy": 0.84, "n": 3.0}
     assert parse_metadata({"version": "1", "eval_metrics": "see README"}).eval_metrics == {}
 
@@ -62,9 +65,9 @@ def test_feature_descriptions_may_be_plain_text() -> None:
     assert parse_metadata({"version": "1", "feature_descriptions": []}).feature_descriptions == {}
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", "\ud800"])
+@pytest.mark.parametrize("text", [None, "{", "[]", "\ud800", "[" * 100_000, '{"version": 1' + "0" * 5000 + "}"])
 def test_broken_files_are_refused_by_name(tmp_path: Path, text: str | None) -> None:
-    """Absent, not JSON, not an object, not text."""
+    """Absent, not JSON, not an object, not text, nested beyond any parser, a number of 5000 digits."""
     (tmp_path / "configs").mkdir()
     if text is not None:
         (tmp_path / "configs" / "metadata.json").write_bytes(text.encode("utf-8", "surrogatepass"))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def variant(bundles: Path, tmp_path: Path, change: Callable[[dict[str, Any]], No
     """Return the record bundle with a changed configuration."""
     root = tmp_path / "variant"
     (root / "configs").mkdir(parents=True)
-    (root / "models").symlink_to(bundles / "record_classification" / "models")
+    shutil.copytree(bundles / "record_classification" / "models", root / "models")
     for name in ("inference.json", "metadata.json"):
         config = json.loads((bundles / "record_classification" / "configs" / name).read_text())
         if name == "inference.json":
