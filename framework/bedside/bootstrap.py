@@ -31,7 +31,7 @@ from bedside.runtime.staging import Staging
 from bedside.security.authenticator import TokenAuthenticator
 from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
 from bedside.security.oidc import OidcAuthenticator
-from bedside.security.scopes import authorise_admin, authorise_inference
+from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing
 from bedside.settings import Settings
 from bedside.transports.rest import server
 from bedside.transports.rest.app import create_app
@@ -148,6 +148,7 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
         authenticate=authenticator.authenticate,
         authorise=authorise_inference,
         authorise_admin=authorise_admin,
+        authorise_listing=authorise_listing,
         render_metrics=metrics.expose,
         settings=settings,
         version=__version__,

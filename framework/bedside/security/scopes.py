@@ -1,5 +1,7 @@
 """Stage 2, second half: may they. Scopes of RFC 6749 §3.3, checked here because issuers drop unknown ones silently."""
 
+from collections.abc import Callable
+
 from bedside.errors import InsufficientScope
 from bedside.types import Principal
 
@@ -20,6 +22,21 @@ def authorise_inference(principal: Principal, model: str) -> None:
     scopes = principal.scopes
     if INFER not in scopes and f"{INFER}:{model}" not in scopes:
         raise InsufficientScope(scope=INFER)
+
+
+def authorise_listing(principal: Principal) -> Callable[[str], bool]:
+    """Return which models a principal may learn of, by name: those that it may use; for administrators, all.
+
+    Raises:
+        InsufficientScope: it may use none. A token that the issuer made for something else learns nothing here.
+    """
+    scopes = principal.scopes
+    if INFER in scopes or ADMIN in scopes:
+        return lambda _: True
+    names = {scope.removeprefix(f"{INFER}:") for scope in scopes if scope.startswith(f"{INFER}:")} - {""}
+    if not names:
+        raise InsufficientScope(scope=INFER)
+    return names.__contains__
 
 
 def authorise_admin(principal: Principal) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from bedside.errors import InsufficientScope
-from bedside.security.scopes import authorise_admin, authorise_inference
+from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing
 from bedside.types import Principal
 
 
@@ -27,6 +27,27 @@ def test_other_scopes_do_not_allow_inference(scope: str) -> None:
         authorise_inference(with_scopes(scope), "spleen")
     assert refused.value.scope == "bedside.infer"
     assert "spleen" not in refused.value.detail
+
+
+@pytest.mark.parametrize("scope", ["bedside.infer", "bedside.admin"])
+def test_all_models_are_listed_for_who_may_use_or_administer_all(scope: str) -> None:
+    """An administrator need not use a model to see its state."""
+    visible = authorise_listing(with_scopes(scope, "bedside.infer:other"))
+    assert visible("spleen")
+
+
+def test_a_scope_for_one_model_lists_that_one() -> None:
+    """Other names stay unknown."""
+    visible = authorise_listing(with_scopes("bedside.infer:spleen", "openid"))
+    assert [name for name in ("spleen", "spleen2", "heart", "") if visible(name)] == ["spleen"]
+
+
+@pytest.mark.parametrize("scopes", [(), ("openid", "profile"), ("bedside.inferno",), ("bedside.infer:",)])
+def test_a_token_without_our_scopes_lists_nothing(scopes: tuple[str, ...]) -> None:
+    """And is told which scope to ask for."""
+    with pytest.raises(InsufficientScope) as refused:
+        authorise_listing(with_scopes(*scopes))
+    assert refused.value.scope == "bedside.infer"
 
 
 def test_admin_needs_its_own_scope() -> None:

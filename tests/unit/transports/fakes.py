@@ -174,7 +174,7 @@ class FakeRepository:
 
 
 class FakeAuthenticator:
-    """Knows the tokens ``user``, ``admin``, ``nobody``; implements ``interfaces.Authenticator``."""
+    """Knows the tokens ``user``, ``admin``, ``mask``, ``nobody``; implements ``interfaces.Authenticator``."""
 
     error: Exception | None = None
 
@@ -182,7 +182,7 @@ class FakeAuthenticator:
         """Return the principal of a known token."""
         if self.error:
             raise self.error
-        if token not in {"user", "admin", "nobody"}:
+        if token not in {"user", "admin", "mask", "nobody"}:
             raise InvalidToken
         return Principal(token, "issuer", frozenset(), 2e9)
 
@@ -194,6 +194,12 @@ def authorise(principal: Principal, model: str) -> None:
     """Let everyone but ``nobody`` use every model."""
     if principal.subject == "nobody":
         raise InsufficientScope(scope=f"bedside.infer:{model}")
+
+
+def authorise_listing(principal: Principal) -> Callable[[str], bool]:
+    """Show ``mask`` the model of that name, ``nobody`` nothing, others everything."""
+    authorise(principal, "")
+    return lambda name: principal.subject in {"user", "admin", name}
 
 
 def authorise_admin(principal: Principal) -> None:
@@ -269,6 +275,7 @@ def make_world(*, started: bool = True, lifecycle: Lifecycle | None = None, **se
         authenticate=authenticator.authenticate,
         authorise=authorise,
         authorise_admin=authorise_admin,
+        authorise_listing=authorise_listing,
         render_metrics=lambda _accept: (b"bedside_up 1\n", "text/plain; version=0.0.4"),
         settings=configured,
         version="0.0.0",

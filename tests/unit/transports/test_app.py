@@ -146,6 +146,23 @@ async def test_repository_index(world: World) -> None:
     assert [model["name"] for model in ready] == ["heart"]
 
 
+async def test_a_caller_learns_only_of_models_that_it_may_use(world: World) -> None:
+    """In the index, the console and the OpenAPI document alike."""
+    (listed,) = (await get(world, "/v2/repository/index", "POST", "mask")).json()
+    assert listed["name"] == "mask"
+    paths = (await get(world, "/openapi.json", token="mask")).json()["paths"]
+    assert [path for path in paths if path.endswith("/predict")] == ["/v1/models/mask/predict"]
+    console = (await get(world, "/", token="mask")).text
+    assert "<td>mask</td>" in console
+    assert "heart" not in console
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+async def test_a_token_for_something_else_learns_nothing(world: World, method: str, path: str) -> None:
+    """Without any scope of ours, a valid token opens no path."""
+    assert (await get(world, path, method, token="nobody")).status_code == 403
+
+
 @pytest.mark.parametrize("body", [b"[", b"[]", b'{"ready": 1}', b"x" * 70000])
 async def test_bad_repository_requests(world: World, body: bytes) -> None:
     """4xx in V2's shape."""

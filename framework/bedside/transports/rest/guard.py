@@ -1,5 +1,7 @@
 """Stage 2 for the paths outside the data plane: who calls, and may they."""
 
+from collections.abc import Callable
+
 from starlette.requests import Request
 
 from bedside.errors import MissingToken
@@ -36,7 +38,12 @@ class Guard:
         if self._parts.settings.auth.metrics_access == "token":
             await self.admin(request)
 
-    async def documents(self, request: Request) -> None:
-        """Keep ``auth.docs_access``."""
+    async def listing(self, request: Request) -> Callable[[str], bool]:
+        """Return which models the caller may learn of, by name. Raises InsufficientScope."""
+        return self._parts.authorise_listing(await self.caller(request))
+
+    async def documents(self, request: Request) -> Callable[[str], bool]:
+        """Keep ``auth.docs_access``; return which models may be shown, by name."""
         if self._parts.settings.auth.docs_access == "token":
-            await self.caller(request)
+            return await self.listing(request)
+        return lambda _: True

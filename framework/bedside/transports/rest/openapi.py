@@ -1,6 +1,6 @@
 """``/openapi.json``: FastAPI's own routes, and for every model the paths that its contract makes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -60,18 +60,18 @@ def add_openapi(app: FastAPI, parts: Parts, guard: Guard) -> None:
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
         """Answer with the document."""
-        await guard.documents(request)
-        return json_response(openapi_document(app, parts))
+        visible = await guard.documents(request)
+        return json_response(openapi_document(app, parts, visible))
 
 
-def openapi_document(app: FastAPI, parts: Parts) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of what is served now."""
+def openapi_document(app: FastAPI, parts: Parts, visible: Callable[[str], bool]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of what is served now, with the models whose names are ``visible``."""
     document = get_openapi(
         title="Bedside", version=parts.version, description=_DESCRIPTION, routes=app.routes, openapi_version="3.1.0"
     )
     schemes = _security_schemes(parts)
     _complete_own(document["paths"], parts, schemes)
-    for served in _ready_models(parts):
+    for served in filter(lambda served: visible(served.name), _ready_models(parts)):
         contract, available = served.contract, parts.dataplane.available(served)
         document["paths"][f"/v1/models/{contract.model}/predict"] = predict_path(contract, available)
         document["paths"][f"/v2/models/{contract.model}/infer"] = infer_path(contract)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -74,8 +75,7 @@ def add_pages(app: FastAPI, parts: Parts, guard: Guard) -> None:
     @app.get("/", include_in_schema=False)
     async def console(request: Request) -> Response:
         """Answer with the models and their states."""
-        await guard.documents(request)
-        return _page(_console(parts), _CONSOLE_CSP)
+        return _page(_console(parts, await guard.documents(request)), _CONSOLE_CSP)
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
@@ -99,11 +99,12 @@ def _page(html: str, policy: str) -> Response:
     return Response(html, headers={**headers, "referrer-policy": "no-referrer"})
 
 
-def _console(parts: Parts) -> str:
+def _console(parts: Parts, visible: Callable[[str], bool]) -> str:
     rows = "".join(
         f"<tr><td>{escape(model.name)}</td><td>{escape(model.version)}</td>"
         f"<td>{escape(model.state)}</td><td>{escape(model.reason)}</td></tr>"
         for model in parts.repository.index()
+        if visible(model.name)
     )
     title = escape(f"{parts.settings.service_name} {parts.version}")
     return _CONSOLE.substitute(title=title, style=_STYLE, rows=rows)

@@ -20,6 +20,7 @@ class Parts:
         authenticate: turns a token into a principal; raises Unauthenticated, IssuerUnavailable.
         authorise: lets a principal use a model, by name; raises InsufficientScope.
         authorise_admin: lets a principal load, unload and read what is guarded by ``bedside.admin``.
+        authorise_listing: tells which models a principal may learn of, by name; raises InsufficientScope where none.
         render_metrics: given ``Accept``, returns the exposition and its media type.
         settings: of the whole server.
         version: of Bedside.
@@ -31,6 +32,7 @@ class Parts:
     authenticate: Callable[[UnverifiedToken], Awaitable[Principal]]
     authorise: Callable[[Principal, str], None]
     authorise_admin: Callable[[Principal], None]
+    authorise_listing: Callable[[Principal], Callable[[str], bool]]
     render_metrics: Callable[[str], tuple[bytes, str]]
     settings: Settings
     version: str

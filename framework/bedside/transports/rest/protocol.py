@@ -31,7 +31,7 @@ def _add_server(app: FastAPI, parts: Parts, guard: Guard) -> None:
     @app.get("/v2", tags=[_TAG], summary="Server metadata")
     async def server_metadata(request: Request) -> Response:
         """Return name, version and extensions ($metadata_server_response)."""
-        await guard.caller(request)
+        await guard.listing(request)
         return json_response(
             {"name": parts.settings.service_name, "version": parts.version, "extensions": list(EXTENSIONS)}
         )
@@ -78,13 +78,16 @@ def _add_repository(app: FastAPI, parts: Parts, guard: Guard) -> None:
 
     @app.post("/v2/repository/index", tags=[_REPOSITORY], summary="Models and their states")
     async def index(request: Request) -> Response:
-        """Return every model known, or with ``{"ready": true}`` those that answer ($repository_index_response)."""
-        await guard.caller(request)
+        """Return every model that the caller may use, or with ``{"ready": true}`` those of them that answer.
+
+        ($repository_index_response; ``bedside.admin`` lists all.)
+        """
+        visible = await guard.listing(request)
         only_ready = _flag(await _document(request, seconds), "ready")
         models = [
             {"name": status.name, "version": status.version, "state": status.state, "reason": status.reason}
             for status in parts.repository.index()
-            if not only_ready or status.state == "READY"
+            if visible(status.name) and (not only_ready or status.state == "READY")
         ]
         return json_response(models)
 
