@@ -4,10 +4,12 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from bedside.cli.bundle import bundle_app
 from bedside.cli.predict import predict
 from bedside.cli.serve import serve
+from bedside.cli.terminal import plain
 from bedside.cli.token import token
 from bedside.errors import BedsideError
 from bedside.version import __version__
@@ -50,5 +52,6 @@ def main() -> None:
         app()
     except BedsideError as error:
         where = f" ({error.field})" if error.field else ""
-        Console(stderr=True).print(f"[bold red]Error:[/bold red] {error.detail}{where}", highlight=False, markup=True)
+        message = Text.assemble(("Error:", "bold red"), " ", plain(f"{error.detail}{where}"))
+        Console(stderr=True).print(message, highlight=False)
         sys.exit(1)

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bedside import bootstrap
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import BundleFolder, open_bundle
+from bedside.cli.terminal import plain
 from bedside.settings import load_settings
 
 bundle_app = typer.Typer(help="Look at a bundle and try it, before it is served.", no_args_is_help=True)
@@ -26,8 +28,9 @@ def inspect(path: Annotated[Path, BUNDLE]) -> None:
     folder = open_bundle(path)
     with Console(stderr=True).status(f"building {folder.name} and running it once …"):
         contract = asyncio.run(bootstrap.inspect_bundle(load_settings(), folder))
-    console.print(f"[bold]{contract.model}[/bold] {contract.version}  {contract.digest}", highlight=False)
-    console.print(contract.description or contract.task)
+    title = Text.assemble(plain(contract.model, "bold"), " ", plain(contract.version), "  ", contract.digest)
+    console.print(title, highlight=False)
+    console.print(plain(contract.description or contract.task))
     if folder.metadata.missing:
         console.print(f"[yellow]metadata.json lacks: {', '.join(folder.metadata.missing)}[/yellow]")
     console.print(_contract_table(contract))
@@ -50,9 +53,9 @@ def test(path: Annotated[Path, BUNDLE]) -> None:
 def _contract_table(contract: Contract) -> Table:
     table = Table("", "name", "what", "details", box=None, pad_edge=False)
     for given in contract.inputs:
-        table.add_row("in", given.name, given.kind, "\n".join(_input_lines(given)))
+        table.add_row("in", plain(given.name), given.kind, plain("\n".join(_input_lines(given))))
     for answered in contract.outputs:
-        table.add_row("out", answered.name, answered.kind, "\n".join(_output_lines(answered)))
+        table.add_row("out", plain(answered.name), answered.kind, plain("\n".join(_output_lines(answered))))
     return table
 
 
@@ -82,9 +85,9 @@ def _output_lines(spec: OutputSpec) -> Iterator[str]:
 
 
 def _results_table(folder: BundleFolder, results: list[bootstrap.GoldenResult]) -> Table:
-    table = Table("case", "outcome", "seconds", "remarks", title=f"{folder.name} {folder.metadata.version}")
+    table = Table("case", "outcome", "seconds", "remarks", title=plain(f"{folder.name} {folder.metadata.version}"))
     colours = {"passed": "green", "failed": "red", "skipped": "yellow"}
     for result in results:
-        colour = colours[result.outcome]
-        table.add_row(result.name, f"[{colour}]{result.outcome}[/]", f"{result.seconds:.2f}", "\n".join(result.remarks))
+        outcome = Text(result.outcome, colours[result.outcome])
+        table.add_row(plain(result.name), outcome, f"{result.seconds:.2f}", plain("\n".join(result.remarks)))
     return table

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.parser import BytesParser
@@ -17,15 +18,18 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bedside.bundle.golden import media_type_of
+from bedside.cli.terminal import plain
 from bedside.errors import BedsideError
 
 ACCEPT = "multipart/mixed, application/json;q=0.9"
 _SUFFIXES = {
     "application/json": ".json",
+    "application/x-nifti": ".nii",
     "application/gzip": ".nii.gz",
     "image/png": ".png",
     "application/x-npy": ".npy",
     "text/csv": ".csv",
+    "text/plain": ".txt",
 }
 
 
@@ -43,16 +47,26 @@ class Answer:
     @property
     def summary(self) -> dict[str, Any]:
         """Return the JSON part, or an empty dictionary."""
-        return next((json.loads(body) for media, body in self.parts if media == "application/json"), {})
+        return next((_object(body) for media, body in self.parts if media == "application/json"), {})
 
     def save(self, stem: str, folder: Path) -> list[Path]:
-        """Write every part as ``folder/stem.<suffix>``; returns the paths."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write every part as ``folder/stem.<suffix>``, from the second of a kind on numbered; returns the paths.
+
+        The server's names for them are not used: they could lead anywhere.
+        """
+        counts: Counter[str] = Counter()
         paths = []
-        for media, body in self.parts:
-            path = folder / f"{stem}{_SUFFIXES.get(media, '.bin')}"
-            path.write_bytes(body)
-            paths.append(path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for media, body in self.parts:
+                suffix = _SUFFIXES.get(media, ".bin")
+                counts[suffix] += 1
+                number = f".{counts[suffix]}" if counts[suffix] > 1 else ""
+                path = folder / f"{stem}{number}{suffix}"
+                path.write_bytes(body)
+                paths.append(path)
+        except OSError as error:
+            raise PredictFailed(f"the answer cannot be saved in {folder}: {error.strerror}") from None
         return paths
 
 
@@ -84,10 +98,12 @@ def predict(
     bearer = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105 - the option's value
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     verify: Any = str(ca) if ca else True
-    progress = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console)
+    progress = Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=console
+    )
     with httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify) as client, progress:
         for case in files:
-            task = progress.add_task(f"{model} ← {_label(case)}", total=None)
+            task = progress.add_task(plain(f"{model} ← {_label(case)}").plain, total=None)
             answer = send(client, model, case)
             paths = answer.save(f"{_stem(case)}.{model}", output)
             progress.update(task, total=1, completed=1)
@@ -105,7 +121,9 @@ def send(client: httpx.Client, model: str, case: str) -> Answer:
         ) from None
     if response.status_code != httpx.codes.OK:
         raise PredictFailed(_explanation(response))
-    return Answer(tuple(_parts(response)), perf_counter() - begin)
+    answer = Answer(_parts(response), perf_counter() - begin)
+    _ = answer.summary  # what cannot be read is told before anything is saved
+    return answer
 
 
 def _body(case: str) -> dict[str, Any]:
@@ -129,40 +147,75 @@ def _explanation(response: httpx.Response) -> str:
         problem = response.json()
         field = f" (field: {problem['field']})" if problem.get("field") else ""
         return f"{response.status_code} {problem['title']}: {problem['detail']}{field}, request {problem['request_id']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"the server answered {response.status_code}"
 
 
-def _parts(response: httpx.Response) -> Iterator[tuple[str, bytes]]:
-    media = response.headers.get("content-type", "").partition(";")[0].strip()
-    if not media.startswith("multipart/"):
-        yield media, response.content
-        return
-    head = f"Content-Type: {response.headers['content-type']}\r\n\r\n".encode()
-    for part in BytesParser(policy=HTTP).parsebytes(head + response.content).iter_parts():
-        payload = part.get_payload(decode=True)
-        yield part.get_content_type(), payload if isinstance(payload, bytes) else b""
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise PredictFailed("the server's answer is not a JSON object; is this address Bedside's?")
+    return document
+
+
+def _parts(response: httpx.Response) -> tuple[tuple[str, bytes], ...]:
+    whole = response.headers.get("content-type", "")
+    media = whole.partition(";")[0].strip().lower()
+    if media == "application/json":
+        return ((media, response.content),)
+    parts = tuple(_mixed(whole, response.content)) if media == "multipart/mixed" else ()
+    if not parts:  # a page of a proxy, for one
+        raise PredictFailed(f"the server answered {media or 'something'} that holds no prediction; is this Bedside?")
+    return parts
+
+
+def _mixed(content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
+    message = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    if message.is_multipart():  # else it has no boundary, or not the one that it names
+        for part in message.iter_parts():
+            payload = part.get_payload(decode=True)
+            yield part.get_content_type(), payload if isinstance(payload, bytes) else b""
 
 
 def _table(answer: Answer, paths: list[Path]) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in describe(answer.summary):
-        table.add_row(name, value)
+        table.add_row(plain(name), plain(value))
     table.add_row("time", f"{answer.seconds * 1000:.0f} ms")
-    table.add_row("saved", "\n".join(str(path) for path in paths))
+    table.add_row("saved", plain("\n".join(str(path) for path in paths)))
     return table
 
 
 def describe(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what people want to know of an answer: volumes per label, or the prediction and its probability."""
+    """Yield what people want to know of an answer: volumes per label, or the prediction and its probability.
+
+    Raises:
+        PredictFailed: it has not the shape of an answer.
+    """
+    try:
+        yield from _prediction(summary)
+        for output in summary.get("outputs", {}).values():
+            yield from map(_volume, output.get("labels", ()))
+        yield from (("warning", str(warning)) for warning in summary.get("warnings", ()))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise PredictFailed("the answer was saved, but lacks what Bedside's answers have") from None
+
+
+def _prediction(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "prediction" in summary:
-        yield "prediction", f"{summary['prediction']} ({float(summary['probability']):.1%})"
+        # Scores that are no probabilities come without one.
+        sure = f" ({float(summary['probability']):.1%})" if "probability" in summary else ""
+        yield "prediction", f"{summary['prediction']}{sure}"
         if "accuracy" in summary:
             yield "accuracy", f"{float(summary['accuracy']):.1%} (measured, see the bundle's README)"
-    for output in summary.get("outputs", {}).values():
-        for label in output.get("labels", ()):
-            volume = label.get("volume_ml")
-            yield str(label["name"]), f"{volume:.2f} mL" if volume is not None else f"{label['voxels']} pixels"
+
+
+def _volume(label: dict[str, Any]) -> tuple[str, str]:
+    volume = label.get("volume_ml")
+    return str(label["name"]), f"{float(volume):.2f} mL" if volume is not None else f"{label['voxels']} pixels"
 
 
 def _label(case: str) -> str:

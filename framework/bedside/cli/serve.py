@@ -8,6 +8,7 @@ from rich.console import Console
 
 from bedside import bootstrap
 from bedside.bundle.folder import find_bundles, open_bundle
+from bedside.cli.terminal import plain
 from bedside.settings import load_settings
 
 BUNDLES = typer.Argument(help="Bundle folders, or folders of bundles.", metavar="BUNDLE_OR_DIR...", show_default=False)
@@ -35,7 +36,7 @@ def serve(
     if not settings.auth.issuer:
         console.print("Embedded issuer, for this machine only. A token: [bold]bedside token[/bold]", highlight=False)
     console.print("Not a medical device.", style="dim")
-    bootstrap.serve(settings, folders, lambda line: console.print(line, highlight=False, markup=False))
+    bootstrap.serve(settings, folders, lambda line: console.print(plain(line), highlight=False))
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""``bedside predict`` against servers that answer oddly."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bedside.cli.predict import Answer, PredictFailed, _table, describe, send
+
+MIXED = "multipart/mixed; boundary=B"
+JSON = "application/json"
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> str:
+    """Return a record to send."""
+    path = tmp_path / "patient.json"
+    path.write_text("{}")
+    return str(path)
+
+
+def answered(case: str, content: bytes, media_type: str = JSON, status: int = 200) -> Answer:
+    """Send a case to a server that answers like this."""
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(status, content=content, headers={"content-type": media_type})
+    )
+    with httpx.Client(transport=transport, base_url="http://test") as client:
+        return send(client, "heart", case)
+
+
+def mixed(*parts: tuple[str, bytes]) -> bytes:
+    """Return a multipart body whose file names lead out of the folder."""
+    pieces = (
+        b'--B\r\nContent-Type: %s\r\nContent-Disposition: attachment; filename="../../x"\r\n\r\n%s\r\n'
+        % (media.encode(), body)
+        for media, body in parts
+    )
+    return b"".join(pieces) + b"--B--\r\n"
+
+
+def test_parts_of_one_media_type_are_all_kept(case: str, tmp_path: Path) -> None:
+    """Two masks are two files, numbered from the second on; the server's names for them are not used."""
+    body = mixed(("application/gzip", b"one"), ("application/gzip", b"two"), ("text/x-odd", b"a"), ("x/y", b"b"))
+    paths = answered(case, body, MIXED).save("scan.m", tmp_path / "out")
+    assert [(path.name, path.read_bytes()) for path in paths] == [
+        ("scan.m.nii.gz", b"one"),
+        ("scan.m.2.nii.gz", b"two"),
+        ("scan.m.bin", b"a"),
+        ("scan.m.2.bin", b"b"),
+    ]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in paths}
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (b"{", JSON),
+        (b"[]", JSON),
+        (b"\xff", JSON),
+        (b"[" * 100_000, JSON),
+        (b"<html>", "text/html"),
+        (b"{}", ""),
+        (b"{}", "\x1b[2J"),
+        (b"no parts", MIXED),
+        (mixed((JSON, b"{}")), "multipart/mixed"),
+        (mixed((JSON, b"{")), MIXED),
+        (mixed((JSON, b"{}")), "multipart/form-data; boundary=B"),
+    ],
+)
+def test_what_is_no_answer_is_told(case: str, content: bytes, media_type: str) -> None:
+    """Not JSON, nested beyond the parser, another content type, a multipart body without parts."""
+    with pytest.raises(PredictFailed):
+        answered(case, content, media_type)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'"x"', b"{}", b'{"title": 1}', b"[" * 100_000])
+def test_odd_refusals_are_told_by_their_status(case: str, content: bytes) -> None:
+    """Whatever the body is."""
+    with pytest.raises(PredictFailed, match="503"):
+        answered(case, content, status=503)
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"prediction": "x", "probability": "much"},
+        {"prediction": "x", "probability": None},
+        {"prediction": "x", "probability": 10**400},
+        {"prediction": "x", "probability": 0.5, "accuracy": []},
+        {"outputs": []},
+        {"outputs": {"pred": None}},
+        {"outputs": {"pred": {"labels": 5}}},
+        {"outputs": {"pred": {"labels": [{"name": "x"}]}}},
+        {"outputs": {"pred": {"labels": [{"name": "x", "volume_ml": "x"}]}}},
+        {"warnings": 5},
+    ],
+)
+def test_answers_of_another_shape_are_told(summary: dict[str, Any]) -> None:
+    """Missing keys and values of the wrong kind are one sentence, not a stack trace."""
+    with pytest.raises(PredictFailed, match="saved"):
+        list(describe(summary))
+
+
+def test_scores_without_a_probability_are_shown() -> None:
+    """They are no probabilities, and the answer says none."""
+    assert list(describe({"prediction": "x", "scores": {"x": 3.0}})) == [("prediction", "x")]
+
+
+def test_warnings_are_shown() -> None:
+    """Whoever reads the prediction reads them too."""
+    summary = {"prediction": "x", "probability": 0.5, "warnings": ["age is outside 29 to 77"]}
+    assert ("warning", "age is outside 29 to 77") in list(describe(summary))
+
+
+def test_a_prediction_with_markup_and_escapes_is_shown_as_text(case: str) -> None:
+    """No closing tag ends in a stack trace, no escape reaches the terminal."""
+    hostile = "\x1b]0;mine\x07[/b] [link=http://evil]x[/link]"
+    answer = answered(case, json.dumps({"prediction": hostile, "probability": 0.5}).encode())
+    cells = [str(cell) for column in _table(answer, []).columns for cell in column.cells]
+    assert any("[/b] [link=http://evil]x[/link]" in cell for cell in cells)
+    assert not any("\x1b" in cell or "\x07" in cell for cell in cells)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A file in the folder's place, for one."""
+    (tmp_path / "out").write_text("")
+    with pytest.raises(PredictFailed, match="cannot be saved"):
+        Answer(((JSON, b"{}"),), 0.0).save("x", tmp_path / "out")
