@@ -115,6 +115,18 @@ def configure(settings: Settings, *, stream: ByteStream | None = None, clock: Cl
     return Log(writer, handler)
 
 
+def adopt_loggers() -> None:
+    """Lead every logger that there is to the root's handler, and to no other.
+
+    Libraries that are imported after :func:`configure` may bring handlers of their own: MONAI's loggers print their
+    texts on standard output, between the lines of the log.
+    """
+    for logger in list(logging.root.manager.loggerDict.values()):  # a copy: other threads make loggers meanwhile
+        if isinstance(logger, logging.Logger):
+            logger.handlers.clear()
+            logger.propagate = True
+
+
 def _standard_output() -> ByteStream:
     # Below Python's own buffer: what a reader that has gone left in there would fail the process at its very end.
     sys.stdout.flush()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
 from bedside.errors import ModelNotReady
+from bedside.observability.logging import adopt_loggers
 from bedside.runtime.assembly import assemble
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
@@ -63,7 +64,11 @@ class InlineExecutor:
         from bedside.runtime.loading import load  # noqa: PLC0415 - torch only where a model runs in this process
 
         self._output_dir = self._staging.folder()
-        engine, facts = load(self._folder, self._settings, self._staging, self._output_dir)
+        adopt_loggers()  # those that MONAI brought; before it says its first word
+        try:
+            engine, facts = load(self._folder, self._settings, self._staging, self._output_dir)
+        finally:
+            adopt_loggers()  # those that the bundle's own components brought
         self._device = facts.device
         self._engine = engine
         return assemble(self._folder, facts)

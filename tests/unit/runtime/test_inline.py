@@ -1,5 +1,7 @@
 """Bundles on the server's own event loop."""
 
+import logging
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,6 +38,18 @@ async def test_it_is_not_ready_before_and_after(executor: InlineExecutor, record
     await executor.load()
     await executor.close()
     assert not executor.ready
+
+
+async def test_what_monai_logs_stays_off_standard_output(
+    executor: InlineExecutor, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its loggers print on standard output, which holds one JSON object a line; they are led to the root's handler."""
+    printing = logging.getLogger("monai.bundle.workflows")
+    printing.propagate = False
+    printing.addHandler(logging.StreamHandler(sys.stdout))
+    await executor.load()
+    assert capsys.readouterr().out == ""
+    assert "monai.bundle.workflows" in {record.name for record in caplog.records}
 
 
 async def test_close_leaves_no_file(executor: InlineExecutor, staging: Staging) -> None:
