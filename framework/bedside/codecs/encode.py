@@ -4,14 +4,16 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.codecs.nifti import compress, encode_nifti
 from bedside.codecs.overlay import render_overlay
 from bedside.codecs.report import encode_json, report, source_image
 from bedside.errors import NotAcceptable, RunFailed
-from bedside.types import EncodedAnswer, OutputArray, OutputFile, Prediction, ValidatedInputs
+from bedside.types import DecodedImage, EncodedAnswer, OutputArray, OutputFile, Prediction, ValidatedInputs
 
 NIFTI_GZ = "application/gzip"
 JSON = "application/json"
@@ -41,12 +43,14 @@ class Answers:
     def available(self, contract: Contract) -> tuple[str, ...]:
         """Return the media types that this model can answer with, the preferred one first.
 
-        A model with a result on a grid answers with the file that a viewer opens; any other with JSON.
+        A model with one result on a grid whose place is known answers with the file that a viewer opens, one with
+        several such results with all of them; any other with JSON.
         """
-        if not _grids(contract):
+        grids = _grids(contract)
+        if not grids:
             return (JSON,)
         pictures = (PNG,) if any(spec.kind == "image" for spec in contract.inputs) else ()
-        return (NIFTI_GZ, JSON, *pictures, MIXED)
+        return (NIFTI_GZ, JSON, *pictures, MIXED) if len(grids) == 1 else (MIXED, JSON, *pictures)
 
     def encode(
         self, media_type: str, contract: Contract, inputs: ValidatedInputs, prediction: Prediction
@@ -55,7 +59,8 @@ class Answers:
 
         Raises:
             NotAcceptable: this model has no such answer.
-            RunFailed: the result holds numbers that must not go out (NaN, labels that are none).
+            RunFailed: the result holds numbers that must not go out (NaN, labels that are none), or has no place in
+                space although the contract promises one.
         """
         available = self.available(contract)
         if media_type not in available:
@@ -64,7 +69,12 @@ class Answers:
 
 
 def _grids(contract: Contract) -> list[OutputSpec]:
-    return [spec for spec in contract.outputs if spec.kind in {"segmentation", "image"}]
+    return [spec for spec in contract.outputs if spec.kind in {"segmentation", "image"} and _has_place(spec)]
+
+
+def _has_place(spec: OutputSpec) -> bool:
+    # Of a result with an affine, or on its input's grid, the contract leaves the lengths open; any other has its own.
+    return spec.like_input is not None or spec.shape is None or -1 in spec.shape
 
 
 def _json(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
@@ -74,7 +84,7 @@ def _json(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -
 def _nifti(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
     arrays = _grid_arrays(contract, prediction)
     if arrays:
-        return _nifti_of(arrays[0], inputs)
+        return _nifti_of(arrays[0], contract, inputs)
     for file in prediction.files:  # a bundle that saves by design
         if file.suffix.endswith((".nii", ".nii.gz")):
             data = file.data if file.suffix.endswith(".gz") else compress(file.data)
@@ -82,10 +92,10 @@ def _nifti(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
     raise RunFailed("the model answered no array that could be written as NIfTI")
 
 
-def _nifti_of(output: OutputArray, inputs: ValidatedInputs) -> EncodedAnswer:
+def _nifti_of(output: OutputArray, contract: Contract, inputs: ValidatedInputs) -> EncodedAnswer:
     return EncodedAnswer(
         NIFTI_GZ,
-        compress(encode_nifti(output.array, _affine(output, inputs))),
+        compress(encode_nifti(output.array, _affine(output, contract, inputs))),
         (("Content-Disposition", _attachment(output.name, ".nii.gz")),),
     )
 
@@ -96,12 +106,22 @@ def _png(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) ->
     return EncodedAnswer(PNG, buffer.getvalue(), (("Content-Disposition", _attachment("overlay", ".png")),))
 
 
-def _affine(output: OutputArray, inputs: ValidatedInputs) -> Any:
-    source = source_image(inputs)
-    if output.affine is not None or source is None or source.affine is None:
+def _affine(output: OutputArray, contract: Contract, inputs: ValidatedInputs) -> NDArray[np.float64] | None:
+    """Return the result's own affine, or that of the input on whose grid it lies; None where that one has none.
+
+    Raises:
+        RunFailed: neither. A shape that happens to be the input's proves nothing: preprocessing may have turned the
+            image, and the mask would come back mirrored under an affine that says it is not.
+    """
+    if output.affine is not None:
         return output.affine
-    same_grid = output.array.shape[: source.spatial_dims] == source.shape[: source.spatial_dims]
-    return source.affine if same_grid else None
+    like = next((spec.like_input for spec in contract.outputs if spec.name == output.name), None)
+    for item in inputs.items:
+        if isinstance(item, DecodedImage) and item.name == like:
+            rank = item.spatial_dims
+            if output.array.shape[:rank] == item.shape[:rank]:
+                return item.affine
+    raise RunFailed("the model answered an array without a place in space; ask for JSON, or infer", field=output.name)
 
 
 def _grid_arrays(contract: Contract, prediction: Prediction) -> list[OutputArray]:
@@ -111,7 +131,7 @@ def _grid_arrays(contract: Contract, prediction: Prediction) -> list[OutputArray
 
 def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
     parts = [_json(contract, inputs, prediction)]
-    parts += [_nifti_of(array, inputs) for array in _grid_arrays(contract, prediction)]
+    parts += [_nifti_of(array, contract, inputs) for array in _grid_arrays(contract, prediction)]
     if source_image(inputs) is not None and _grid_arrays(contract, prediction):
         parts.append(_png(contract, inputs, prediction))
     parts += [_file(file, index) for index, file in enumerate(prediction.files)]

@@ -201,11 +201,48 @@ def test_nifti_keeps_type_values_and_affine() -> None:
     assert body == answer("application/gzip", SEGMENTER, VOLUME, MASK, AFFINE)[1]
 
 
-def test_nifti_without_an_affine_takes_that_of_its_input() -> None:
-    """On the same grid only; a result on another grid has none."""
-    for array, expected in ((MASK, AFFINE), (MASK[:4], np.eye(4))):
-        body = answer("application/gzip", SEGMENTER, VOLUME, array)[1]
-        np.testing.assert_array_equal(nibabel.Nifti1Image.from_bytes(gzip.decompress(body)).affine, expected)
+def test_nifti_without_an_affine_takes_that_of_the_input_on_whose_grid_it_lies() -> None:
+    """The contract says so, out of a real run; of a picture, that is no place in space either."""
+    body = answer("application/gzip", SEGMENTER, VOLUME, MASK)[1]
+    np.testing.assert_array_equal(nibabel.Nifti1Image.from_bytes(gzip.decompress(body)).affine, AFFINE)
+    body = answer("application/gzip", SEGMENTER, PLANE, MASK[..., 2])[1]
+    np.testing.assert_array_equal(nibabel.Nifti1Image.from_bytes(gzip.decompress(body)).affine, np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("of", "array"),
+    [
+        (contract(OutputSpec("pred", "segmentation", labels=LABELS, shape=(-1, -1, -1))), MASK),
+        (SEGMENTER, MASK[:4]),
+    ],
+    ids=["same_shape_by_chance", "another_grid"],
+)
+@pytest.mark.parametrize("media_type", ["application/gzip", "multipart/mixed"])
+def test_no_geometry_is_made_up(of: Contract, array: Any, media_type: str) -> None:
+    """An equal shape proves nothing: preprocessing may have mirrored the image; JSON says what can be said."""
+    with pytest.raises(RunFailed, match="place in space") as caught:
+        answer(media_type, of, VOLUME, array)
+    assert caught.value.field == "pred"
+    assert "spacing_mm" not in report(of, VOLUME, array)["outputs"]["pred"]
+
+
+def test_results_without_a_place_are_not_offered_as_files() -> None:
+    """An array of the network's own shape, neither with an affine nor on the input's grid, is told of in JSON only."""
+    of = contract(OutputSpec("pred", "segmentation", labels=LABELS, shape=(8, 9, 10)))
+    assert ANSWERS.available(of) == ("application/json",)
+    with pytest.raises(NotAcceptable):
+        answer("application/gzip", of, VOLUME, MASK)
+
+
+def test_several_results_on_a_grid_come_together() -> None:
+    """One NIfTI would be the first of them, without a word about the others."""
+    of = contract(*(OutputSpec(name, "segmentation", like_input="image") for name in ("a", "b")))
+    assert ANSWERS.available(of) == ("multipart/mixed", "application/json", "image/png")
+    prediction = Prediction((OutputArray("a", MASK, AFFINE), OutputArray("b", MASK)))
+    encoded = ANSWERS.encode("multipart/mixed", of, ValidatedInputs((VOLUME,)), prediction)
+    message = email.message_from_bytes(f"Content-Type: {encoded.media_type}\r\n\r\n".encode() + encoded.body)
+    names = [part.get_filename() for part in message.walk() if part.get_content_type() == "application/gzip"]
+    assert names == ["a.nii.gz", "b.nii.gz"]
 
 
 def test_nothing_to_write_is_a_failure() -> None:
