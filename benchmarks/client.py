@@ -23,11 +23,15 @@ from array import array
 from collections import deque
 from dataclasses import asdict, dataclass
 from itertools import cycle
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Literal
 
 GRACE_SECONDS = 20.0
 """How long answers may still come after the last request; then they count as lost."""
+
+NAP_SECONDS = 0.001
+"""At saturation, how long answers are let gather before they are looked at. Otherwise each answer wakes this process,
+and waking a process on another virtual core costs the *server* 20 to 30 µs in its send(); remote clients cost none."""
 
 _HEAD_END = b"\r\n\r\n"
 _READ_BYTES = 1 << 18
@@ -188,6 +192,7 @@ class Client:
         for connection in self._by_fd.values():
             pending += self._send(connection, now)
         while pending:
+            sleep(NAP_SECONDS)
             events = self._poll.poll(GRACE_SECONDS)
             if not events:
                 self._error("lost", pending)

@@ -196,7 +196,7 @@ def _tabular(raw: Raw) -> str:
 {_table(head, rows)}
 
 Median (least to most) of {raw["plan"]["rounds"]} rounds of {raw["plan"]["seconds"]:g} s after
-{raw["plan"]["warm_up_seconds"]:g} s of warm-up, 16 connections; server on core 0, client on core 1, and "unpinned"
+{raw["plan"]["warm_up_seconds"]:g} s of warm-up, 64 connections; server on core 0, client on core 1, and "unpinned"
 both where the scheduler likes ({raw["plan"]["unpinned_rounds"]} rounds). Every answer was compared byte for byte with
 the one that belongs to its request. Servers with the same model gave the same probabilities (largest difference
 {max(raw["largest_difference"].values()):.0e}). Logged: {logged}.
@@ -291,7 +291,8 @@ def _method() -> str:
   `BENCH_OPTIONS=--help` lists the rest. KServe and MLServer take part once `benchmarks/peers.sh` has installed them.
 - Load client: `benchmarks/client.py`. HTTP/1.1 keep-alive, constant arrival rate or saturation; latencies count from
   the moment at which a request was meant to leave, so a stalled server is charged for everybody who waited. Warm-up is
-  not counted. A wrong, missing or foreign answer is an error; none is dropped.
+  not counted. A wrong, missing or foreign answer is an error; none is dropped. At saturation answers gather for 1 ms
+  before the client looks at them: waking it for each one would be charged to the server, which no remote client does.
 - CPU per request: user and system time of the server's whole process tree (`/proc`), warm-up included, over the answers
   of the same time.
 - The naive server (`benchmarks/contestants/naive_fastapi.py`) is what FastAPI's tutorials lead to: a pydantic model,

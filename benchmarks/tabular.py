@@ -22,7 +22,7 @@ from benchmarks.traffic import MLSERVER_TENSOR, RECORD, TENSOR, Protocol, http_r
 
 SERVER_CORE, CLIENT_CORE = 0, 1
 CASES = 200
-CONNECTIONS = 16
+CONNECTIONS = 64
 AGREEMENT = 1e-5
 """Largest difference of two servers' probabilities for one case and model."""
 
@@ -192,7 +192,7 @@ class _Target:
             self.requests,
             self.expected,
             "open",
-            connections=4 * CONNECTIONS,
+            connections=CONNECTIONS,
             seconds=seconds,
             rate=rate,
             warm_up_seconds=plan.warm_up_seconds / 2,
