@@ -55,6 +55,8 @@ def open_bundle(root: Path) -> BundleFolder:
     if _is_bundle(root):  # else read_metadata says so, and a folder that is no bundle is not walked
         _require_plain(root)
     folder = BundleFolder(root, root.name, read_metadata(root), read_policy(root), tree_digest(root))
+    if not all(path.resolve().is_relative_to(root) for path in folder.config_files):
+        raise InvalidBundle("config_files must lie in the bundle's configs/", field="config_files")
     missing = [path.name for path in folder.config_files if not path.is_file()]
     if missing:
         raise InvalidBundle(f"configs/{missing[0]} is missing", field=missing[0])

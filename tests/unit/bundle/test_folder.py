@@ -64,6 +64,14 @@ def test_the_policy_may_name_several_configurations(root: Path) -> None:
     assert [path.name for path in open_bundle(root).config_files] == ["inference.json", "trt.json"]
 
 
+def test_the_policy_may_name_no_configuration_outside(root: Path) -> None:
+    """It would be served without being part of the digest."""
+    shutil.copy(root / "configs" / "inference.json", root.parent / "other.json")
+    (root / "bedside.toml").write_text('config_files = ["../../other.json"]')
+    with pytest.raises(InvalidBundle, match="must lie in the bundle"):
+        open_bundle(root)
+
+
 def _change_a_byte(root: Path) -> None:
     path = root / "models" / "model.pt"
     data = bytearray(path.read_bytes())

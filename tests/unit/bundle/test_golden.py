@@ -174,3 +174,11 @@ def test_dice_of_a_label_in_neither_is_one() -> None:
     full, half = np.ones((2, 2)), np.array([[1, 1], [0, 0]])
     assert (dice(full, full, 2), dice(full, full, 1)) == (1.0, 1.0)
     assert dice(full, half, 1) == pytest.approx(2 / 3)
+
+
+def test_cases_nested_beyond_the_parser_are_refused(tmp_path: Path) -> None:
+    """A sentence, not a stack trace."""
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "golden" / "cases.json").write_text("[" * 100_000)
+    with pytest.raises(InvalidBundle, match="list of cases"):
+        read_golden(tmp_path)

@@ -27,6 +27,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         (b"config_files = 3", "bedside.toml#config_files"),
         (b"execution = ", "bedside.toml"),
         (b"\xff\xfe", "bedside.toml"),
+        (b"x = " + b"[" * 50_000, "bedside.toml"),
     ],
 )
 def test_a_file_with_a_mistake_names_it(tmp_path: Path, content: bytes, field: str) -> None:
