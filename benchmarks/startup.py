@@ -31,10 +31,18 @@ _TABULAR: tuple[tuple[Service, Protocol], ...] = (
 Call = Callable[[Running], bytes]
 
 
-def measure(workspace: Workspace, rounds: int, counts: Sequence[int], say: Say) -> dict[str, Any]:
-    """Return cold starts (seconds, by name) and memory (PSS in MB, by bundle, number of models and role)."""
+def measure(workspace: Workspace, rounds: int, counts: Sequence[int], say: Say, only: str = "") -> dict[str, Any]:
+    """Return cold starts (seconds, by name) and memory (PSS in MB, by bundle, number of models and role).
+
+    Args:
+        workspace: folders.
+        rounds: cold starts of each.
+        counts: numbers of models.
+        say: told how it goes.
+        only: part of a name; others are left out.
+    """
     starts: dict[str, list[float]] = {}
-    contestants = _contestants(workspace)
+    contestants = [found for found in _contestants(workspace) if only in found[0]]
     for number in range(rounds):
         for name, service, call in contestants:
             starts.setdefault(name, []).append(_cold_start(service, workspace, call))
@@ -42,7 +50,7 @@ def measure(workspace: Workspace, rounds: int, counts: Sequence[int], say: Say) 
     memory = {
         name: {str(count): _memory(workspace, name, count, say) for count in counts}
         for name in ("heart_disease", "hippocampus_mr")
-        if _request(name) is not None
+        if only in name and _request(name) is not None
     }
     return {"cold_start_s": starts, "memory_mb": memory}
 
