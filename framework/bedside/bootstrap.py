@@ -21,7 +21,7 @@ from bedside.errors import BedsideError, ConfigurationError
 from bedside.interfaces import Executor
 from bedside.observability.accounting import Accountant
 from bedside.observability.events import Event
-from bedside.observability.logging import configure, get_logger
+from bedside.observability.logging import Log, configure, get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.models import ModelObserver
 from bedside.registry.repository import Model, Repository
@@ -124,7 +124,7 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
     staging = Staging(settings.runtime.staging_dir)
     authenticator = make_authenticator(settings)
     repository = make_repository(settings, folders, staging, metrics, announce)
-    dataplane = make_dataplane(settings, authenticator, repository, metrics)
+    dataplane = make_dataplane(settings, authenticator, repository, log, metrics)
 
     async def startup() -> None:
         await _start(authenticator, repository)
@@ -173,7 +173,7 @@ async def _start(authenticator: TokenAuthenticator, repository: Repository) -> N
 
 
 def make_dataplane(
-    settings: Settings, authenticator: TokenAuthenticator, repository: Repository, metrics: Metrics
+    settings: Settings, authenticator: TokenAuthenticator, repository: Repository, log: Log, metrics: Metrics
 ) -> DataPlane:
     """Return the spine with the stages that this server uses."""
     return DataPlane(
@@ -182,7 +182,7 @@ def make_dataplane(
         repository=repository,
         codec=Codecs(settings.limits),
         encoder=Answers(),
-        sink=Accountant(metrics, _pseudonym_key(settings)),
+        sink=Accountant(metrics, _pseudonym_key(settings), log),
         limits=settings.limits,
     )
 

@@ -74,7 +74,7 @@ def decode_plane(
     _require_bounded(image, name, limit, pixels)
     frames = _load(image, kind, name)
     if frames != 1:
-        raise WrongShape(f"'{name}' must hold one picture, this file holds {frames}", field=name)
+        raise WrongShape(f"'{name}' must hold one picture, this file holds several", field=name)
     if image.mode in {"F", "I"}:
         return _float_plane(image, name, arrays=arrays)
     if set(_tag(image, _SAMPLE_FORMAT, _UNSIGNED)) != {_UNSIGNED}:
@@ -113,12 +113,21 @@ def _require_bounded(image: Image.Image, name: str, limit: int, pixels: int) -> 
 
 def _load(image: Image.Image, kind: FileKind, name: str) -> int:
     try:
-        frames = int(getattr(image, "n_frames", 1))
+        frames = 2 if _has_second(image) else 1
         if frames == 1:
             image.load()
     except Exception as error:  # as in decode_plane
         raise MalformedPayload(f"'{name}' is a damaged or truncated {kind.upper()} file", field=name) from error
     return frames
+
+
+def _has_second(image: Image.Image) -> bool:
+    # Asking for the number of frames would walk a TIFF's whole chain of pages, which may have millions.
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def _as_seen(image: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ import io
 import logging
 import sys
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, cast
 
@@ -17,6 +18,7 @@ import structlog
 from bedside.observability.events import Event
 from bedside.observability.foreign import ForeignHandler
 from bedside.observability.frames import safe_frames
+from bedside.observability.inference_line import InferenceLines
 from bedside.observability.rendering import Clock, ConsoleRenderer, EcsRenderer, Service, utc_now
 from bedside.observability.writer import BufferedWriter, ByteStream
 from bedside.settings import Settings
@@ -64,9 +66,20 @@ class _Output:
 class Log:
     """A configured log; made by :func:`configure`."""
 
-    def __init__(self, writer: BufferedWriter, handler: logging.Handler) -> None:
+    def __init__(
+        self, writer: BufferedWriter, handler: logging.Handler, inference_lines: InferenceLines | None = None
+    ) -> None:
         self._writer = writer
         self._handler = handler
+        self._inference_lines = inference_lines
+
+    def write_inference(self, same: Mapping[str, Any], varying: Mapping[str, Any], stages: Mapping[str, float]) -> bool:
+        """Write ``inference_completed`` the short way; tell whether it could be."""
+        line = None if self._inference_lines is None else self._inference_lines.render(same, varying, stages)
+        if line is None:
+            return False
+        self._writer.write(line)
+        return True
 
     @property
     def lost_lines(self) -> int:
@@ -112,7 +125,7 @@ def configure(settings: Settings, *, stream: ByteStream | None = None, clock: Cl
     _lead_stdlib_here(handler, _LEVELS[log.level])
     _lead_exceptions_here()
     atexit.register(writer.close)
-    return Log(writer, handler)
+    return Log(writer, handler, _inference_lines(settings, clock))
 
 
 def adopt_loggers() -> None:
@@ -137,6 +150,13 @@ def _renderer(settings: Settings, target: ByteStream, clock: Clock) -> EcsRender
     if settings.log.format == "console":
         return ConsoleRenderer(colors=target.isatty() if isinstance(target, io.IOBase) else False, clock=clock)
     return EcsRenderer(Service(settings.service_name, settings.env), clock)
+
+
+def _inference_lines(settings: Settings, clock: Clock) -> InferenceLines | None:
+    # For people, and where such calls are not logged at all, the general way does.
+    if settings.log.format == "console" or _LEVELS[settings.log.level] > _LEVELS["info"]:
+        return None
+    return InferenceLines(Service(settings.service_name, settings.env), clock)
 
 
 def _sink(level: str, event: str, fields: dict[str, Any]) -> None:

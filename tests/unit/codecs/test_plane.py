@@ -190,3 +190,13 @@ def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
 
     with pytest.raises(MalformedPayload, match="scans"):
         decode_plane(many, "jpeg", name="image", limit=1 << 20, arrays=False)
+
+
+def test_a_chain_of_pages_is_refused_at_the_second() -> None:
+    """Counting the pages of a TIFF would walk a chain that a file of megabytes can make millions long."""
+    stream = io.BytesIO()
+    page = Image.fromarray(np.zeros((4, 4), np.uint8))
+    page.save(stream, "TIFF", save_all=True, append_images=[page] * 50)
+
+    with pytest.raises(WrongShape, match="several"):
+        decode_plane(stream.getvalue(), "tiff", name="image", limit=1 << 20, arrays=False)
