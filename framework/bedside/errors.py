@@ -27,7 +27,7 @@ BedsideError
 ├── ModelFailure                the model, not the request
 │   ├── InputNotProcessable  ├── RunFailed  └── WorkerCrashed
 ├── BundleError                 the folder is not a bundle we can serve
-│   ├── InvalidBundle  └── LoadFailed
+│   ├── InvalidBundle  ├── NotAdmitted  └── LoadFailed
 └── ConfigurationError
 """
 
@@ -233,6 +233,10 @@ class BundleError(BedsideError):
 
 class InvalidBundle(BundleError):
     """Correct the named file of the bundle."""
+
+
+class NotAdmitted(BundleError):
+    """Run `bedside bundle vet` on the bundle: it names each finding, and what to do about it."""
 
 
 class LoadFailed(BundleError):

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from bedside.errors import ConfigurationError
 
@@ -178,6 +185,35 @@ class RuntimeSettings(_Group):
     """Folder for what outlives a run: the embedded issuer's key."""
 
 
+class AdmissionSettings(_Group):
+    """Which bundles may be loaded; decided before anything of theirs is imported or unpickled (docs/admission.md)."""
+
+    mode: Literal["enforce", "warn"] = "enforce"
+    """``enforce``: what is not admitted is not loaded. ``warn``: it is loaded all the same and only logged, for a
+    developer's own machine; refused when ``env`` is ``production``. ``BEDSIDE_ADMISSION`` alone sets this one."""
+
+    policy_file: Path | None = None
+    """TOML file with what this site admits beyond the built-in lists."""
+
+    config_bytes: int = Field(default=MEBIBYTE, gt=0)
+    """Largest configuration file, in bytes. The largest in MONAI's Model Zoo have tens of kilobytes."""
+
+    config_depth: int = Field(default=32, gt=0)
+    """Deepest nesting of a configuration. Real ones stay below a dozen; a parser's stack ends at about a thousand."""
+
+    config_nodes: int = Field(default=100_000, gt=0)
+    """Most values in a YAML file with its aliases written out: a few lines of aliases can mean millions."""
+
+    files: int = Field(default=10_000, gt=0)
+    """Most files and folders in a bundle or an archive."""
+
+    total_bytes: int = Field(default=32 * 1024 * MEBIBYTE, gt=0)
+    """Largest bundle, in bytes, weights and all; for an archive, after unpacking."""
+
+    archive_ratio: int = Field(default=200, gt=1)
+    """Most bytes that one byte of an archive may unpack to. Weights hardly shrink at all."""
+
+
 class LogSettings(_Group):
     """Logs: one JSON object a line (ECS) on standard output."""
 
@@ -221,6 +257,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     log: LogSettings = LogSettings()
+    admission: AdmissionSettings = AdmissionSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -231,7 +268,18 @@ class Settings(BaseSettings):
                 "auth.issuer is empty: the embedded issuer is for one machine and refuses to start with "
                 "BEDSIDE_ENV=production. Set BEDSIDE_AUTH__ISSUER to your identity provider's URL."
             )
+        if self.env == "production" and self.admission.mode == "warn":
+            raise ValueError("admission.mode is 'warn': production loads only what is admitted (docs/admission.md)")
         return self
+
+
+class _Environment(EnvSettingsSource):
+    """The environment; ``BEDSIDE_ADMISSION=warn`` is short for ``BEDSIDE_ADMISSION__MODE=warn``."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        if field_name == "admission" and isinstance(value, str) and value.isalpha():
+            return {"mode": value}
+        return super().decode_complex_value(field_name, field, value)
 
 
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
@@ -250,11 +298,11 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
             cls,
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            sources = (init_settings, env_settings, file_secret_settings)
+            sources = (init_settings, _Environment(settings_cls), file_secret_settings)
             return (*sources, TomlConfigSettingsSource(settings_cls, file)) if file else sources
 
     try:

@@ -12,8 +12,8 @@ from bedside.errors import ConfigurationError, InvalidBundle
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CONFIG_SUFFIXES = (".json", ".yaml", ".yml")
-# What a run leaves behind is not part of the bundle.
-_NOT_CONTENT = ("__pycache__", ".git", ".ipynb_checkpoints")
+NOT_CONTENT = ("__pycache__", ".git", ".ipynb_checkpoints")
+"""Folders that a run or a tool leaves behind: no part of the bundle, nor of its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def inference_config(root: Path) -> Path:
 def tree_digest(root: Path) -> str:
     """Return ``sha256:`` and the hex digest over the sorted (path, content) pairs of the tree."""
     total = hashlib.sha256()
-    for path in _content(root):
+    for path in content_files(root):
         with path.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
         total.update(f"{path.relative_to(root).as_posix()}\0{content}\n".encode())
@@ -120,13 +120,14 @@ def _leads_into(link: Path, root: Path) -> bool:
         return False
 
 
-def _content(root: Path) -> Iterator[Path]:
+def content_files(root: Path) -> Iterator[Path]:
+    """Yield the files of a bundle in the order of their paths."""
     return (path for path in _entries(root) if path.is_file())
 
 
 def _entries(root: Path) -> Iterator[Path]:
     for path in sorted(root.rglob("*")):
-        if not any(part in _NOT_CONTENT for part in path.relative_to(root).parts):
+        if not any(part in NOT_CONTENT for part in path.relative_to(root).parts):
             yield path
 
 

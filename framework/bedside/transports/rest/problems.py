@@ -86,6 +86,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     # only loading a model shows these: the bundle's state conflicts with the request (RFC 9110 §15.5.10)
     errors.BundleError: ProblemType(409, "bundle-error", "Bundle cannot be served"),
     errors.InvalidBundle: ProblemType(409, "invalid-bundle", "Bundle not valid"),
+    errors.NotAdmitted: ProblemType(409, "not-admitted", "Bundle not admitted"),
     errors.LoadFailed: ProblemType(409, "load-failed", "Bundle could not be loaded"),
     errors.ConfigurationError: ProblemType(500, "configuration-error", "Server misconfigured"),
 }

@@ -1,0 +1,127 @@
+"""Judges every file of a bundle that is not configuration: weights of all formats, arrays, native code.
+
+The first bytes decide, not the name: torch.load takes a file that begins with ``PK`` for an archive and every other one
+for pickles (torch/serialization.py, ``_is_zipfile``), whatever it is called.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from bedside.bundle.vetting.findings import Finding, Refused, counted, shown
+from bedside.bundle.vetting.onnx import judge_onnx
+from bedside.bundle.vetting.pickles import judge_pickle
+from bedside.bundle.vetting.safetensors import judge_safetensors
+from bedside.bundle.vetting.site_policy import SitePolicy
+from bedside.bundle.vetting.torch_archive import NATIVE_CODE, is_pickle, judge_archive
+from bedside.settings import AdmissionSettings
+
+_PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib", ".dill", ".tar", ".ts", ".pt2"})
+_LEGACY_PICKLES = 5  # magic number, protocol, system, object, keys of storages (torch/serialization.py, _legacy_load)
+
+
+def judge_weights(name: str, path: Path, root: Path, policy: SitePolicy, limits: AdmissionSettings) -> Iterator[Finding]:
+    """Yield what one file holds, and what is wrong with it."""
+    try:
+        head = _head(path)
+        judge = _judge_of(name, head)
+        if judge is not None:
+            for rule, explanation in judge(_File(path, root, policy, limits)):
+                yield Finding(rule, name, explanation)
+        elif PurePosixPath(name).parts[0] == "models":
+            yield Finding("unknown_weights", name, "is of a kind that nobody here can look into")
+    except Refused as refused:
+        yield refused.at(name)
+    except OSError as error:
+        yield Finding("unreadable_file", name, f"cannot be read ({type(error).__name__})")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file with what is needed to judge it."""
+
+    path: Path
+    root: Path
+    policy: SitePolicy
+    limits: AdmissionSettings
+
+
+_Told = Iterator[tuple[str, str]]
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(8)
+
+
+def _judge_of(name: str, head: bytes) -> Callable[[_File], _Told] | None:
+    suffix = PurePosixPath(name.lower()).suffix
+    if head.startswith(NATIVE_CODE):
+        return _native
+    if head.startswith(b"PK\3\4"):
+        return _archive
+    if head.startswith(b"\x93NUMPY") or suffix == ".npy":
+        return _array
+    if suffix == ".safetensors":
+        return _safetensors
+    if suffix == ".onnx":
+        return _onnx
+    # A pickle of protocol 2 and later begins with PROTO; older ones are only known by what loads them.
+    return _pickles if suffix in _PICKLE_SUFFIXES or is_pickle(head) else None
+
+
+def _native(_: _File) -> _Told:
+    yield "native_code", "is machine code"
+
+
+def _safetensors(file: _File) -> _Told:
+    yield "weights", f"safetensors, {judge_safetensors(file.path)} tensors"
+
+
+def _onnx(file: _File) -> _Told:
+    beside = judge_onnx(file.path, file.root)
+    yield "weights", f"ONNX{', with data in ' + ', '.join(shown(name) for name in beside) if beside else ''}"
+
+
+def _array(file: _File) -> _Told:
+    with file.path.open("rb") as stream:
+        if _object_array(stream.read(4096)):
+            yield "object_array", "an array of Python objects, which is a pickle"
+
+
+def _object_array(head: bytes) -> bool:
+    # numpy.lib.format: "descr" of an object array is '|O', or holds 'O' in one of its fields.
+    header = head.partition(b"}")[0]
+    return not head.startswith(b"\x93NUMPY") or re.search(rb"'[|<>=]?O[0-9]*'", header) is not None
+
+
+def _pickles(file: _File) -> _Told:
+    with file.path.open("rb") as stream:
+        numpy = judge_pickle(stream, file.policy)
+        for _ in range(_LEGACY_PICKLES - 1):
+            if not is_pickle(_peek(stream)):
+                break
+            numpy |= judge_pickle(stream, file.policy)
+    yield from _numpy(numpy)
+    yield "weights", "pickled tensors, in the form before torch 1.6"
+
+
+def _peek(stream: BinaryIO) -> bytes:
+    here = stream.tell()
+    head = stream.read(2)
+    stream.seek(here)
+    return head
+
+
+def _numpy(names: set[str]) -> _Told:
+    if names:
+        yield "numpy_in_pickle", f"holds {', '.join(sorted(names))}"
+
+
+def _archive(file: _File) -> _Told:
+    with file.path.open("rb") as stream:
+        inventory = judge_archive(stream, file.policy, file.limits)
+    yield from _numpy(inventory.numpy)
+    yield "weights", f"{inventory.form}: {counted(inventory.kinds)}"
