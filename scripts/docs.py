@@ -24,7 +24,8 @@ from bedside.observability import events, fields, rendering
 ROOT = Path(__file__).resolve().parent.parent
 HELP = re.compile(r"(<!-- help:begin -->\n).*?(<!-- help:end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
-COMMANDS = ((), ("serve",), ("predict",), ("token",), ("bundle", "inspect"), ("bundle", "test"))
+BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify")
+COMMANDS = ((), ("serve",), ("predict",), ("token",), *(("bundle", name) for name in BUNDLE_COMMANDS))
 
 
 def main() -> int:

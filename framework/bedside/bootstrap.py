@@ -14,7 +14,7 @@ from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
 from bedside.bundle.validation import validate
-from bedside.bundle.vetting import pure_configuration
+from bedside.bundle.vetting import pure_configuration, read_site_policy
 from bedside.codecs import Answers, Codecs
 from bedside.dataplane.inference import DataPlane
 from bedside.errors import BedsideError, ConfigurationError
@@ -24,6 +24,7 @@ from bedside.observability.events import Event
 from bedside.observability.logging import Log, configure, get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.models import ModelObserver
+from bedside.registry.admission import Admission, AdmissionLog
 from bedside.registry.repository import Model, Repository
 from bedside.runtime.inline import InlineExecutor
 from bedside.runtime.process import ProcessExecutor
@@ -69,6 +70,7 @@ async def run_golden_cases(settings: Settings, folder: BundleFolder) -> list[Gol
 
 @asynccontextmanager
 async def _loaded(settings: Settings, folder: BundleFolder) -> AsyncIterator[tuple[Executor, Contract]]:
+    await Admission(settings.admission, read_site_policy(settings.admission.policy_file)).admit(folder)
     staging = Staging(settings.runtime.staging_dir)
     executor = ProcessExecutor(folder, settings.runtime, staging)
     try:
@@ -220,7 +222,9 @@ def make_repository(
             gauges.queue_length.set_function(lambda: executor.waiting)
         return executor
 
-    return Repository(folders, new_executor, on_change)
+    policy = read_site_policy(settings.admission.policy_file)
+    admission = Admission(settings.admission, policy, AdmissionLog(settings.admission.mode))
+    return Repository(folders, new_executor, on_change, admission.admit)
 
 
 def _pseudonym_key(settings: Settings) -> bytes:

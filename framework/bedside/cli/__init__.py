@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from bedside.cli.admission import sign, verify, vet
 from bedside.cli.bundle import bundle_app
 from bedside.cli.predict import predict
 from bedside.cli.serve import serve
@@ -24,6 +25,8 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(predict)
 app.command()(token)
+for command in (vet, sign, verify):
+    bundle_app.command()(command)
 app.add_typer(bundle_app, name="bundle")
 
 

@@ -1,4 +1,4 @@
-"""``bedside bundle inspect | test``."""
+"""``bedside bundle inspect | test``; both run the bundle, so both ask admission first."""
 
 import asyncio
 from collections.abc import Iterator

@@ -17,6 +17,8 @@ class Event(StrEnum):
     SERVER_STOPPING = "server_stopping"
     SERVER_STOPPED = "server_stopped"
     SERVER_FAILED = "server_failed"
+    BUNDLE_ADMITTED = "bundle_admitted"
+    BUNDLE_REFUSED = "bundle_refused"
     MODEL_LOADING = "model_loading"
     MODEL_READY = "model_ready"
     MODEL_LOAD_FAILED = "model_load_failed"
@@ -50,6 +52,7 @@ class EventRule:
 
 _ERROR = ("error_type", "error_code", "error_cause", "frames")
 _MODEL = ("model", "version", "digest", "device")
+_ADMISSION = ("trust", "findings", "mode")
 _CALL = ("request_id", "trace_id", "transport", "operation", "outcome", "duration_ns", "user_hash")
 
 
@@ -66,6 +69,16 @@ CATALOGUE: dict[Event, EventRule] = {
     Event.SERVER_STOPPING: _rule("A signal has come; readiness fails from here on.", "process", "reason"),
     Event.SERVER_STOPPED: _rule("Accepted work has ended, or the time for it.", "process", "seconds"),
     Event.SERVER_FAILED: _rule("The server could not start.", "process", *_ERROR),
+    Event.BUNDLE_ADMITTED: _rule(
+        "A bundle was judged before loading, and may be loaded.", "configuration", *_MODEL, *_ADMISSION
+    ),
+    Event.BUNDLE_REFUSED: _rule(
+        "A bundle was judged before loading, and is refused; in mode warn it is loaded all the same.",
+        "configuration",
+        *_MODEL,
+        *_ADMISSION,
+        "rules",
+    ),
     Event.MODEL_LOADING: _rule("A bundle is being built.", "configuration", *_MODEL),
     Event.MODEL_READY: _rule("A bundle has made a forward pass and answers.", "configuration", *_MODEL, "load_ms"),
     Event.MODEL_LOAD_FAILED: _rule(

@@ -1,7 +1,7 @@
 """The models of one server: known, loading, ready, failed, unloaded. Implements ``interfaces.ModelRepository``."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -61,6 +61,11 @@ class Model:
 
 
 OnChange = Callable[[Model], None]
+Admit = Callable[[BundleFolder], Awaitable[object]]
+
+
+async def _admit_all(_folder: BundleFolder) -> None:
+    """Ask nobody."""
 
 
 class Repository:
@@ -70,6 +75,7 @@ class Repository:
         folders: the bundles to serve.
         make_executor: builds what runs a bundle.
         on_change: told after each change of state (for the log and the metrics).
+        admit: asked before each load; raises where a bundle may not be loaded.
     """
 
     def __init__(
@@ -77,9 +83,11 @@ class Repository:
         folders: Iterable[BundleFolder],
         make_executor: Callable[[BundleFolder], Executor],
         on_change: OnChange = lambda _model: None,
+        admit: Admit = _admit_all,
     ) -> None:
         self._models: dict[str, dict[str, Model]] = {}
         self._on_change = on_change
+        self._admit = admit
         for folder in folders:
             versions = self._models.setdefault(folder.name, {})
             if folder.metadata.version in versions:
@@ -165,6 +173,7 @@ class Repository:
             self._on_change(model)
             begin = asyncio.get_running_loop().time()
             try:
+                await self._admit(model.folder)
                 model.loaded = await model.executor.load()
             except Exception as error:  # noqa: BLE001 - one model that cannot be loaded must not stop the others
                 detail = error.detail if isinstance(error, BedsideError) else type(error).__name__

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from bedside.bundle.contract import InputFact, OutputFact, derive_inputs
-from bedside.bundle.folder import BundleFolder
+from bedside.bundle.folder import BundleFolder, tree_digest
 from bedside.bundle.sample import sample_inputs
 from bedside.errors import BedsideError, LoadFailed
 from bedside.runtime.building import build, resolve_device
@@ -32,6 +32,9 @@ def load(
         LoadFailed: it could not be built, or the pass failed; the detail says why. No patient is involved yet, so the
             text of the original exception is part of it.
     """
+    if tree_digest(folder.root) != folder.digest:
+        # What was admitted is what is loaded, also when a process is started again days later.
+        raise LoadFailed("its files have changed since it was admitted")
     torch.set_num_threads(settings.threads)
     try:
         device = resolve_device(settings.device)

@@ -38,6 +38,8 @@ def main(connection: Connection, folder: BundleFolder, settings: RuntimeSettings
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     _silence_output()
+    # Bytecode beside the sources is neither read nor written: no digest covers it, and it would run in their place.
+    sys.pycache_prefix = str(private / "bytecode")
     os.chdir(folder.root)
     sys.path.insert(0, str(folder.root))  # `scripts` of this bundle, and of no other
     threading.Thread(target=_end_with_server, daemon=True).start()

@@ -26,10 +26,12 @@ LOOKS_UP = re.compile(r"(Load|Save)Image\w*")
 ALLOWED_IMPORTS = frozenset({"torch", "monai", "numpy", "math", "glob", "itertools", "os"})
 """``os`` may be imported, as many bundles do, but not used: it is no allowed name."""
 
-ALLOWED_NAMES = frozenset(
+_NAMES = (
     "float int bool str len range min max sum abs list dict tuple set zip enumerate round sorted reversed any all next"
-    " iter True False None __local_refs".split()
+    " iter True False None __local_refs"
 )
+ALLOWED_NAMES = frozenset(_NAMES.split())
+"""Names of Python's own that an expression may use, and MONAI's for references."""
 
 _TORCH = (
     "device|dtype|tensor|as_tensor|from_numpy|nan_to_num|softmax|sigmoid|argmax|cat|stack|where|clamp|log|log1p|exp|sqrt"

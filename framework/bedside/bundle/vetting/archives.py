@@ -24,7 +24,9 @@ def unpack(path: Path, into: Path, limits: AdmissionSettings) -> Path:
                 _unpack_member(archive, member, into / member.filename)
     roots = [root for root in (into, *sorted(into.iterdir())) if (root / "configs" / "metadata.json").is_file()]
     if len(roots) != 1:
-        raise Refused("not_a_bundle", f"holds {len(roots) or 'no'} folder(s) with configs/metadata.json, instead of one")
+        raise Refused(
+            "not_a_bundle", f"holds {len(roots) or 'no'} folder(s) with configs/metadata.json, instead of one"
+        )
     return roots[0]
 
 

@@ -58,7 +58,7 @@ def _leaves(config: Any, steps: tuple[str, ...], key: str) -> Iterator[Leaf]:
 
 
 def _argument(name: str, outer: str) -> str:
-    """Return the key that a name stands for: MONAI reads ``+network#_target_`` as a path (``merge_kv``, ``split_id``)."""
+    """Return the key that a name stands for: ``+network#_target_`` is a path (MONAI's ``merge_kv``, ``split_id``)."""
     for step in reversed(_SEPARATOR.split(name.lstrip("+~"))):
         if not step.isdecimal():
             return step

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from os.path import relpath
 from pathlib import Path, PurePosixPath
 
 from bedside.bundle.folder import BundleFolder, open_bundle, tree_digest
@@ -82,7 +83,7 @@ def _configurations(
     for path in folder.config_files:
         name = f"configs/{path.name}"
         if path.parent != folder.root / "configs" or name not in tree.files:
-            yield Finding("config_outside", _POLICY, f"config_files names '{shown(path)}', which is not in configs/")
+            yield Finding("config_outside", _POLICY, f"config_files names '{shown(relpath(path, folder.root))}'")
         else:
             judged.add(name)
     for name in sorted(judged):
@@ -128,7 +129,7 @@ def _verdict(folder: BundleFolder, findings: list[Finding], signer: str, policy:
 
 
 def _trust(digest: str, findings: list[Finding], signer: str, policy: SitePolicy) -> TrustLevel:
-    if not any(RULES[finding.rule].code for finding in findings):
+    if not any(finding.severity == "refused" for finding in findings):
         return "data_only"
     if digest in policy.allowed_digests:
         return "pinned"

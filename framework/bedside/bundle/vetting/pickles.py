@@ -1,7 +1,7 @@
 """Judges pickles by their opcodes (``pickletools``); unpickles nothing.
 
-The list of names and opcodes is that of ``torch.load(weights_only=True)`` (torch/_weights_only_unpickler.py, 2.13): what
-it would refuse is refused here before torch is there. A test compares both lists.
+The names and opcodes are those of ``torch.load(weights_only=True)`` (torch/_weights_only_unpickler.py, 2.13): what it
+would refuse is refused here before torch is there. A test compares both lists.
 """
 
 import pickletools
@@ -12,33 +12,37 @@ from typing import IO
 from bedside.bundle.vetting.findings import Refused, shown
 from bedside.bundle.vetting.site_policy import SitePolicy, allows
 
-_TYPES = "BFloat16 Bool Byte Char ComplexDouble ComplexFloat Double Float Half Int Long Short".split()
-_QUANTIZED = "QInt32 QInt8 QUInt2x4 QUInt4x2 QUInt8".split()
-_TENSORS = "BFloat16 Bool Byte Char Double Float Half Int Long Short".split()
-_SPARSE = "BFloat16 Byte Char Double Float Half Int Long Short".split()
-_DTYPES = (
+_TYPES = "BFloat16 Bool Byte Char ComplexDouble ComplexFloat Double Float Half Int Long Short"
+_QUANTIZED = "QInt32 QInt8 QUInt2x4 QUInt4x2 QUInt8"
+_TENSORS = "BFloat16 Bool Byte Char Double Float Half Int Long Short"
+_SPARSE = "BFloat16 Byte Char Double Float Half Int Long Short"
+_MEMBERS = (
     "bfloat16 bits16 bits1x8 bits2x4 bits4x2 bits8 bool complex128 complex32 complex64 float16 float32 float4_e2m1fn_x2"
     " float64 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu int1 int16 int2 int3 int32 int4"
     " int5 int6 int64 int7 int8 uint1 uint16 uint2 uint3 uint32 uint4 uint5 uint6 uint64 uint7 uint8 qint32 qint8"
     " quint2x4 quint4x2 quint8 per_channel_affine per_channel_affine_float_qparams per_channel_symmetric"
     " per_tensor_affine per_tensor_symmetric Size Tensor device"
-).split()
+)
 _REBUILD = (
     "tensor tensor_v2 tensor_v3 parameter parameter_with_state qtensor sparse_tensor meta_tensor_no_storage"
     " nested_tensor wrapper_subclass device_tensor_from_numpy device_tensor_from_cpu_tensor"
-).split()
+)
+_OPCODES = (
+    "PROTO STOP GLOBAL NEWOBJ REDUCE BUILD APPEND APPENDS SETITEM SETITEMS MARK TUPLE TUPLE1 TUPLE2 TUPLE3 NONE"
+    " NEWFALSE NEWTRUE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET BINPERSID BININT BININT1 BININT2 BINFLOAT BINGET"
+    " LONG_BINGET BINPUT LONG_BINPUT BINUNICODE SHORT_BINSTRING LONG1"
+)
 
 ALLOWED_GLOBALS = frozenset(
     {"collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.bytearray", "builtins.set"}
     | {"builtins.complex", "torch.nn.parameter.Parameter", "torch.serialization._get_layout"}
     | {"torch.storage.TypedStorage", "torch.storage.UntypedStorage", "torch._tensor._rebuild_from_type_v2"}
-    | {f"torch.{name}" for name in _DTYPES}
-    | {f"torch.{name}Storage" for name in (*_TYPES, *_QUANTIZED)}
-    | {f"torch.cuda.{name}Storage" for name in _TYPES}
-    | {f"torch.{name}Tensor" for name in _TENSORS}
-    | {f"torch.cuda.{name}Tensor" for name in _TENSORS}
-    | {f"torch.{place}.{name}Tensor" for place in ("sparse", "cuda.sparse") for name in _SPARSE}
-    | {f"torch._utils._rebuild_{name}" for name in _REBUILD}
+    | {f"torch.{name}" for name in _MEMBERS.split()}
+    | {f"torch.{name}Storage" for name in f"{_TYPES} {_QUANTIZED}".split()}
+    | {f"torch.cuda.{name}Storage" for name in _TYPES.split()}
+    | {f"torch.{place}{name}Tensor" for place in ("", "cuda.") for name in _TENSORS.split()}
+    | {f"torch.{place}{name}Tensor" for place in ("sparse.", "cuda.sparse.") for name in _SPARSE.split()}
+    | {f"torch._utils._rebuild_{name}" for name in _REBUILD.split()}
 )
 """Names that torch.load(weights_only=True) builds."""
 
@@ -48,11 +52,7 @@ NUMPY_GLOBALS = frozenset(
 )
 """Harmless names that weights_only refuses unless it is told otherwise."""
 
-ALLOWED_OPCODES = frozenset(
-    "PROTO STOP GLOBAL NEWOBJ REDUCE BUILD APPEND APPENDS SETITEM SETITEMS MARK TUPLE TUPLE1 TUPLE2 TUPLE3 NONE NEWFALSE"
-    " NEWTRUE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET BINPERSID BININT BININT1 BININT2 BINFLOAT BINGET LONG_BINGET"
-    " BINPUT LONG_BINPUT BINUNICODE SHORT_BINSTRING LONG1".split()
-)
+ALLOWED_OPCODES = frozenset(_OPCODES.split())
 """Opcodes that torch.load(weights_only=True) knows."""
 
 TORCHSCRIPT_OPCODES = ALLOWED_OPCODES | {"POP", "BINSTRING", "LONG4", "BINBYTES", "SHORT_BINBYTES", "BINUNICODE8"}
@@ -82,14 +82,17 @@ def _script(name: str) -> bool:
 
 
 def _names(stream: IO[bytes], opcodes: frozenset[str]) -> Iterator[str]:
+    for opcode, argument in _opcodes(stream):
+        if opcode not in opcodes:
+            raise Refused("pickle_opcode", f"the pickle holds the opcode {opcode}, which weights never need")
+        if opcode == "GLOBAL":
+            yield _python3(str(argument))
+
+
+def _opcodes(stream: IO[bytes]) -> Iterator[tuple[str, object]]:
     try:
         for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name not in opcodes:
-                raise Refused("pickle_opcode", f"the pickle holds the opcode {opcode.name}, which weights never need")
-            if opcode.name == "GLOBAL":
-                yield _python3(str(argument))
-    except Refused:
-        raise
+            yield opcode.name, argument
     except (ValueError, LookupError, OverflowError, EOFError, MemoryError, ArithmeticError) as error:
         raise Refused("pickle_unreadable", f"is no pickle from end to end ({type(error).__name__})") from None
 

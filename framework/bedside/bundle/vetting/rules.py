@@ -19,7 +19,9 @@ class Rule:
     code: bool = False
 
 
-_POLICY = "Name it in the site's policy file (docs/admission.md) if it is harmless, or have the bundle reviewed and pinned."
+_POLICY = (
+    "Name it in the site's policy file (docs/admission.md) if it is harmless, or have the bundle reviewed and pinned."
+)
 _REVIEW = "Have the bundle reviewed; then pin its digest or sign it, and set `scripts` in the site's policy file."
 _MEND = "Mend the file, or ask whoever published the bundle for a clean copy."
 _LIMIT = "If the bundle is honest, raise the limit: docs/settings.md, group `admission`."

@@ -1,4 +1,4 @@
-"""The site's policy file: what this hospital admits beyond the built-in lists. Written by the operator, never by a bundle."""
+"""The site's policy file: what is admitted beyond the built-in lists. The operator writes it, no bundle does."""
 
 import re
 import tomllib

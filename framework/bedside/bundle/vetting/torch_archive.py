@@ -18,6 +18,9 @@ from bedside.settings import AdmissionSettings
 NATIVE_CODE = (b"\x7fELF", b"MZ", b"\xfe\xed\xfa", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """First bytes of ELF, PE and Mach-O files."""
 
+ARRAY_HEAD_BYTES = 4096
+"""Enough for the header of a .npy file."""
+
 _NATIVE_SUFFIXES = frozenset({".so", ".o", ".a", ".dll", ".dylib", ".cubin", ".ptx", ".cpp", ".cu", ".hsaco"})
 _MEMBER_BYTES = 64 << 20  # largest pickle, source file or archive inside an archive; tensors are members of their own
 _ARCHIVES_DEEP = 2  # torch.export keeps its weights as archives inside an archive
@@ -65,6 +68,13 @@ def is_pickle(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0x80 and head[1] <= 5
 
 
+def is_object_array(head: bytes) -> bool:
+    """Tell whether a .npy file holds pickled objects, from its first ``ARRAY_HEAD_BYTES``; also where it is none."""
+    # numpy.lib.format: "descr" of such an array is '|O', or holds 'O' in one of its fields.
+    header = head.partition(b"}")[0]
+    return not head.startswith(b"\x93NUMPY") or re.search(rb"'[|<>=]?O[0-9]*'", header) is not None
+
+
 def _below_root(name: str) -> str:
     return name.partition("/")[2] or name
 
@@ -92,6 +102,8 @@ class _Member:
         if suffix.endswith("pkl") or suffix == ".pt" or (is_pickle(head) and not _TENSOR.fullmatch(name)):
             inventory.numpy |= judge_pickle(io.BytesIO(self._content()), self.policy, torchscript=self.script)
             return "pickles"
+        if suffix == ".npy" and is_object_array(head):
+            raise Refused("object_array", f"'{shown(name)}' is an array of Python objects, which is a pickle")
         if suffix == ".py":
             judge_torchscript(self._content().decode("utf-8"))
             return "source files"
@@ -99,7 +111,7 @@ class _Member:
 
     def _head(self) -> bytes:
         with self.archive.open(self.info) as stream:
-            return stream.read(8)
+            return stream.read(ARRAY_HEAD_BYTES)
 
     def _content(self) -> bytes:
         return read_member(self.archive, self.info, _MEMBER_BYTES)

@@ -37,9 +37,8 @@ class Tree:
 def judge_tree(root: Path, limits: AdmissionSettings) -> Tree:
     """Walk a folder without following links, and say what does not belong into a bundle."""
     tree = Tree(root)
-    count = size = 0
-    for path, status in _walk(tree):
-        count += 1
+    size = 0
+    for count, (path, status) in enumerate(_walk(tree), 1):
         size += status.st_size if stat.S_ISREG(status.st_mode) else 0
         if count > limits.files:
             tree.add("too_many_files", ".", f"has more than {limits.files} files and folders (admission.files)")

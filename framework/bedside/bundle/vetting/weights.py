@@ -4,25 +4,32 @@ The first bytes decide, not the name: torch.load takes a file that begins with `
 for pickles (torch/serialization.py, ``_is_zipfile``), whatever it is called.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from bedside.bundle.vetting.findings import Finding, Refused, counted, shown
 from bedside.bundle.vetting.onnx import judge_onnx
 from bedside.bundle.vetting.pickles import judge_pickle
 from bedside.bundle.vetting.safetensors import judge_safetensors
 from bedside.bundle.vetting.site_policy import SitePolicy
-from bedside.bundle.vetting.torch_archive import NATIVE_CODE, is_pickle, judge_archive
+from bedside.bundle.vetting.torch_archive import (
+    ARRAY_HEAD_BYTES,
+    NATIVE_CODE,
+    is_object_array,
+    is_pickle,
+    judge_archive,
+)
 from bedside.settings import AdmissionSettings
 
-_PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib", ".dill", ".tar", ".ts", ".pt2"})
+_PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"})
+_LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # 0x1950A86A20F9469CFC6C, pickled
 _LEGACY_PICKLES = 5  # magic number, protocol, system, object, keys of storages (torch/serialization.py, _legacy_load)
 
 
-def judge_weights(name: str, path: Path, root: Path, policy: SitePolicy, limits: AdmissionSettings) -> Iterator[Finding]:
+def judge_weights(
+    name: str, path: Path, root: Path, policy: SitePolicy, limits: AdmissionSettings
+) -> Iterator[Finding]:
     """Yield what one file holds, and what is wrong with it."""
     try:
         head = _head(path)
@@ -87,32 +94,21 @@ def _onnx(file: _File) -> _Told:
 
 def _array(file: _File) -> _Told:
     with file.path.open("rb") as stream:
-        if _object_array(stream.read(4096)):
+        if is_object_array(stream.read(ARRAY_HEAD_BYTES)):
             yield "object_array", "an array of Python objects, which is a pickle"
-
-
-def _object_array(head: bytes) -> bool:
-    # numpy.lib.format: "descr" of an object array is '|O', or holds 'O' in one of its fields.
-    header = head.partition(b"}")[0]
-    return not head.startswith(b"\x93NUMPY") or re.search(rb"'[|<>=]?O[0-9]*'", header) is not None
 
 
 def _pickles(file: _File) -> _Told:
     with file.path.open("rb") as stream:
-        numpy = judge_pickle(stream, file.policy)
-        for _ in range(_LEGACY_PICKLES - 1):
-            if not is_pickle(_peek(stream)):
-                break
+        legacy = stream.read(len(_LEGACY_MAGIC)) == _LEGACY_MAGIC
+        stream.seek(0)
+        numpy: set[str] = set()
+        for _ in range(_LEGACY_PICKLES if legacy else 1):
             numpy |= judge_pickle(stream, file.policy)
+        if not legacy and stream.read(1):
+            raise Refused("pickle_unreadable", "goes on after its pickle")
     yield from _numpy(numpy)
-    yield "weights", "pickled tensors, in the form before torch 1.6"
-
-
-def _peek(stream: BinaryIO) -> bytes:
-    here = stream.tell()
-    head = stream.read(2)
-    stream.seek(here)
-    return head
+    yield "weights", "tensors as torch wrote them before 1.6" if legacy else "one pickle"
 
 
 def _numpy(names: set[str]) -> _Told:

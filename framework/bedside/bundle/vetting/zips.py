@@ -21,7 +21,16 @@ _LOCAL_BYTES = 30  # a local file header without name and extra field (APPNOTE 4
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _FREE_RATIO_BYTES = 1 << 20  # a megabyte of zeros hurts nobody
-_BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError, OSError, RuntimeError, LookupError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    ValueError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    LookupError,
+)
 
 
 @contextmanager
@@ -80,7 +89,9 @@ def _check_members(members: list[zipfile.ZipInfo], limits: AdmissionSettings) ->
 def _check_member(member: zipfile.ZipInfo, limits: AdmissionSettings) -> None:
     name = member.filename
     if not _plain_path(name) or member.orig_filename != name:
-        raise Refused("archive_path", f"the path '{shown(member.orig_filename)}' leads out of the archive, or is not plain")
+        raise Refused(
+            "archive_path", f"the path '{shown(member.orig_filename)}' leads out of the archive, or is not plain"
+        )
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind == stat.S_IFLNK:
         raise Refused("archive_link", f"'{shown(name)}' is a link")

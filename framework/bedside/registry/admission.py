@@ -1,0 +1,69 @@
+"""The server's gate: a bundle is judged right before it is loaded, and the verdict is logged."""
+
+import asyncio
+from collections.abc import Callable
+
+from bedside.bundle.folder import BundleFolder
+from bedside.bundle.vetting import SitePolicy, Verdict, vet
+from bedside.errors import NotAdmitted
+from bedside.observability.events import Event
+from bedside.observability.logging import get_logger
+from bedside.settings import AdmissionSettings
+
+
+class Admission:
+    """Lets bundles in, or not.
+
+    Args:
+        settings: the mode and the limits.
+        policy: what the site admits beyond the built-in lists.
+        on_verdict: told of every verdict; ``AdmissionLog`` in the server.
+    """
+
+    def __init__(
+        self,
+        settings: AdmissionSettings,
+        policy: SitePolicy,
+        on_verdict: Callable[[BundleFolder, Verdict], None] = lambda _folder, _verdict: None,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._on_verdict = on_verdict
+
+    async def admit(self, folder: BundleFolder) -> Verdict:
+        """Judge a bundle, in a thread.
+
+        Raises:
+            NotAdmitted: it is refused (and the mode is ``enforce``), or its files are not those that were opened.
+        """
+        verdict = await asyncio.to_thread(vet, folder.root, self._settings, self._policy)
+        self._on_verdict(folder, verdict)
+        if not verdict.admitted and self._settings.mode == "enforce":
+            raise NotAdmitted(verdict.reason)
+        if verdict.digest and verdict.digest != folder.digest:
+            raise NotAdmitted("not admitted: its files have changed since the server found it; start the server again")
+        return verdict
+
+
+class AdmissionLog:
+    """Logs verdicts. Make it after ``logging.configure``."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self._log = get_logger("bedside.admission").bind()
+
+    def __call__(self, folder: BundleFolder, verdict: Verdict) -> None:
+        """Write one event: the names of the rules, not the text, for a bundle's own words do not belong in a log."""
+        told = {
+            "model": folder.name,
+            "version": folder.metadata.version,
+            "digest": verdict.digest or folder.digest,
+            "trust": verdict.trust,
+            "findings": len(verdict.findings),
+            "mode": self._mode,
+        }
+        if verdict.admitted:
+            self._log.info(Event.BUNDLE_ADMITTED, **told)
+        else:
+            rules = " ".join(sorted({finding.rule for finding in verdict.refusals}))
+            self._log.error(Event.BUNDLE_REFUSED, **told, rules=rules)
