@@ -28,8 +28,9 @@ def sign_bundle(root: Path, private_key: Path, password: str | None = None) -> P
         BundleError: the bundle cannot be signed.
     """
     signing = _library("signing")
+    secret = password.encode() if password is not None else None  # the library says str, and hands it on as bytes
     try:
-        signer = signing.Config().use_elliptic_key_signer(private_key=private_key, password=password)
+        signer = signing.Config().use_elliptic_key_signer(private_key=private_key, password=secret)
     except (OSError, ValueError, TypeError) as error:
         raise ConfigurationError(f"the key cannot be used ({type(error).__name__})", field="key") from None
     target = root / SIGNATURE
