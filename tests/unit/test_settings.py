@@ -105,3 +105,31 @@ def test_images_are_staged_in_shared_memory_where_there_is_any(
     """Else in the usual folder for temporary files."""
     monkeypatch.setattr(os, "access", lambda *_: writable)
     assert (RuntimeSettings().staging_dir == Path("/dev/shm")) is writable  # noqa: S108 - that is the folder
+
+
+def test_admission_is_enforced_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One word is short for the mode; the rest of the group still comes from the file and the environment."""
+    assert load_settings().admission.mode == "enforce"
+    file = tmp_path / "bedside.toml"
+    file.write_text("[admission]\nfiles = 7\nmode = 'enforce'\n")
+    monkeypatch.setenv("BEDSIDE_ADMISSION", "warn")
+    monkeypatch.setenv("BEDSIDE_ADMISSION__CONFIG_DEPTH", "9")
+    admission = load_settings(file).admission
+    assert (admission.mode, admission.files, admission.config_depth) == ("warn", 7, 9)
+
+
+def test_an_unknown_mode_of_admission_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no "off"."""
+    monkeypatch.setenv("BEDSIDE_ADMISSION", "off")
+    with pytest.raises(ConfigurationError, match=r"admission\.mode"):
+        load_settings()
+
+
+def test_production_enforces_admission(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``warn`` is for a developer's own machine."""
+    monkeypatch.setenv("BEDSIDE_ENV", "production")
+    monkeypatch.setenv("BEDSIDE_AUTH__ISSUER", "https://issuer.example")
+    assert load_settings().env == "production"
+    monkeypatch.setenv("BEDSIDE_ADMISSION", "warn")
+    with pytest.raises(ConfigurationError, match=r"admission\.mode"):
+        load_settings()

@@ -440,6 +440,11 @@ def _two_bundles(archive: zipfile.ZipFile) -> None:
     archive.writestr("other/configs/metadata.json", "{}")
 
 
+def _many_files(archive: zipfile.ZipFile) -> None:
+    for number in range(10_001):
+        archive.writestr(f"bundle/docs/{number}", "")
+
+
 def _second_configuration(archive: zipfile.ZipFile) -> None:
     archive.writestr("bundle/configs/more.yaml", "x: $open('x')\n")
     archive.writestr("bundle/bedside.toml", 'config_files = ["inference.json", "more.yaml"]')
@@ -459,7 +464,7 @@ ARCHIVES: dict[str, Callable[[], bytes]] = {
     "zip_overlapping_members": lambda: _overlapping(zipped()),
     "zip_member_twice": lambda: zipped(lambda a: a.writestr("bundle/configs/INFERENCE.json", "{}")),
     "zip_file_as_folder": lambda: zipped(lambda a: a.writestr("bundle/models/model.pt/x", "x")),
-    "zip_many_files": lambda: zipped(lambda a: [a.writestr(f"bundle/docs/{n}", "") for n in range(10_001)]),
+    "zip_many_files": lambda: zipped(_many_files),
     "zip_encrypted": lambda: _encrypted(zipped()),
     "zip_with_prefix": lambda: b"#!/bin/sh\n" + zipped(),
     "zip_with_comment": lambda: zipped(lambda a: setattr(a, "comment", b"PK\5\6 another directory")),

@@ -40,7 +40,7 @@ def _judge_chain(chain: list[str]) -> None:
 
 
 def _refuse_detours(tree: ast.AST) -> None:
-    """Refuse the operators by whatever way they are named: as a method, by ``getattr``, by a module under a new name."""
+    """Refuse the operators however they are named: as a method, by ``getattr``, by a module under a new name."""
     bases = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in _REFUSED:

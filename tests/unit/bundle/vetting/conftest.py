@@ -36,7 +36,7 @@ def root(tmp_path: Path, hostile: Any) -> Path:
     return folder
 
 
-def judged(path: Path, policy: SitePolicy | None = None, **limits: Any) -> Verdict:
+def judged(path: Path, policy: SitePolicy | None = None, /, **limits: Any) -> Verdict:
     """Judge with the built-in policy and limits, or others."""
     return vet(path, AdmissionSettings(**limits), policy or SitePolicy())
 

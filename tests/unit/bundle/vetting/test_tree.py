@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from tests.unit.bundle.vetting.conftest import judged, rules
 
-from bedside.bundle.vetting import tree as tree_module
 from bedside.bundle.vetting.zips import open_zip, read_member
 from bedside.settings import AdmissionSettings
 
@@ -82,7 +81,7 @@ def test_a_folder_that_cannot_be_listed_is_told(root: Path, monkeypatch: pytest.
 
 def test_a_file_that_cannot_be_read_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests may run as root, who can read everything."""
-    monkeypatch.setattr(tree_module.os, "access", lambda path, mode: path.name != "model.pt")
+    monkeypatch.setattr(os, "access", lambda path, _: path.name != "model.pt")
     assert [(f.rule, f.where) for f in judged(root).refusals] == [("unreadable_file", "models/model.pt")]
 
 

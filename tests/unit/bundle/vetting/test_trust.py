@@ -134,7 +134,7 @@ def test_a_signature_of_other_bytes_is_refused(coded: Path, keys: tuple[Path, Pa
 def test_a_genuine_signature_of_an_unknown_form_is_refused(coded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later version of the library may write another one."""
     (coded / SIGNATURE).write_bytes(b"{}")
-    monkeypatch.setattr(signatures, "_library", lambda module: None)
+    monkeypatch.setattr(signatures, "_library", lambda _: None)
     monkeypatch.setattr(signatures, "_verifies", lambda *_: True)
     with pytest.raises(Refused, match="unknown form"):
         verified_by(coded, [coded / "key"])

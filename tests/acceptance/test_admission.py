@@ -1,0 +1,92 @@
+"""A server that was given something hostile: it says no, runs nothing of it, and serves the rest."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.acceptance.conftest import APPS, STARTUP_SECONDS, Served, start, stop
+from tests.unit.bundle.vetting.conftest import load_maker
+
+
+def launch(bundles: list[Path], folder: Path, **environment: str) -> Served:
+    """Start a server that will not become ready as a whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    variables = {"BEDSIDE_RUNTIME__STATE_DIR": str(folder / "state"), **environment}
+    command = [sys.executable, "-m", "bedside", "serve", *map(str, bundles), "--port", str(port)]
+    with (folder / "server.log").open("wb") as stream:
+        process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=stream, stderr=subprocess.STDOUT)
+    return Served(f"http://127.0.0.1:{port}", folder / "server.log", folder / "state", process)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    import socket  # noqa: PLC0415 - beside its only use
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def index(served: Served) -> dict[str, dict[str, str]]:
+    """Return the model repository's index by name, once no model is loading."""
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError), served.client("bedside.infer", "bedside.admin") as client:
+            answer = client.post("/v2/repository/index")
+            models = {model["name"]: model for model in answer.json()}
+            if not {"LOADING", "UNLOADED"} & {model["state"] for model in models.values()}:
+                return models
+        time.sleep(0.1)  # a server that starts has nothing to wait on but its port
+    raise AssertionError(served.log.read_text()[-4000:])
+
+
+def test_the_hostile_are_refused_and_the_others_serve(tmp_path: Path, bundles: Path) -> None:
+    """One with an expression, one with a pickle, one with code; heart_disease answers all the same."""
+    maker = load_maker()
+    maker.CANARY.unlink(missing_ok=True)
+    names = ("expression_import", "weights_pickle_system", "scripts_package")
+    for name in names:
+        maker.BUNDLES[name](tmp_path / "models" / name)
+    shutil.copytree(APPS / "heart_disease", tmp_path / "models" / "heart_disease")
+    served = launch([tmp_path / "models"], tmp_path / "server")
+    try:
+        models = index(served)
+        assert {name: models[name]["state"] for name in names} == dict.fromkeys(names, "UNAVAILABLE")
+        assert all("not admitted" in models[name]["reason"] for name in names)
+        assert models["heart_disease"]["state"] == "READY"
+        with served.client() as client:
+            assert client.get("/v2/models/heart_disease/ready").status_code == httpx.codes.OK
+    finally:
+        stop(served)
+    assert not maker.CANARY.exists()
+    events = [json.loads(line) for line in served.log.read_text().splitlines() if line.startswith("{")]
+    refused = {event["inference"]["bundle"]["name"] for event in events if event["message"] == "bundle_refused"}
+    admitted = {event["inference"]["bundle"]["name"] for event in events if event["message"] == "bundle_admitted"}
+    assert (refused, admitted) == (set(names), {"heart_disease"})
+
+
+@pytest.mark.parametrize("way", ["pinned", "warn"])
+def test_code_is_served_where_the_site_wants_it(tmp_path: Path, bundles: Path, way: str) -> None:
+    """Pinned by its digest, or on a developer's own machine."""
+    root = Path(shutil.copytree(bundles / "scripts_adding_one", tmp_path / "adding"))
+    (root / "scripts" / "__pycache__").mkdir()
+    # Bytecode that would run in the source's place if it were read.
+    (root / "scripts" / "__pycache__" / "network.cpython-311.pyc").write_bytes(b"not bytecode")
+    environment = {"BEDSIDE_ADMISSION": "warn"}
+    if way == "pinned":
+        command = [sys.executable, "-m", "bedside", "bundle", "vet", str(root), "--json"]
+        digest = json.loads(subprocess.run(command, capture_output=True, check=False).stdout)["digest"]
+        policy = tmp_path / "policy.toml"
+        policy.write_text(f'scripts = "pinned"\nallowed_digests = ["{digest}"]\n')
+        environment = {"BEDSIDE_ADMISSION__POLICY_FILE": str(policy)}
+    served = start([root], tmp_path / "server", **environment)
+    assert stop(served) == 0
+    assert [path.name for path in (root / "scripts" / "__pycache__").iterdir()] == ["network.cpython-311.pyc"]
