@@ -99,7 +99,7 @@ def tree_digest(root: Path) -> str:
     for path in content_files(root):
         with path.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{path.relative_to(root).as_posix()}\0{content}\n".encode())
+        total.update(f"{path.relative_to(root).as_posix()}\0{content}\n".encode(errors="surrogateescape"))
     return f"sha256:{total.hexdigest()}"
 
 

@@ -10,6 +10,8 @@ from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
 from bedside.settings import AdmissionSettings
 
+_RULES = 12  # as many names as fit into a keyword of the log
+
 
 class Admission:
     """Lets bundles in, or not.
@@ -65,5 +67,5 @@ class AdmissionLog:
         if verdict.admitted:
             self._log.info(Event.BUNDLE_ADMITTED, **told)
         else:
-            rules = " ".join(sorted({finding.rule for finding in verdict.refusals}))
+            rules = "+".join(sorted({finding.rule for finding in verdict.refusals})[:_RULES])
             self._log.error(Event.BUNDLE_REFUSED, **told, rules=rules)

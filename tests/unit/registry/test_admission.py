@@ -124,5 +124,5 @@ def test_every_verdict_is_one_event(coded: BundleFolder, plain: BundleFolder, mo
     assert (bad["message"], bad["log.level"]) == ("bundle_refused", "error")
     assert bad["inference"]["bundle"]["trust"] == "unsigned_code"
     assert bad["inference"]["admission"]["mode"] == mode
-    assert bad["inference"]["admission"]["rules"] == "own_code target"
+    assert bad["inference"]["admission"]["rules"] == "own_code+target"
     assert "Misbehaving" not in stream.getvalue().decode()

@@ -27,7 +27,7 @@ def pure_configuration(folder: BundleFolder) -> bool:
     # MONAI makes metadata.json a part of the configuration, as "_meta_".
     paths = (*folder.config_files, folder.root / "configs" / "metadata.json")
     try:
-        documents = [read_document(path, AdmissionSettings()) for path in paths]
+        documents = [read_document(path, AdmissionSettings(), unique=path.stem != "metadata") for path in paths]
     except Refused:
         return False
     return not any(True for document in documents for _ in judge_configuration(document, "", SitePolicy()))

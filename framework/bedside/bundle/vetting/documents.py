@@ -21,15 +21,20 @@ _PLAIN_TAGS = frozenset(
 _UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
 
-def read_document(path: Path, limits: AdmissionSettings) -> dict[Any, Any]:
+def read_document(path: Path, limits: AdmissionSettings, *, unique: bool = True) -> dict[Any, Any]:
     """Return a configuration file as data.
+
+    Args:
+        path: ends with ``.json``, or is YAML.
+        limits: bytes, depth, values.
+        unique: refuse JSON keys that come twice; else the last one counts, as everywhere in Python.
 
     Raises:
         Refused: too large, nested too deep, broken, ambiguous, or more than data; the rule says which.
     """
     text = _text(path, limits.config_bytes)
     try:
-        document = _json(text, limits) if path.suffix.lower() == ".json" else _yaml(text, limits)
+        document = _json(text, limits, unique=unique) if path.suffix.lower() == ".json" else _yaml(text, limits)
     except RecursionError:
         raise Refused("config_too_deep", "nested so deep that it cannot be read") from None
     except _UNREADABLE as error:
@@ -52,14 +57,14 @@ def _text(path: Path, most: int) -> str:
         raise Refused("config_unreadable", "is not UTF-8") from None
 
 
-def _json(text: str, limits: AdmissionSettings) -> Any:
+def _json(text: str, limits: AdmissionSettings, *, unique: bool) -> Any:
     depth = deepest = 0
     for bracket in _BRACKET.finditer(_STRING.sub("", text)):
         depth += 1 if bracket[0] in "[{" else -1
         deepest = max(deepest, depth)
     if deepest > limits.config_depth:
         raise Refused("config_too_deep", f"is nested {deepest} deep (admission.config_depth)")
-    return json.loads(text, object_pairs_hook=_unique)
+    return json.loads(text, object_pairs_hook=_unique if unique else None)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

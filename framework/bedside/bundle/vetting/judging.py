@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from os.path import relpath
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from bedside.bundle.folder import BundleFolder, open_bundle, tree_digest
 from bedside.bundle.vetting.archives import unpack
@@ -51,10 +52,11 @@ def _vet_folder(root: Path, limits: AdmissionSettings, policy: SitePolicy) -> Ve
     tree = judge_tree(root, limits)  # 2 tree
     if tree.refused:  # reading it could hang, or lead elsewhere
         return _refused(root.name, tree.findings)
+    too_much = _before_opening(root, limits)
+    if too_much is not None:
+        return _refused(root.name, [*tree.findings, too_much])
     try:
-        folder = _recognised(root, limits)  # 3 bundle
-    except Refused as refused:
-        return _refused(root.name, [*tree.findings, refused.at(_METADATA)])
+        folder = open_bundle(root)  # 3 bundle
     except (BundleError, OSError) as error:
         detail = error.detail if isinstance(error, BundleError) else type(error).__name__
         return _refused(root.name, [*tree.findings, Finding("not_a_bundle", ".", shown(detail, 300))])
@@ -66,13 +68,17 @@ def _vet_folder(root: Path, limits: AdmissionSettings, policy: SitePolicy) -> Ve
     return _verdict(folder, findings, signer, policy)
 
 
-def _recognised(root: Path, limits: AdmissionSettings) -> BundleFolder:
-    if (root / _METADATA).is_file():
-        read_document(root / _METADATA, limits)  # within bounds, before anything else reads it
+def _before_opening(root: Path, limits: AdmissionSettings) -> Finding | None:
+    """Return what keeps us from reading metadata and policy at all."""
     policy = root / _POLICY
     if policy.is_file() and policy.stat().st_size > limits.config_bytes:
-        raise Refused("config_too_large", f"{_POLICY} has more than {limits.config_bytes} bytes")
-    return open_bundle(root)
+        return Finding("config_too_large", _POLICY, f"has more than {limits.config_bytes} bytes")
+    try:
+        if (root / _METADATA).is_file():
+            read_document(root / _METADATA, limits, unique=False)
+    except Refused as refused:
+        return refused.at(_METADATA)
+    return None
 
 
 def _configurations(
@@ -88,12 +94,17 @@ def _configurations(
             judged.add(name)
     for name in sorted(judged):
         try:
-            yield from judge_configuration(read_document(tree.files[name], limits), name, policy)
+            yield from judge_configuration(_document(tree, name, limits), name, policy)
         except Refused as refused:
             yield refused.at(name)
     for name in sorted(set(tree.files) - judged):
         if name.startswith("configs/") and not is_code(name):
             yield Finding("config_not_judged", name, "is not among the files that the server merges")
+
+
+def _document(tree: Tree, name: str, limits: AdmissionSettings) -> dict[Any, Any]:
+    # Metadata in the wild repeat keys of their change log; nothing is built from them.
+    return read_document(tree.files[name], limits, unique=name != _METADATA)
 
 
 def _files(folder: BundleFolder, tree: Tree, limits: AdmissionSettings, policy: SitePolicy) -> Iterator[Finding]:
@@ -105,8 +116,10 @@ def _files(folder: BundleFolder, tree: Tree, limits: AdmissionSettings, policy: 
 
 
 def _signature(root: Path, policy: SitePolicy) -> tuple[str, list[Finding]]:
-    if not policy.public_keys or not (root / SIGNATURE).is_file():
+    if not (root / SIGNATURE).is_file():
         return "", []
+    if not policy.public_keys:
+        return "", [Finding("signature_unchecked", SIGNATURE, "the site's policy names no public_keys")]
     try:
         return verified_by(root, policy.public_keys).name, []
     except Refused as refused:

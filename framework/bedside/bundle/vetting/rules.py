@@ -83,6 +83,7 @@ RULES: dict[str, Rule] = {
     "unknown_weights": Rule("warning", "Remove it if the bundle does not need it: nobody has looked inside."),
     # signature
     "signature": Rule("refused", "Get the bundle again from who signed it, or have it signed with a configured key."),
+    "signature_unchecked": Rule("info", "Name the signer's public key in the site's policy file."),
     "signing_library": Rule("refused", "pip install 'bedside[signing]'"),
 }
 """Every rule by its name."""

@@ -174,6 +174,16 @@ def test_json_that_is_no_configuration_is_refused(root: Path, text: str) -> None
     assert rules(judged(root)) == {"config_unreadable"}
 
 
+def test_metadata_may_repeat_a_key(root: Path) -> None:
+    """A change log that says 0.1.0 twice builds nothing; what counts is judged."""
+    path = root / "configs" / "metadata.json"
+    text = path.read_text()[:-1]
+    path.write_text(text + ', "changelog": {"0.1.0": "a", "0.1.0": "b"}}')
+    assert judged(root).admitted
+    path.write_text(text + ', "changelog": {"0.1.0": "a", "0.1.0": "$open(1)"}}')
+    assert rules(judged(root)) == {"expression"}
+
+
 def test_what_the_server_does_not_merge_is_named_and_not_judged(root: Path) -> None:
     """train.json may do what it likes: nothing here reads it."""
     (root / "configs" / "train.json").write_text('{"x": "$open(1)"}')

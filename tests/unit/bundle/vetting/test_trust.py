@@ -217,7 +217,16 @@ def test_weights_that_vanish_are_told(root: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_policy_too_large_to_read_is_refused(root: Path) -> None:
     """bedside.toml has the limit of a configuration."""
     (root / "bedside.toml").write_text("# " + "x" * 200_000)
-    assert rules(judged(root, config_bytes=100_000)) == {"config_too_large"}
+    (finding,) = judged(root, config_bytes=100_000).refusals
+    assert (finding.rule, finding.where) == ("config_too_large", "bedside.toml")
+
+
+def test_a_signature_that_nobody_can_check_is_told(root: Path) -> None:
+    """It proves nothing here, and harms nobody."""
+    (root / SIGNATURE).write_text("{}")
+    verdict = judged(root)
+    assert verdict.admitted
+    assert "signature_unchecked" in rules(verdict, "info")
 
 
 def test_an_unreadable_configuration_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
