@@ -132,7 +132,9 @@ _FIELDS = (
     Field("trust", "inference.bundle.trust", Kind.KEYWORD, "", "data_only, pinned, signed or unsigned_code."),
     Field("findings", "inference.admission.findings", Kind.LONG, "", "Number of findings of any severity."),
     Field("mode", "inference.admission.mode", Kind.KEYWORD, "", "enforce or warn."),
-    Field("rules", "inference.admission.rules", Kind.KEYWORD, "", "Names of rules that refuse it, with + between them."),
+    Field(
+        "rules", "inference.admission.rules", Kind.KEYWORD, "", "Names of rules that refuse it, with + between them."
+    ),
     Field("device", "inference.device", Kind.KEYWORD, "", "Torch device that it runs on."),
     Field("load_ms", "inference.load_ms", Kind.DOUBLE, "milliseconds", "Building it and its first forward pass."),
     Field("exit_code", "process.exit_code", Kind.LONG, "", "Exit code of the model's process, negative for signals."),

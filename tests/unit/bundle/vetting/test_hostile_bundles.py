@@ -18,8 +18,8 @@ from bedside.settings import AdmissionSettings
 REPOSITORY = Path(__file__).resolve().parents[4]
 APPS = sorted(path.parents[1] for path in (REPOSITORY / "apps").glob("*/configs/inference.json"))
 HARMLESS = ("volume_segmentation", "plane_classification", "record_classification", "missing_weights")
-# Named after what is missing; every other one must be recognised as a bundle and refused for its defect.
-NO_BUNDLES = {"metadata_missing", "configuration_missing", "policy_deep", "zip_two_bundles"}
+# open_bundle says no to these; every other one must be recognised as a bundle and refused for its defect.
+NO_BUNDLES = {"metadata_missing", "configuration_missing", "policy_deep", "policy_leads_outside", "zip_two_bundles"}
 
 
 @pytest.fixture(scope="module")
