@@ -34,6 +34,8 @@ def main() -> None:
         workspace = Workspace(Path(folder), options.peers)
         results = _measure(options, workspace)
     _say(f"took {time.monotonic() - begin:.0f} s")
+    if options.out is not None:
+        results = _earlier(options.out) | results
     text = report.render(results)
     print(text)
     if options.out is not None:
@@ -41,11 +43,8 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:
-    results: dict[str, Any] = {
-        "command": f'make bench BENCH_OPTIONS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else "make bench",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": machine.describe(workspace),
-    }
+    about = machine.describe(workspace)
+    results: dict[str, Any] = {"machine": about}
     if "tabular" in options.parts:
         _say("(a) tabular")
         contestants = [c for c in tabular.CONTESTANTS if options.only in c.name]
@@ -53,7 +52,7 @@ def _measure(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any
             contestants = [c for c in contestants if c.service is not services.BEDSIDE_UNCACHED]
         for missing in {c.service.name for c in contestants if not c.service.available(workspace)}:
             _say(f"skipped, not installed: {missing} (benchmarks/peers.sh)")
-        plan = QUICK if options.quick else replace(tabular.Plan(), rounds=options.rounds)
+        plan = QUICK if options.quick else replace(tabular.Plan(), rounds=2 * options.rounds)
         results["tabular"] = tabular.measure(workspace, contestants, plan, _say)
     if "imaging" in options.parts and imaging.available():
         _say("(b) imaging")
@@ -63,7 +62,20 @@ def _measure(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any
         _say("(c) cold start and memory")
         rounds, counts, only = (1, (1,), "heart_disease") if options.quick else (3, (1, 3, 10), "")
         results["startup"] = startup.measure(workspace, rounds, counts, _say, only)
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    for part in PARTS:
+        if part in results:
+            results[part]["when"] = f"{now}, commit {about['commit']}"
     return results
+
+
+def _earlier(out: Path) -> dict[str, Any]:
+    """Return the results that are there: a run of some parts leaves the others as they were."""
+    try:
+        found: dict[str, Any] = json.loads((out / "latest.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 def _write(out: Path, results: dict[str, Any], text: str) -> None:
@@ -96,7 +108,7 @@ def _options() -> argparse.Namespace:
         if part not in PARTS:
             parser.error(f"'{part}' is none of {', '.join(PARTS)}")
     options.parts = options.parts or PARTS
-    if options.out is None and not options.quick and options.parts == PARTS and not options.only:
+    if options.out is None and not options.quick and not options.only:
         options.out = _default_out()
     return options
 

@@ -58,20 +58,20 @@ CONTESTANTS: tuple[Contestant, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how hard.
+    """How long and how hard. Many short rounds rather than few long ones: neighbours come and go within seconds.
 
     Attributes:
         light_rate: requests per second that every contestant can take; its latencies compare.
         held_rate: requests per second that Bedside is to hold.
     """
 
-    rounds: int = 5
-    seconds: float = 3.0
-    warm_up_seconds: float = 1.0
+    rounds: int = 10
+    seconds: float = 1.5
+    warm_up_seconds: float = 0.5
     light_rate: float = 200.0
-    light_seconds: float = 2.0
+    light_seconds: float = 1.5
     held_rate: float = 2000.0
-    held_seconds: float = 4.0
+    held_seconds: float = 2.0
     unpinned_rounds: int = 3
 
 
