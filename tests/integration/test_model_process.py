@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -478,3 +479,21 @@ async def test_an_input_that_cannot_be_staged_costs_nobody_a_process(
                 await executor.run(record(WELL), timeout_seconds=LONG)
         await executor.run(record(WELL), timeout_seconds=LONG)
         assert pids(executor) == before
+
+
+def test_importing_the_preload_leaves_the_importers_signals_alone() -> None:
+    """Only the fork server ignores SIGTERM; whoever else imports the module can still be ended."""
+    code = "import signal, bedside.runtime.preload; print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)"
+
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "True"
+
+
+async def test_a_signal_to_the_whole_group_does_not_take_the_models_with_it(serve: Serve) -> None:
+    """The fork server outlives a SIGTERM: the server drains first."""
+    async with serve("record_classification") as executor:
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGTERM)  # type: ignore[attr-defined]
+        await asyncio.sleep(0.2)  # time in which it would have ended
+        await executor.run(record(WELL), timeout_seconds=LONG)
+        assert executor.ready

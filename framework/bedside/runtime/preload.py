@@ -5,13 +5,16 @@
 
 import gc
 import signal
+import sys
 import warnings
+from multiprocessing import forkserver
 
 import torch
 
 # A terminal or a service manager signals the whole group. The server drains its model processes and then closes the
 # pipe that keeps this process alive; a fork server that ended at once would take the models with it.
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if getattr(sys.modules["__main__"], "main", None) is forkserver.main:  # and not in whoever else imports this
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 # One thread until a model's process says otherwise: a thread pool would not survive the fork.
 torch.set_num_threads(1)
