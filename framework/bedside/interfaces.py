@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from bedside.bundle.contract import Contract, InputSpec
@@ -101,14 +100,6 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Let accepted work finish and end."""
-        ...
-
-
-class BundleStore(Protocol):
-    """Where bundles live; a local folder today."""
-
-    def bundles(self) -> Sequence[Path]:
-        """Return the roots of the bundles found."""
         ...
 
 

@@ -447,17 +447,6 @@ async def test_a_server_that_never_closed_its_executor_can_still_exit(bundles: P
     await _ends(until(lambda: gone(pid)))
 
 
-async def test_work_that_nobody_waits_for_is_let_finish_when_it_is_short(serve: Serve) -> None:
-    """A caller who goes does not cost the next one a reload."""
-    async with serve("misbehaving") as executor:
-        before = pids(executor)
-        gone_caller = asyncio.ensure_future(executor.run(record(WELL), timeout_seconds=LONG))
-        await asyncio.sleep(0)  # let it start
-        gone_caller.cancel()
-        await executor.run(record(WELL), timeout_seconds=LONG)
-        assert pids(executor) == before
-
-
 async def test_an_input_that_cannot_be_staged_costs_nobody_a_process(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
