@@ -5,12 +5,15 @@ Trust is in the type: an :class:`UnverifiedToken` becomes a :class:`Principal` o
 only where the contract has been checked (``bundle.validation``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NewType
+from typing import Any, Literal, NewType, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+"""A value that JSON can say (RFC 8259)."""
 
 UnverifiedToken = NewType("UnverifiedToken", str)
 """The credentials of an ``Authorization: Bearer`` header as they came (RFC 6750 §2.1)."""
@@ -109,12 +112,31 @@ class DecodedRecord:
     record: Mapping[str, Any]
 
 
-DecodedInput = DecodedImage | DecodedRecord
+@dataclass(frozen=True, slots=True)
+class DecodedValue:
+    """A JSON value that goes to the bundle's preprocessing as it is: points, clicks, class prompts, labels."""
+
+    name: str
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedArray:
+    """An array that goes to the bundle's preprocessing as it is: a latent, for one."""
+
+    name: str
+    values: NDArray[Any]
+
+
+DecodedInput = DecodedImage | DecodedRecord | DecodedValue | DecodedArray
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatedInputs:
-    """Inputs that keep the model's contract; only ``bundle.validation`` makes these."""
+    """Inputs that keep the model's contract, in its order; only ``bundle.validation`` makes these.
+
+    Several files of one input are several items of one name, in the caller's order. What is optional may be absent.
+    """
 
     items: tuple[DecodedInput, ...]
 
@@ -133,19 +155,27 @@ class OutputArray:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file that a bundle writes by design; ``suffix`` chooses the media type."""
+    """A file that a bundle writes by design; ``suffix`` chooses the media type.
+
+    ``name`` is what the bundle called it, without folders and suffix; empty where that is not known.
+    """
 
     suffix: str
     data: bytes
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What one run of a bundle gave, with the seconds that each stage took."""
+    """What one run of a bundle gave, with the seconds that each stage took.
+
+    ``values`` are results that are no arrays, by name: a list of boxes with scores, a class, a landmark by its name.
+    """
 
     arrays: tuple[OutputArray, ...]
     files: tuple[OutputFile, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

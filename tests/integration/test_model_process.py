@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from multiprocessing import forkserver
 from pathlib import Path
@@ -190,7 +190,7 @@ async def test_short_work_is_let_finish_when_its_caller_has_gone(
     """Within the grace a run ends by itself, and its process, which takes seconds to load, goes on."""
     may_run, run_of_process = asyncio.Event(), ModelProcess.run
 
-    async def waiting(self: ModelProcess, paths: dict[str, str], inputs: ValidatedInputs) -> Prediction:
+    async def waiting(self: ModelProcess, paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -> Prediction:
         """Run once the test lets it."""
         await may_run.wait()
         return await run_of_process(self, paths, inputs)

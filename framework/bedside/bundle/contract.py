@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bedside.bundle.metadata import FeatureDescription, Metadata, TensorFormat
+from bedside.types import Json
 
-InputKind = Literal["image", "record"]
-OutputKind = Literal["segmentation", "probabilities", "image", "tensor"]
+InputKind = Literal["image", "record", "value", "tensor"]
+OutputKind = Literal["segmentation", "probabilities", "image", "tensor", "value", "file"]
 
 VOLUME_MEDIA_TYPES = ("application/x-nifti", "application/gzip")
 PLANE_MEDIA_TYPES = ("image/png", "image/jpeg", "image/tiff")
 ARRAY_MEDIA_TYPES = ("application/x-npy",)
-RECORD_MEDIA_TYPES = ("application/json",)
+RECORD_MEDIA_TYPES = VALUE_MEDIA_TYPES = ("application/json",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,13 @@ class InputFact:
 
     Attributes:
         name: key in the item dictionary.
-        reads_file: True where a ``LoadImage`` consumes it; False where it goes in as a value.
+        kind: ``image`` where a reader consumes a file; ``record`` for a vector of named numbers; ``value`` for any JSON
+            value and ``tensor`` for an array, both handed to the preprocessing as they are.
+        files: number of files under this key; None for any number from one on.
+        optional: True where the item may lack the key.
+        example: a value that the bundle itself shows, of a ``value``; None where it shows none.
+        shape: axis lengths of a ``tensor``, -1 for any; empty where not known.
+        dtype: NumPy name of a ``tensor``'s elements; empty where not known.
         reader: class name of the reader the bundle chose, None where MONAI chooses by suffix.
         converts: True where the reader converts the image, so that the file's channels are not the network's.
         adds_channel: True where a transform makes a channel axis for arrays that have none.
@@ -40,12 +47,22 @@ class InputFact:
     """
 
     name: str
-    reads_file: bool
+    kind: InputKind
     reader: str | None = None
     converts: bool = False
     adds_channel: bool = True
     channels: tuple[int, ...] = ()
     nullable: tuple[bool, ...] = ()
+    files: int | None = 1
+    optional: bool = False
+    example: Json = None
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+
+    @property
+    def reads_file(self) -> bool:
+        """Tell whether the preprocessing wants the path of a file."""
+        return self.kind == "image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +71,19 @@ class OutputFact:
 
     Attributes:
         name: key of the result.
-        dtype: NumPy name of the element type.
+        dtype: NumPy name of the element type; empty for what is no array.
         shape: array shape as answered, channels last for images.
         has_geometry: True where the result carries an affine.
         like_input: name of the input whose spatial shape and affine the result has; None where it has neither.
+        kind: ``array``; ``value`` for one of ``Prediction.values``; ``file`` for one of ``Prediction.files``.
     """
 
     name: str
-    dtype: str
-    shape: tuple[int, ...]
-    has_geometry: bool
-    like_input: str | None
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+    has_geometry: bool = False
+    like_input: str | None = None
+    kind: Literal["array", "value", "file"] = "array"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +113,19 @@ class InputSpec:
 
     Attributes:
         name: input name.
-        kind: ``image`` (an encoded file or the decoded array) or ``record`` (named numbers).
+        kind: ``image`` (an encoded file or the decoded array), ``record`` (named numbers), ``value`` (any JSON value)
+            or ``tensor`` (an array that is no image).
         media_types: what the file may be; empty where unknown.
         spatial_dims: spatial axes of the image.
         channels: channel counts that the file may have.
         channel_names: by channel index, from ``channel_def``.
         features: the record's numbers in the network's order.
         extent_mm: least and greatest size along each spatial axis, from the bundle's policy; inf where unbounded.
+        files: number of files, which is 1 for all but some images; None for any number from one on.
+        optional: True where it may be left out.
+        example: a value that the bundle itself shows.
+        shape: axis lengths of a tensor, -1 for any; empty where unknown.
+        dtype: NumPy name of a tensor's elements; empty where unknown.
     """
 
     name: str
@@ -111,6 +136,11 @@ class InputSpec:
     channel_names: tuple[str, ...] = ()
     features: tuple[FeatureSpec, ...] = ()
     extent_mm: tuple[float, float] | None = None
+    files: int | None = 1
+    optional: bool = False
+    example: Json = None
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +149,7 @@ class OutputSpec:
 
     Attributes:
         name: result name.
-        kind: how people read it; ``tensor`` where nothing more is known.
+        kind: how people read it; ``tensor`` where nothing more is known of an array; ``value`` and ``file`` are none.
         dtype: NumPy name of the element type, None before the first run.
         shape: axis lengths, -1 where they follow the input; None before the first run.
         labels: class or label names by index, from ``channel_def``.
@@ -175,9 +205,13 @@ def _format_of(metadata: Metadata, fact: InputFact, facts: Sequence[InputFact]) 
 
 
 def _input(fact: InputFact, tensor: TensorFormat | None, metadata: Metadata) -> InputSpec:
-    if fact.reads_file:
+    if fact.kind == "image":
         return _image_input(fact, tensor)
-    return _record_input(fact, tensor, metadata)
+    if fact.kind == "record":
+        return _record_input(fact, tensor, metadata)
+    if fact.kind == "value":
+        return InputSpec(fact.name, "value", VALUE_MEDIA_TYPES, optional=fact.optional, example=fact.example)
+    return InputSpec(fact.name, "tensor", ARRAY_MEDIA_TYPES, optional=fact.optional, shape=fact.shape, dtype=fact.dtype)
 
 
 def _image_input(fact: InputFact, tensor: TensorFormat | None) -> InputSpec:
@@ -193,6 +227,8 @@ def _image_input(fact: InputFact, tensor: TensorFormat | None) -> InputSpec:
         spatial_dims=spatial_dims,
         channels=channels,
         channel_names=names,
+        files=fact.files,
+        optional=fact.optional,
     )
 
 
@@ -219,7 +255,7 @@ def _record_input(fact: InputFact, tensor: TensorFormat | None, metadata: Metada
         _feature(name, metadata.feature_descriptions.get(name), nullable=may_miss)
         for name, may_miss in zip(names, nullable, strict=True)
     )
-    return InputSpec(name=fact.name, kind="record", media_types=RECORD_MEDIA_TYPES, features=features)
+    return InputSpec(fact.name, "record", RECORD_MEDIA_TYPES, features=features, optional=fact.optional)
 
 
 def _feature(name: str, described: FeatureDescription | None, *, nullable: bool) -> FeatureSpec:
@@ -230,6 +266,8 @@ def _feature(name: str, described: FeatureDescription | None, *, nullable: bool)
 
 
 def _output(fact: OutputFact, tensor: TensorFormat | None) -> OutputSpec:
+    if fact.kind != "array":
+        return OutputSpec(fact.name, fact.kind)
     shape = tuple(-1 for _ in fact.shape) if fact.has_geometry or fact.like_input else fact.shape
     labels = {int(index): name for index, name in tensor.channel_def.items()} if tensor else {}
     return OutputSpec(

@@ -7,7 +7,7 @@ import ast
 import io
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import nibabel
@@ -17,7 +17,7 @@ from PIL import Image
 
 from bedside.bundle.contract import FeatureSpec, InputSpec
 from bedside.bundle.metadata import Metadata
-from bedside.types import DecodedImage, DecodedInput, DecodedRecord
+from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedRecord, DecodedValue
 
 _LEAST, _MOST, _ANY = 32, 128, 64
 _FIXED_MOST = 256
@@ -35,13 +35,33 @@ def sample_inputs(inputs: Sequence[InputSpec], metadata: Metadata, *, seed: int 
 
     Images are smooth, positive and as large as the network's patch: ``spatial_shape`` of the metadata, its formulas
     (``8*n``, ``2**p*n``) taken at the least value from 32 on. A volume is NIfTI with 1 mm voxels in RAS, a plane
-    is PNG, or whatever else the input takes.
+    is PNG, or whatever else the input takes. A value is the one that the bundle shows; an optional input that the
+    bundle shows nothing of is left out.
     """
     random = np.random.default_rng(seed)
-    return tuple(
-        sample_record(spec) if spec.kind == "record" else _sample_image(spec, _size(spec, metadata), random)
-        for spec in inputs
-    )
+    return tuple(item for spec in inputs if not _is_left_out(spec) for item in _sample_input(spec, metadata, random))
+
+
+def _is_left_out(spec: InputSpec) -> bool:
+    return spec.optional and not (spec.kind == "value" and spec.example is not None)
+
+
+def _sample_input(spec: InputSpec, metadata: Metadata, random: np.random.Generator) -> Iterator[DecodedInput]:
+    if spec.kind == "record":
+        yield sample_record(spec)
+    elif spec.kind == "value":
+        yield DecodedValue(spec.name, spec.example)
+    elif spec.kind == "tensor":
+        yield sample_array(spec, random)
+    else:
+        size = _size(spec, metadata)
+        yield from (_sample_image(spec, size, random) for _ in range(spec.files or 1))
+
+
+def sample_array(spec: InputSpec, random: np.random.Generator) -> DecodedArray:
+    """Return normally distributed numbers, as latents are, of the input's shape; one number where it is unknown."""
+    shape = tuple(_ANY if length == -1 else length for length in spec.shape) or (1,)
+    return DecodedArray(spec.name, random.standard_normal(shape).astype(spec.dtype or "float32"))
 
 
 def sample_record(spec: InputSpec) -> DecodedRecord:

@@ -4,13 +4,12 @@ This is the only place that makes :class:`~bedside.types.ValidatedInputs`; every
 Messages hold numbers and the contract's own names, never text that the caller sent.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite, isinf, isnan
 
 import numpy as np
 
-from bedside.bundle.contract import Contract, InputSpec
+from bedside.bundle.contract import Contract, InputKind, InputSpec
 from bedside.errors import (
     ContractViolation,
     MalformedPayload,
@@ -22,7 +21,7 @@ from bedside.errors import (
     WrongShape,
     echo,
 )
-from bedside.types import DecodedImage, DecodedInput, DecodedRecord, ValidatedInputs
+from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedRecord, DecodedValue, ValidatedInputs
 
 
 def validate(contract: Contract, decoded: Sequence[DecodedInput]) -> ValidatedInputs:
@@ -36,47 +35,88 @@ def validate(contract: Contract, decoded: Sequence[DecodedInput]) -> ValidatedIn
         The same inputs, in the contract's order.
 
     Raises:
-        UnknownInput, MissingInput, MalformedPayload: not exactly the contract's inputs, each once.
-        WrongDatatype: a record where an image belongs, or the reverse.
-        WrongShape, WrongChannelCount: rank, channels or number of features differ; both numbers are told.
-        NonFiniteValue: NaN or infinity in an image, or in a feature that must have a value.
+        UnknownInput, MissingInput, MalformedPayload: not the contract's inputs, each once; only optional ones may lack.
+        WrongDatatype: a record where an image belongs, or any other kind than the contract's.
+        WrongShape, WrongChannelCount: rank, channels, number of features or files differ; both numbers are told.
+        NonFiniteValue: NaN or infinity in an image, an array, or in a feature that must have a value.
         ContractViolation: a coded feature with a value that is none of its codes.
     """
-    by_name = {item.name: item for item in decoded}
-    _require_names(contract, decoded)
-    items = tuple(by_name[spec.name] for spec in contract.inputs)
-    for spec, item in zip(contract.inputs, items, strict=True):
-        _require_kept(spec, item)
-    return ValidatedInputs(items)
+    inputs = contract.inputs
+    if len(inputs) == len(decoded) == 1 and inputs[0].name == decoded[0].name and inputs[0].files in _ONE_IS_ENOUGH:
+        _require_kept(inputs[0], decoded[0])  # most models have one input: nothing to sort
+        return ValidatedInputs((decoded[0],))
+    _require_known(inputs, decoded)
+    items: list[DecodedInput] = []
+    for spec in inputs:
+        came = [item for item in decoded if item.name == spec.name]
+        _require_count(spec, len(came))
+        for item in came:
+            _require_kept(spec, item)
+        items += came
+    return ValidatedInputs(tuple(items))
 
 
-def _require_names(contract: Contract, decoded: Sequence[DecodedInput]) -> None:
-    known = [spec.name for spec in contract.inputs]
-    if [item.name for item in decoded] == known:
-        return
-    counts = Counter(item.name for item in decoded)
-    for name, count in counts.items():
-        if name not in known:
-            shown = echo(name, known)
+_ONE_IS_ENOUGH = (1, None)
+
+
+def _require_known(inputs: Sequence[InputSpec], decoded: Sequence[DecodedInput]) -> None:
+    known = [spec.name for spec in inputs]
+    for item in decoded:
+        if item.name not in known:
+            shown = echo(item.name, known)
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise UnknownInput(
-                f"{shown} is not an input of this model; it takes {', '.join(known)}",
-                field=name if shown != "(not shown)" else None,
+                f"{shown} is not an input of this model; {takes}", field=item.name if shown != "(not shown)" else None
             )
-        if count > 1:
-            raise MalformedPayload(f"input '{name}' must come once; it came {count} times", field=name)
-    for name in known:
-        if name not in counts:
-            raise MissingInput(f"input '{name}' is missing", field=name)
+
+
+def _require_count(spec: InputSpec, count: int) -> None:
+    if count == 0 and not spec.optional:
+        raise MissingInput(f"input '{spec.name}' is missing", field=spec.name)
+    if count == 0 or spec.files is None:
+        return
+    if spec.files == 1 and count > 1:
+        raise MalformedPayload(f"input '{spec.name}' must come once; it came {count} times", field=spec.name)
+    if count != spec.files:
+        raise WrongShape(f"'{spec.name}' must have {spec.files} files; {count} came", field=spec.name)
 
 
 def _require_kept(spec: InputSpec, item: DecodedInput) -> None:
-    if spec.kind == "image" and isinstance(item, DecodedImage):
-        _require_image(spec, item)
-    elif spec.kind == "record" and isinstance(item, DecodedRecord):
+    if isinstance(item, DecodedRecord) and spec.kind == "record":
         _require_record(spec, item)
-    else:
-        expected = "an image" if spec.kind == "image" else "a record of named numbers"
-        raise WrongDatatype(f"'{spec.name}' must be {expected}", field=spec.name)
+    elif isinstance(item, DecodedImage) and spec.kind == "image":
+        _require_image(spec, item)
+    elif isinstance(item, DecodedArray) and spec.kind == "tensor":
+        _require_array(spec, item)
+    elif not (isinstance(item, DecodedValue) and spec.kind == "value"):
+        raise WrongDatatype(f"'{spec.name}' must be {_KINDS[spec.kind]}", field=spec.name)
+
+
+_KINDS: Mapping[InputKind, str] = {
+    "image": "an image",
+    "record": "a record of named numbers",
+    "value": "a JSON value",
+    "tensor": "an array",
+}
+
+
+def _require_array(spec: InputSpec, array: DecodedArray) -> None:
+    if spec.shape and not _fits(array.values.shape, spec.shape):
+        raise WrongShape(
+            f"'{spec.name}' must have the shape {list(spec.shape)}; {list(array.values.shape)} came", field=spec.name
+        )
+    if spec.dtype and array.values.dtype.name != spec.dtype:
+        raise WrongDatatype(
+            f"'{spec.name}' must have elements of type {spec.dtype}; {array.values.dtype.name} came", field=spec.name
+        )
+    if not np.isfinite(array.values).all():
+        raise NonFiniteValue(f"'{spec.name}' holds NaN or infinite values", field=spec.name)
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    return len(shape) == len(expected) and all(
+        length == wanted or (wanted == -1 and length > 0) for length, wanted in zip(shape, expected, strict=True)
+    )
 
 
 def _require_image(spec: InputSpec, image: DecodedImage) -> None:

@@ -18,7 +18,7 @@ from bedside.bundle.contract import Contract, OutputSpec
 from bedside.codecs.cautions import cautions
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
 from bedside.errors import RunFailed
-from bedside.types import DecodedImage, OutputArray, OutputFile, Prediction, ValidatedInputs
+from bedside.types import DecodedImage, DecodedRecord, OutputArray, OutputFile, Prediction, ValidatedInputs
 
 NOTICE = "Not a medical device."
 _RESERVED = (
@@ -65,6 +65,7 @@ def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
             result.update(_probabilities(array, spec))
         else:
             outputs[array.name] = _describe(array, spec, inputs)
+    outputs.update({name: {"value": value} for name, value in prediction.values.items()})
     if "accuracy" in contract.metrics and named:
         result["accuracy"] = contract.metrics["accuracy"]
     if outputs:
@@ -91,7 +92,7 @@ def source_image(inputs: ValidatedInputs) -> DecodedImage | None:
 
 
 def _beside_record(contract: Contract, inputs: ValidatedInputs, result: dict[str, Any]) -> dict[str, Any]:
-    record: Mapping[str, Any] = next((item.record for item in inputs.items if not isinstance(item, DecodedImage)), {})
+    record: Mapping[str, Any] = next((item.record for item in inputs.items if isinstance(item, DecodedRecord)), {})
     spec = contract.record
     if spec and any(feature.name in _RESERVED or feature.name == "result" for feature in spec.features):
         return {"record": dict(record), "result": result}
@@ -119,6 +120,8 @@ def _describe(array: OutputArray, spec: OutputSpec, inputs: ValidatedInputs) -> 
 
 def _file(file: OutputFile) -> dict[str, Any]:
     described: dict[str, Any] = {"suffix": file.suffix, "bytes": len(file.data)}
+    if file.name:
+        described["name"] = file.name
     if file.suffix.endswith(_TEXTS) and len(file.data) <= _INLINE_BYTES:
         described["text"] = file.data.decode("utf-8", "replace")
     return described

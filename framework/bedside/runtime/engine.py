@@ -214,7 +214,7 @@ def preprocess(built: BuiltBundle, item: Item) -> dict[str, Any]:
 def collect_files(output_dir: Path) -> tuple[OutputFile, ...]:
     """Take the files that a bundle wrote by design out of its output folder."""
     files = [
-        OutputFile("".join(path.suffixes[-2:]), path.read_bytes())
+        _output_file(path)
         for path in sorted(output_dir.rglob("*"))
         if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_OUTPUT_FILE_BYTES
     ]
@@ -222,6 +222,11 @@ def collect_files(output_dir: Path) -> tuple[OutputFile, ...]:
         for child in output_dir.iterdir():
             shutil.rmtree(child) if child.is_dir() else child.unlink()
     return tuple(files)
+
+
+def _output_file(path: Path) -> OutputFile:
+    suffix = "".join(path.suffixes[-2:])
+    return OutputFile(suffix, path.read_bytes(), path.name.removesuffix(suffix))
 
 
 def _postprocessing(evaluator: Any) -> Any:

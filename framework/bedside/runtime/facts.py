@@ -22,7 +22,7 @@ class LoadedFacts:
     def from_json(cls, raw: dict[str, Any]) -> "LoadedFacts":
         """Read what :meth:`to_json` gave."""
         inputs = tuple(
-            InputFact(**{**fact, "nullable": tuple(fact["nullable"]), "channels": tuple(fact["channels"])})
+            InputFact(**{**fact, **{name: tuple(fact[name]) for name in ("nullable", "channels", "shape")}})
             for fact in raw["inputs"]
         )
         outputs = tuple(OutputFact(**{**fact, "shape": tuple(fact["shape"])}) for fact in raw["outputs"])

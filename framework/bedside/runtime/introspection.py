@@ -41,12 +41,12 @@ def _makes(transform: Any) -> Iterator[str]:
 
 def _fact(key: str, transform: Any, transforms: Sequence[Any]) -> InputFact:
     if not isinstance(transform, LoadImaged):
-        return InputFact(name=key, reads_file=False)
+        return InputFact(name=key, kind="record")
     loader = transform._loader  # noqa: SLF001 - LoadImaged offers no other way to its readers
     reader = None if loader.auto_select else type(loader.readers[-1]).__name__
     return InputFact(
         name=key,
-        reads_file=True,
+        kind="image",
         reader=reader,
         converts=any(isinstance(r, PILReader) and r.converter is not None for r in loader.readers),
         adds_channel=loader.ensure_channel_first

@@ -1,6 +1,7 @@
 """From a folder to a warm engine and the facts for its contract: build, look, run once."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,15 @@ from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.introspection import input_facts, nullable_features
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
-from bedside.types import DecodedImage, DecodedInput, DecodedRecord, OutputArray, ValidatedInputs
+from bedside.types import (
+    DecodedArray,
+    DecodedImage,
+    DecodedInput,
+    DecodedRecord,
+    DecodedValue,
+    OutputArray,
+    ValidatedInputs,
+)
 
 _MISSING_MODULE = re.compile(r"No module named '(?P<package>\w+)")
 
@@ -53,12 +62,14 @@ def load(
         raise LoadFailed(f"the bundle could not be built: {_short(error)}") from error
 
 
-def item_of(inputs: ValidatedInputs, paths: dict[str, str]) -> Item:
+def item_of(inputs: ValidatedInputs, paths: Mapping[str, str | list[str]]) -> Item:
     """Return the item dictionary that the bundle's preprocessing expects."""
     values: Item = dict(paths)
     for item in inputs.items:
-        if isinstance(item, DecodedRecord):
+        if isinstance(item, DecodedRecord | DecodedArray):
             values[item.name] = item.values
+        elif isinstance(item, DecodedValue):
+            values[item.name] = item.value
     return values
 
 
@@ -78,7 +89,11 @@ def _warm(
         engine.use_record_pass([{record.name: values} for values in _variations(record.values)])
         nullable = nullable_features(lambda values: engine.run({record.name: values}).arrays, record.values)
         inputs = (replace(inputs[0], nullable=nullable),)
-    outputs = tuple(_output_fact(array, sample.items) for array in prediction.arrays)
+    outputs = (
+        *(_output_fact(array, sample.items) for array in prediction.arrays),
+        *(OutputFact(name, kind="value") for name in prediction.values),
+        *(OutputFact(f"file_{index}", kind="file") for index in range(len(prediction.files))),
+    )
     return engine, LoadedFacts(inputs, outputs, device)
 
 

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import shutil
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -33,7 +33,7 @@ from bedside.runtime.assembly import assemble
 from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.staging import StagedFiles, Staging
 from bedside.settings import RuntimeSettings
-from bedside.types import DecodedImage, DecodedRecord, Prediction, ValidatedInputs
+from bedside.types import DecodedImage, Prediction, ValidatedInputs
 
 _JOIN_SECONDS = 5
 _IN_THREAD_BYTES = 1 << 20
@@ -99,17 +99,16 @@ class ModelProcess:
         self._watch()
         return LoadedFacts.from_json(header["loaded"])
 
-    async def run(self, paths: dict[str, str], inputs: ValidatedInputs) -> Prediction:
+    async def run(self, paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -> Prediction:
         """Run one item.
 
         Raises:
             InputNotProcessable, RunFailed: the bundle raised; the process goes on.
             WorkerCrashed: the process ended.
         """
-        records = [item for item in inputs.items if isinstance(item, DecodedRecord)]
-        header = {"paths": paths, "records": [item.name for item in records]}
+        header, buffers = wire.pack_inputs(paths, inputs)
         try:
-            await self._send(wire.pack(header, [item.values.tobytes() for item in records]))
+            await self._send(wire.pack(header, buffers))
             answer, data = await self._receive()
             if "error" not in answer:
                 return wire.unpack_prediction(answer["prediction"], data)

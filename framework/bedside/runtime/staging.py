@@ -21,10 +21,10 @@ _PREFIX = "bedside-staging-"
 
 @dataclass(frozen=True, slots=True)
 class StagedFiles:
-    """The images of one run: their paths by input name."""
+    """The images of one run: by input name the path, or the list of paths where several files came."""
 
     folder: Path
-    paths: dict[str, str]
+    paths: dict[str, str | list[str]]
 
     def remove(self) -> None:
         """Remove them."""
@@ -53,14 +53,14 @@ class Staging:
         Raises:
             StagingFull: the folder's file system has no room.
         """
-        paths = {}
+        paths: dict[str, str | list[str]] = {}
         folder = self.folder()
         try:
             for number, item in enumerate(inputs.items):
                 if isinstance(item, DecodedImage):
                     path = folder / f"input{number}{item.suffix}"
                     path.write_bytes(item.payload)
-                    paths[item.name] = str(path)
+                    _add(paths, item.name, str(path))
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise StagingFull from error
@@ -83,6 +83,14 @@ class Staging:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _add(paths: dict[str, str | list[str]], name: str, path: str) -> None:
+    before = paths.get(name)
+    if before is None:
+        paths[name] = path
+    else:
+        paths[name] = [*([before] if isinstance(before, str) else before), path]
 
 
 def remove_abandoned(parent: Path) -> None:

@@ -6,13 +6,21 @@ Frame: 4 bytes length of the header (big-endian), header (JSON, its ``buffers`` 
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 
-from bedside.types import OutputArray, OutputFile, Prediction
+from bedside.types import (
+    DecodedArray,
+    DecodedRecord,
+    DecodedValue,
+    OutputArray,
+    OutputFile,
+    Prediction,
+    ValidatedInputs,
+)
 
 _LENGTH = struct.Struct("!I")
 LENGTH_BYTES = _LENGTH.size
@@ -60,6 +68,32 @@ def read_frame(read: Callable[[int], bytes]) -> tuple[Message, list[bytes]]:
     return header, [read(length) for length in header["buffers"]]
 
 
+def pack_inputs(paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -> tuple[Message, list[bytes]]:
+    """Return header and buffers of one item: paths of staged images, vectors, JSON values, arrays."""
+    records = [item for item in inputs.items if isinstance(item, DecodedRecord)]
+    header: Message = {"paths": paths, "records": [item.name for item in records]}
+    buffers = [item.values.tobytes() for item in records]
+    values = {item.name: item.value for item in inputs.items if isinstance(item, DecodedValue)}
+    if values:
+        header["values"] = values
+    arrays = [item for item in inputs.items if isinstance(item, DecodedArray)]
+    if arrays:
+        header["arrays"] = [{"name": a.name, "dtype": a.values.dtype.str, "shape": a.values.shape} for a in arrays]
+    return header, [*buffers, *(item.values.tobytes() for item in arrays)]
+
+
+def unpack_inputs(header: Message, buffers: Sequence[bytes]) -> dict[str, Any]:
+    """Return the item dictionary of what :func:`pack_inputs` took apart; its arrays may be written to."""
+    item: dict[str, Any] = {**header["paths"], **header.get("values", {})}
+    records, arrays = header["records"], header.get("arrays", ())
+    for name, buffer in zip(records, buffers, strict=False):
+        item[name] = np.frombuffer(buffer, dtype=np.float32).copy()
+    for described, buffer in zip(arrays, buffers[len(records) :], strict=True):
+        array = np.frombuffer(buffer, dtype=np.dtype(described["dtype"]))
+        item[described["name"]] = array.reshape(described["shape"]).copy()
+    return item
+
+
 def pack_prediction(prediction: Prediction) -> tuple[Message, list[bytes]]:
     """Return header and buffers of a prediction."""
     arrays = [np.asarray(item.array, order="C") for item in prediction.arrays]  # keeps a scalar without axes
@@ -73,8 +107,9 @@ def pack_prediction(prediction: Prediction) -> tuple[Message, list[bytes]]:
             }
             for item, array in zip(prediction.arrays, arrays, strict=True)
         ],
-        "files": [file.suffix for file in prediction.files],
+        "files": [[file.suffix, file.name] for file in prediction.files],
         "seconds": dict(prediction.seconds),
+        "values": dict(prediction.values),
     }
     return header, [*(array.tobytes() for array in arrays), *(file.data for file in prediction.files)]
 
@@ -92,5 +127,8 @@ def unpack_prediction(header: Message, buffers: Sequence[bytes]) -> Prediction:
         affine = None if flat is None else np.array(flat, dtype=np.float64).reshape(4, 4)
         arrays.append(OutputArray(str(described["name"]), array, affine))
     rest = buffers[len(arrays) :]
-    files = tuple(OutputFile(str(suffix), data) for suffix, data in zip(header["files"], rest, strict=True))
-    return Prediction(tuple(arrays), files, {str(k): float(v) for k, v in header["seconds"].items()})
+    files = tuple(
+        OutputFile(str(suffix), data, str(name)) for (suffix, name), data in zip(header["files"], rest, strict=True)
+    )
+    seconds = {str(stage): float(value) for stage, value in header["seconds"].items()}
+    return Prediction(tuple(arrays), files, seconds, dict(header["values"]))

@@ -15,9 +15,6 @@ import threading
 import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from bedside.bundle.folder import BundleFolder
 from bedside.errors import BedsideError, ModelFailure
@@ -109,11 +106,8 @@ def _serve(
 
 
 def _answer(channel: _Channel, engine: BundleEngine, header: wire.Message, buffers: list[bytes]) -> None:
-    item: dict[str, Any] = dict(header["paths"])
-    for name, buffer in zip(header["records"], buffers, strict=True):
-        item[name] = np.frombuffer(buffer, dtype=np.float32).copy()
     try:
-        answer, arrays = wire.pack_prediction(engine.run(item))
+        answer, arrays = wire.pack_prediction(engine.run(wire.unpack_inputs(header, buffers)))
     except ModelFailure as error:
         channel.send({"error": type(error).__name__, "cause": error.cause, "where": error.where})
     else:

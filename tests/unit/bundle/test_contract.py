@@ -10,7 +10,9 @@ from bedside.bundle.contract import (
     VOLUME_MEDIA_TYPES,
     Contract,
     InputFact,
+    InputSpec,
     OutputFact,
+    OutputSpec,
     derive_inputs,
     derive_outputs,
 )
@@ -28,17 +30,17 @@ NETWORK = {"image": {"num_channels": 1, "spatial_shape": [96, 96, 96], "channel_
 
 def test_patch_shape_binds_no_upload() -> None:
     """Only the rank is taken from spatial_shape; the names from channel_def."""
-    [spec] = derive_inputs(metadata(NETWORK), [InputFact("image", reads_file=True)])
+    [spec] = derive_inputs(metadata(NETWORK), [InputFact("image", kind="image")])
     assert (spec.kind, spec.spatial_dims, spec.channels, spec.channel_names) == ("image", 3, (1,), ("T1",))
 
 
 @pytest.mark.parametrize(
     ("fact", "channels"),
     [
-        (InputFact("image", reads_file=True, channels=(1, 3)), (1, 3)),
-        (InputFact("image", reads_file=True, converts=True), ()),
-        (InputFact("image", reads_file=True, adds_channel=False), ()),
-        (InputFact("image", reads_file=True, converts=True, channels=(4,)), (4,)),
+        (InputFact("image", kind="image", channels=(1, 3)), (1, 3)),
+        (InputFact("image", kind="image", converts=True), ()),
+        (InputFact("image", kind="image", adds_channel=False), ()),
+        (InputFact("image", kind="image", converts=True, channels=(4,)), (4,)),
     ],
 )
 def test_what_was_tried_beats_what_was_declared(fact: InputFact, channels: tuple[int, ...]) -> None:
@@ -61,16 +63,16 @@ def test_what_was_tried_beats_what_was_declared(fact: InputFact, channels: tuple
 def test_reader_decides_the_media_types(reader: str | None, rank: int, media_types: tuple[str, ...]) -> None:
     """A chosen reader is a fact; without one, the rank narrows it down."""
     network = {"image": {"spatial_shape": [32] * rank}}
-    [spec] = derive_inputs(metadata(network), [InputFact("image", reads_file=True, reader=reader)])
+    [spec] = derive_inputs(metadata(network), [InputFact("image", kind="image", reader=reader)])
     assert spec.media_types == media_types
     assert spec.spatial_dims == (rank or None)
 
 
 def test_names_may_differ_where_there_is_only_one() -> None:
     """One input and one network tensor mean the same; with two, only equal names do."""
-    [spec] = derive_inputs(metadata(NETWORK), [InputFact("scan", reads_file=True)])
+    [spec] = derive_inputs(metadata(NETWORK), [InputFact("scan", kind="image")])
     assert (spec.name, spec.spatial_dims) == ("scan", 3)
-    first, second = derive_inputs(metadata(NETWORK), [InputFact(n, reads_file=True) for n in ("image", "label")])
+    first, second = derive_inputs(metadata(NETWORK), [InputFact(n, kind="image") for n in ("image", "label")])
     assert (first.spatial_dims, second.spatial_dims) == (3, None)
 
 
@@ -83,7 +85,7 @@ FEATURES = {"features": {"channel_def": {"1": "thal", "0": "age"}}}
 def test_features_come_in_the_networks_order(nullable: tuple[bool, ...], expected: list[bool]) -> None:
     """By index, with what is known about each."""
     described = {"thal": {"meaning": "thallium test", "unit": "code", "codes": {"3": "normal"}}, "age": "in years"}
-    facts = [InputFact("features", reads_file=False, nullable=nullable)]
+    facts = [InputFact("features", kind="record", nullable=nullable)]
     [spec] = derive_inputs(metadata(FEATURES, feature_descriptions=described), facts)
     assert [feature.name for feature in spec.features] == ["age", "thal"]
     assert [feature.nullable for feature in spec.features] == expected
@@ -121,8 +123,33 @@ def test_results_on_the_inputs_grid_have_no_fixed_shape() -> None:
 
 def test_inputs_are_found_by_name_and_kind() -> None:
     """None where there is none."""
-    inputs = derive_inputs(metadata(FEATURES), [InputFact("features", reads_file=False)])
+    inputs = derive_inputs(metadata(FEATURES), [InputFact("features", kind="record")])
     contract = Contract("m", "1", "d", "", "", inputs, (), {})
     assert contract.input("features") is contract.record is inputs[0]
     assert contract.input("image") is None
     assert Contract("m", "1", "d", "", "", (), (), {}).record is None
+
+
+def test_values_and_arrays_are_inputs_of_their_own() -> None:
+    """Clicks are any JSON value, a latent any array; what may be left out is said, and so is how many files come."""
+    facts = [
+        InputFact("image", kind="image", files=4),
+        InputFact("points", kind="value", optional=True, example=[[1, 2, 3]]),
+        InputFact("latent", kind="tensor", shape=(-1, 64), dtype="float32"),
+    ]
+    image, points, latent = derive_inputs(metadata(NETWORK), facts)
+    assert (image.kind, image.files, image.optional) == ("image", 4, False)
+    assert points == InputSpec("points", "value", ("application/json",), optional=True, example=[[1, 2, 3]])
+    assert latent == InputSpec("latent", "tensor", ("application/x-npy",), shape=(-1, 64), dtype="float32")
+
+
+def test_results_that_are_no_arrays_have_no_type_and_no_shape() -> None:
+    """Boxes with scores are a value; a CSV is a file."""
+    facts = [OutputFact("boxes", kind="value"), OutputFact("file_0", kind="file")]
+    value, file = derive_outputs(metadata(NETWORK), facts)
+    assert (value, file) == (OutputSpec("boxes", "value"), OutputSpec("file_0", "file"))
+
+
+def test_a_model_may_have_no_input() -> None:
+    """A generative model starts from noise of its own."""
+    assert derive_inputs(metadata(NETWORK), []) == ()

@@ -16,7 +16,7 @@ from bedside.bundle.sample import axis_length, sample_inputs, sample_record
 from bedside.bundle.validation import validate
 from bedside.codecs import Codecs
 from bedside.settings import LimitSettings
-from bedside.types import DecodedImage, DecodedRecord, RawPart
+from bedside.types import DecodedArray, DecodedImage, DecodedRecord, DecodedValue, RawPart
 
 
 def metadata(*spatial_shape: int | str) -> Metadata:
@@ -105,6 +105,38 @@ def test_without_metadata_there_is_still_a_sample() -> None:
     [sample] = sample_inputs([InputSpec("image", "image")], parse_metadata({"version": "1"}))
     assert isinstance(sample, DecodedImage)
     assert sample.shape == (64, 64, 64)
+
+
+def test_every_kind_of_input_has_a_sample() -> None:
+    """As many files as one key takes, the value that the bundle shows, an array of the shape that is known."""
+    specs = (
+        InputSpec("mr", "image", VOLUME_MEDIA_TYPES, 3, files=4),
+        InputSpec("ct", "image", VOLUME_MEDIA_TYPES, 3, files=None),
+        InputSpec("label_prompt", "value", example=[1, 2]),
+        InputSpec("latent", "tensor", shape=(-1, 16), dtype="float16"),
+        InputSpec("noise", "tensor"),
+    )
+    samples = sample_inputs(specs, metadata())
+    assert [sample.name for sample in samples] == [*["mr"] * 4, "ct", "label_prompt", "latent", "noise"]
+    value, latent, noise = samples[-3:]
+    assert isinstance(value, DecodedValue)
+    assert value.value == [1, 2]
+    assert isinstance(latent, DecodedArray)
+    assert (latent.values.shape, latent.values.dtype.name) == ((64, 16), "float16")
+    assert isinstance(noise, DecodedArray)
+    assert (noise.values.shape, noise.values.dtype.name) == ((1,), "float32")
+    validate(Contract("m", "1", "d", "", "", specs, (), {}), samples)
+
+
+def test_what_is_optional_is_left_out_unless_the_bundle_shows_it() -> None:
+    """The warm-up takes the way that the bundle's author took."""
+    specs = (
+        InputSpec("label", "image", optional=True),
+        InputSpec("points", "value", optional=True),
+        InputSpec("label_prompt", "value", optional=True, example=[3]),
+        InputSpec("noise", "tensor", optional=True),
+    )
+    assert sample_inputs(specs, metadata()) == (DecodedValue("label_prompt", [3]),)
 
 
 def test_records_keep_their_own_contract() -> None:

@@ -18,11 +18,14 @@ from bedside.errors import (
     WrongDatatype,
     WrongShape,
 )
-from bedside.types import DecodedImage, DecodedInput, DecodedRecord
+from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedRecord, DecodedValue
 
 IMAGE = InputSpec("image", "image", spatial_dims=3, channels=(1,))
 FEATURES = (FeatureSpec("age"), FeatureSpec("thal", codes={3.0: "normal", 7.0: "defect"}, nullable=True))
 RECORD = InputSpec("patient", "record", features=FEATURES)
+CLICKS = InputSpec("clicks", "value")
+LATENT = InputSpec("latent", "tensor", shape=(-1, 64), dtype="float32")
+FOUR = replace(IMAGE, files=4)
 VOLUME = DecodedImage("image", b"", ".nii", (4, 5, 6), 3, 1, "int16")
 
 
@@ -48,6 +51,10 @@ def patient(*values: float, name: str = "patient") -> DecodedRecord:
         ((RECORD,), [patient(63, np.nan)]),
         ((RECORD, IMAGE), [VOLUME, patient(63, 7)]),
         ((), []),
+        ((CLICKS, IMAGE), [VOLUME, DecodedValue("clicks", [[1, 2, 3]])]),
+        ((CLICKS,), [DecodedValue("clicks", None)]),
+        ((LATENT,), [DecodedArray("latent", np.zeros((4, 64), np.float32))]),
+        ((InputSpec("latent", "tensor"),), [DecodedArray("latent", np.zeros(3, np.uint8))]),
     ],
 )
 def test_what_keeps_the_contract_passes(inputs: tuple[InputSpec, ...], decoded: list[DecodedInput]) -> None:
@@ -76,6 +83,23 @@ def test_what_keeps_the_contract_passes(inputs: tuple[InputSpec, ...], decoded: 
         ((RECORD,), [patient(np.nan, 3)], NonFiniteValue, "age"),
         ((RECORD,), [patient(63, np.inf)], NonFiniteValue, "thal"),
         ((RECORD,), [patient(63, 4)], ContractViolation, "thal"),
+        ((), [VOLUME], UnknownInput, "image"),
+        ((CLICKS,), [replace(VOLUME, name="clicks")], WrongDatatype, "clicks"),
+        ((IMAGE,), [DecodedValue("image", {})], WrongDatatype, "image"),
+        ((LATENT,), [DecodedValue("latent", [0.5])], WrongDatatype, "latent"),
+        ((LATENT,), [DecodedArray("latent", np.zeros(64, np.float32))], WrongShape, "latent"),
+        ((LATENT,), [DecodedArray("latent", np.zeros((0, 64), np.float32))], WrongShape, "latent"),
+        ((LATENT,), [DecodedArray("latent", np.zeros((1, 63), np.float32))], WrongShape, "latent"),
+        ((LATENT,), [DecodedArray("latent", np.zeros((1, 64)))], WrongDatatype, "latent"),
+        ((LATENT,), [DecodedArray("latent", np.full((1, 64), np.nan, np.float32))], NonFiniteValue, "latent"),
+        ((FOUR,), [], MissingInput, "image"),
+        ((FOUR,), [VOLUME] * 3, WrongShape, "image"),
+        ((FOUR,), [VOLUME] * 5, WrongShape, "image"),
+        ((FOUR,), [VOLUME], WrongShape, "image"),
+        ((FOUR,), [VOLUME] * 3 + [replace(VOLUME, channels=2)], WrongChannelCount, "image"),
+        ((replace(FOUR, files=None),), [], MissingInput, "image"),
+        ((replace(FOUR, optional=True),), [VOLUME] * 3, WrongShape, "image"),
+        ((replace(CLICKS, optional=True), IMAGE), [], MissingInput, "image"),
     ],
 )
 def test_what_breaks_it_is_named(
@@ -86,6 +110,27 @@ def test_what_breaks_it_is_named(
         validate(contract(*inputs), decoded)
     assert (type(caught.value), caught.value.field) == (error, field)
     assert "DOE" not in caught.value.detail
+
+
+def test_several_files_of_one_input_keep_their_order() -> None:
+    """The order is the order of the channels, whatever came between them."""
+    first, second = (replace(VOLUME, payload=payload) for payload in (b"t1", b"t2"))
+    clicks = DecodedValue("clicks", [])
+    spec = replace(IMAGE, files=2)
+    assert validate(contract(CLICKS, spec), [first, clicks, second]).items == (clicks, first, second)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_any_number_of_files_from_one_on_may_come(count: int) -> None:
+    """Where the bundle takes a list of any length."""
+    assert len(validate(contract(replace(IMAGE, files=None)), [VOLUME] * count).items) == count
+
+
+def test_what_is_optional_may_be_left_out() -> None:
+    """Left out, it is absent: nobody makes a value up."""
+    optional = replace(CLICKS, optional=True)
+    assert validate(contract(IMAGE, optional), [VOLUME]).items == (VOLUME,)
+    assert validate(contract(optional), []).items == ()
 
 
 def test_both_ranks_and_both_counts_are_told() -> None:

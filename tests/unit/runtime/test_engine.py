@@ -183,12 +183,12 @@ def test_the_shape_after_preprocessing_is_told(build_one: Build, tmp_path: Path)
 
 
 def test_files_are_collected_and_removed(tmp_path: Path) -> None:
-    """Their last two suffixes and bytes come back; folders and links go too."""
+    """Their names, last two suffixes and bytes come back; folders and links go too."""
     (tmp_path / "case").mkdir()
     (tmp_path / "case" / "a.nii.gz").write_bytes(b"mask")
     (tmp_path / "b.csv").write_bytes(b"1,2")
     (tmp_path / "link.txt").symlink_to("/etc/passwd")
-    assert collect_files(tmp_path) == (OutputFile(".csv", b"1,2"), OutputFile(".nii.gz", b"mask"))
+    assert collect_files(tmp_path) == (OutputFile(".csv", b"1,2", "b"), OutputFile(".nii.gz", b"mask", "a"))
     assert list(tmp_path.iterdir()) == []
 
 

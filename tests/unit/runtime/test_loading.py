@@ -18,7 +18,7 @@ from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.loading import _on_grid, item_of, load
 from bedside.runtime.staging import Staging
 from bedside.settings import Settings
-from bedside.types import DecodedImage, DecodedRecord, OutputArray, ValidatedInputs
+from bedside.types import DecodedArray, DecodedImage, DecodedRecord, DecodedValue, OutputArray, ValidatedInputs
 
 Load = Callable[[str], LoadedFacts]
 
@@ -142,12 +142,16 @@ def test_threads_are_set_before_the_first_run(facts_of: Load, settings: Settings
 
 
 def test_an_item_is_paths_and_vectors() -> None:
-    """What the bundle's preprocessing gets: a path for an image, float32 numbers for a record."""
+    """What the bundle's preprocessing gets: a path for an image, float32 numbers for a record, the rest as it is."""
     record = DecodedRecord("features", np.ones(2, np.float32), {"age": 1})
     image = DecodedImage("image", b"", ".nii", (1, 1, 1), 3, 1, "uint8")
-    item = item_of(ValidatedInputs((image, record)), {"image": "/staging/input0.nii"})
+    latent = DecodedArray("latent", np.zeros((1, 64)))
+    inputs = ValidatedInputs((image, record, DecodedValue("points", [[1, 2, 3]]), latent))
+    item = item_of(inputs, {"image": "/staging/input0.nii"})
     assert item["image"] == "/staging/input0.nii"
     assert item["features"] is record.values
+    assert item["points"] == [[1, 2, 3]]
+    assert item["latent"] is latent.values
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,17 @@ def test_images_are_files_and_records_are_not(tmp_path: Path) -> None:
     record = DecodedRecord("age", np.zeros(1, np.float32), {})
     staged = Staging(tmp_path).put(ValidatedInputs((image("ct"), record, image("pet", b"other", ".png"))))
     assert list(staged.paths) == ["ct", "pet"]
-    assert [Path(path).suffix for path in staged.paths.values()] == [".nii", ".png"]
-    assert [Path(path).read_bytes() for path in staged.paths.values()] == [b"voxels", b"other"]
+    paths = [Path(str(path)) for path in staged.paths.values()]
+    assert [path.suffix for path in paths] == [".nii", ".png"]
+    assert [path.read_bytes() for path in paths] == [b"voxels", b"other"]
+
+
+def test_several_files_of_one_input_are_a_list_in_order(tmp_path: Path) -> None:
+    """MONAI's readers stack the files of a list; the order is the order of the channels."""
+    items = (image("mr", b"t1"), image("ct"), image("mr", b"t2"), image("mr", b"flair"))
+    paths = Staging(tmp_path).put(ValidatedInputs(items)).paths
+    assert list(paths) == ["mr", "ct"]
+    assert [Path(path).read_bytes() for path in paths["mr"]] == [b"t1", b"t2", b"flair"]
 
 
 def test_only_this_user_can_look_into_the_folders(tmp_path: Path) -> None:
@@ -43,7 +52,7 @@ def test_only_this_user_can_look_into_the_folders(tmp_path: Path) -> None:
 def test_the_callers_name_is_not_in_the_path(tmp_path: Path) -> None:
     """Paths are numbered, so no name can lead out of the folder."""
     staged = Staging(tmp_path).put(ValidatedInputs((image("../../up"),)))
-    assert Path(staged.paths["../../up"]).parent == staged.folder
+    assert Path(str(staged.paths["../../up"])).parent == staged.folder
 
 
 def test_a_runs_folder_is_removed_with_it(tmp_path: Path) -> None:

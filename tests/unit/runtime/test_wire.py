@@ -13,18 +13,42 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from bedside.runtime import wire
-from bedside.types import OutputArray, OutputFile, Prediction
+from bedside.types import (
+    DecodedArray,
+    DecodedInput,
+    DecodedRecord,
+    DecodedValue,
+    OutputArray,
+    OutputFile,
+    Prediction,
+    ValidatedInputs,
+)
 
 _DTYPES = st.sampled_from(["uint8", "int16", "int32", "int64", "float16", "float32", "float64", "bool", ">f4"])
 _ARRAYS = _DTYPES.flatmap(lambda name: hnp.arrays(np.dtype(name), hnp.array_shapes(min_dims=0, max_dims=4, max_side=4)))
 _AFFINES = st.none() | hnp.arrays(np.float64, (4, 4), elements=st.floats(-1e6, 1e6))
-_OUTPUTS = st.builds(OutputArray, name=st.text(max_size=8), array=_ARRAYS, affine=_AFFINES)
-_FILES = st.builds(OutputFile, suffix=st.sampled_from([".txt", ".nii.gz"]), data=st.binary(max_size=64))
+_TEXT = st.text(max_size=8)
+_OUTPUTS = st.builds(OutputArray, name=_TEXT, array=_ARRAYS, affine=_AFFINES)
+_FILES = st.builds(OutputFile, suffix=st.sampled_from([".txt", ".nii.gz"]), data=st.binary(max_size=64), name=_TEXT)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
 _PREDICTIONS = st.builds(
     Prediction,
     arrays=st.lists(_OUTPUTS, max_size=3).map(tuple),
     files=st.lists(_FILES, max_size=2).map(tuple),
     seconds=st.dictionaries(st.sampled_from(["preprocess", "inference"]), st.floats(0, 1e3)),
+    values=st.dictionaries(_TEXT, _JSON, max_size=3),
+)
+_INPUTS = st.lists(
+    st.builds(DecodedValue, name=st.sampled_from(["points", "label_prompt"]), value=_JSON)
+    | st.builds(DecodedArray, name=st.sampled_from(["latent", "noise"]), values=_ARRAYS)
+    | st.builds(
+        DecodedRecord, name=st.just("features"), values=hnp.arrays(np.float32, st.integers(1, 4)), record=st.just({})
+    ),
+    unique_by=lambda item: item.name,
 )
 
 
@@ -48,7 +72,7 @@ def _equal(left: NDArray[np.float64] | None, right: NDArray[np.float64] | None) 
 
 @given(_PREDICTIONS)
 def test_a_prediction_survives_the_way_bit_for_bit(prediction: Prediction) -> None:
-    """Names, types, shapes, values, geometry, files and times arrive as they were sent."""
+    """Names, types, shapes, values, geometry, files, JSON values and times arrive as they were sent."""
     header, buffers = wire.pack_prediction(prediction)
     frame = b"".join(wire.pack(header, buffers))
     arrived = wire.unpack_prediction(*wire.read_frame(reader(frame)))
@@ -56,7 +80,25 @@ def test_a_prediction_survives_the_way_bit_for_bit(prediction: Prediction) -> No
         (a.name, a.array.dtype, a.array.shape, a.array.tobytes()) for a in prediction.arrays
     ]
     assert all(_equal(a.affine, b.affine) for a, b in zip(arrived.arrays, prediction.arrays, strict=True))
-    assert (arrived.files, dict(arrived.seconds)) == (prediction.files, dict(prediction.seconds))
+    assert (arrived.files, arrived.seconds, arrived.values) == (prediction.files, prediction.seconds, prediction.values)
+
+
+@given(_INPUTS)
+def test_an_item_survives_the_way_bit_for_bit(items: list[DecodedInput]) -> None:
+    """Vectors, JSON values and arrays arrive as they were sent, and so do the paths of staged files."""
+    paths: dict[str, str | list[str]] = {"ct": "/staging/input0.nii", "mr": ["/staging/input1.nii", "/input2.nii"]}
+    frame = b"".join(wire.pack(*wire.pack_inputs(paths, ValidatedInputs(tuple(items)))))
+    arrived = wire.unpack_inputs(*wire.read_frame(reader(frame)))
+    assert {name: arrived.pop(name) for name in paths} == paths
+    assert list(arrived) == sorted((item.name for item in items), key=list(arrived).index)
+    for item in items:
+        if isinstance(item, DecodedArray | DecodedRecord):
+            found = arrived[item.name]
+            assert (found.dtype, found.shape) == (item.values.dtype, item.values.shape)
+            assert found.tobytes() == item.values.tobytes()
+            assert found.flags.writeable
+        elif isinstance(item, DecodedValue):
+            assert arrived[item.name] == item.value
 
 
 def test_an_array_in_fortran_order_arrives_with_its_values() -> None:
@@ -102,6 +144,6 @@ def test_a_header_without_lengths_is_refused(header: object) -> None:
 @pytest.mark.parametrize("dtype", ["O", "V8", "M8[s]x", "no type"])
 def test_an_array_of_objects_cannot_arrive(dtype: str) -> None:
     """An element type that is not plain numbers is refused; pointers of another process mean nothing here."""
-    header = {"arrays": [{"name": "pred", "dtype": dtype, "shape": [3], "affine": None}], "files": [], "seconds": {}}
+    header = {"arrays": [{"name": "pred", "dtype": dtype, "shape": [3], "affine": None}], "files": []}
     with pytest.raises((ValueError, TypeError)):
         wire.unpack_prediction(header, [bytes(8)])
