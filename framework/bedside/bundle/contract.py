@@ -166,7 +166,10 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Everything a caller may rely on, of one version of one model."""
+    """Everything a caller may rely on, of one version of one model.
+
+    ``record`` is the record input where the model takes one, else None.
+    """
 
     model: str
     version: str
@@ -177,15 +180,15 @@ class Contract:
     outputs: tuple[OutputSpec, ...]
     metrics: Mapping[str, float]
     intended_use: str = ""
+    record: InputSpec | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the record input once: every call of a tabular model asks for it several times."""
+        object.__setattr__(self, "record", next((spec for spec in self.inputs if spec.kind == "record"), None))
 
     def input(self, name: str) -> InputSpec | None:
         """Return the input of that name, or None."""
         return next((spec for spec in self.inputs if spec.name == name), None)
-
-    @property
-    def record(self) -> InputSpec | None:
-        """Return the record input where the model takes one, else None."""
-        return next((spec for spec in self.inputs if spec.kind == "record"), None)
 
 
 def derive_inputs(metadata: Metadata, facts: Sequence[InputFact]) -> tuple[InputSpec, ...]:

@@ -5,17 +5,15 @@ extrapolates, and of a record that is mostly gaps it says little more than the a
 """
 
 from collections.abc import Sequence
+from math import isnan
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec
+from bedside.codecs.per_spec import PerSpec
 from bedside.types import DecodedRecord, ValidatedInputs
 
-Bounds = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-_MOST_SPECS = 1024
-_bounds: dict[int, tuple[InputSpec, Bounds]] = {}
+Bounds = tuple[list[float], list[float]]
 
 
 def cautions(contract: Contract, inputs: ValidatedInputs) -> list[str]:
@@ -27,7 +25,12 @@ def cautions(contract: Contract, inputs: ValidatedInputs) -> list[str]:
     record = next((item for item in inputs.items if isinstance(item, DecodedRecord)), None)
     if spec is None or record is None:
         return []
-    return _mostly_missing(record.values) + _outside_training(record.values, spec)
+    # A dozen Python floats are compared in less time than NumPy needs to begin, and every record comes here.
+    low, high = _bounds_of(spec)
+    values = record.values.tolist()
+    if all(map(_is_within, low, values, high)):
+        return []
+    return _mostly_missing(values) + _outside_training(values, spec)
 
 
 def cautions_by_row(contract: Contract, rows: Sequence[ValidatedInputs]) -> dict[str, list[str]]:
@@ -36,27 +39,32 @@ def cautions_by_row(contract: Contract, rows: Sequence[ValidatedInputs]) -> dict
     return {index: sentences for index, sentences in found if sentences}
 
 
-def _mostly_missing(values: NDArray[np.float32]) -> list[str]:
-    missing = int(np.count_nonzero(np.isnan(values)))
+def _mostly_missing(values: Sequence[float]) -> list[str]:
+    missing = sum(map(isnan, values))
     return [f"{missing} of {len(values)} features are missing"] if 2 * missing > len(values) else []
 
 
-def _outside_training(values: NDArray[np.float32], spec: InputSpec) -> list[str]:
-    low, high = _bounds_of(spec)
-    # One comparison for all features: this runs for every record.
-    outside = (values < low) | (values > high)
-    return [_sentence(spec.features[index]) for index in np.flatnonzero(outside)] if outside.any() else []
+def _outside_training(values: Sequence[float], spec: InputSpec) -> list[str]:
+    bounds = zip(spec.features, *_bounds_of(spec), strict=True)
+    return [
+        _sentence(feature)
+        for value, (feature, low, high) in zip(values, bounds, strict=True)
+        if not isnan(value) and not low <= value <= high
+    ]
 
 
-def _bounds_of(spec: InputSpec) -> Bounds:
-    found = _bounds.get(id(spec))  # the spec is kept beside its bounds, so its id stays its own
-    if found is None or found[0] is not spec:
-        if len(_bounds) >= _MOST_SPECS:
-            _bounds.clear()
-        seen = [feature.seen or (-np.inf, np.inf) for feature in spec.features]
-        pair = np.array([low for low, _ in seen], np.float32), np.array([high for _, high in seen], np.float32)
-        found = _bounds[id(spec)] = (spec, pair)
-    return found[1]
+def _is_within(low: float, value: float, high: float) -> bool:
+    return low <= value <= high
+
+
+def _make_bounds(spec: InputSpec) -> Bounds:
+    seen = [feature.seen or (-np.inf, np.inf) for feature in spec.features]
+    # As float32, because values are: 2.3 as a double lies outside a bound of 2.3.
+    bounds = np.array(seen, np.float32).reshape(-1, 2)
+    return bounds[:, 0].tolist(), bounds[:, 1].tolist()
+
+
+_bounds_of = PerSpec(_make_bounds)
 
 
 def _sentence(feature: FeatureSpec) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from bedside.bundle.contract import FeatureSpec, InputSpec
+from bedside.codecs.per_spec import PerSpec
 from bedside.errors import MalformedPayload, MissingFeature, NonFiniteValue, UnknownFeature, WrongDatatype, echo
 from bedside.types import DecodedRecord
 
@@ -80,22 +81,7 @@ class _Bound:
         self.packer = struct.Struct(f"={len(names)}f")
 
 
-_bound: dict[int, tuple[InputSpec, _Bound]] = {}
-
-
-def _bind(spec: InputSpec) -> _Bound:
-    found = _bound.get(id(spec))  # hashing the spec itself would cost more than the decoding
-    if found is not None and found[0] is spec:
-        return found[1]
-    return _remember(spec)
-
-
-def _remember(spec: InputSpec) -> _Bound:
-    if len(_bound) >= 1024:  # models come and go; the specs kept here are alive, so their ids stay theirs
-        _bound.clear()
-    bound = _Bound(spec)
-    _bound[id(spec)] = (spec, bound)
-    return bound
+_bind = PerSpec(_Bound)
 
 
 def _explain(values: Mapping[str, Any], spec: InputSpec) -> DecodedRecord:

@@ -14,9 +14,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from bedside.bundle.contract import Contract, OutputSpec
+from bedside.bundle.contract import Contract, InputSpec, OutputSpec
 from bedside.codecs.cautions import cautions
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
+from bedside.codecs.per_spec import PerSpec
 from bedside.errors import RunFailed
 from bedside.types import DecodedImage, DecodedRecord, OutputArray, OutputFile, Prediction, ValidatedInputs
 
@@ -94,9 +95,16 @@ def source_image(inputs: ValidatedInputs) -> DecodedImage | None:
 def _beside_record(contract: Contract, inputs: ValidatedInputs, result: dict[str, Any]) -> dict[str, Any]:
     record: Mapping[str, Any] = next((item.record for item in inputs.items if isinstance(item, DecodedRecord)), {})
     spec = contract.record
-    if spec and any(feature.name in _RESERVED or feature.name == "result" for feature in spec.features):
+    if spec and _clashes(spec):
         return {"record": dict(record), "result": result}
     return {**record, **result}
+
+
+def _has_clash(spec: InputSpec) -> bool:
+    return any(feature.name in _RESERVED or feature.name == "result" for feature in spec.features)
+
+
+_clashes = PerSpec(_has_clash)
 
 
 def _is_named(array: OutputArray, specs: Mapping[str, OutputSpec]) -> bool:
@@ -133,7 +141,7 @@ def _label(entry: LabelCount) -> dict[str, Any]:
 
 
 def _probabilities(array: OutputArray, spec: OutputSpec) -> dict[str, Any]:
-    # NumPy scalars, not Python floats: float32 is then written with its own digits (0.7, not 0.699999988079071).
+    # NumPy scalars go out, not Python floats: float32 is then written with its own digits (0.7, not 0.699999988079071).
     values = list(array.array.ravel())
     names = list(spec.labels.values())
     if len(values) == 1 and len(names) == 2:

@@ -50,7 +50,7 @@ class InferenceLines:
         moment = self._clock()
         values: dict[str, Any] = {stage: round(spent * 1e3, 3) for stage, spent in stages.items()}
         values.update(varying)
-        values["moment"] = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}"
+        values["moment"] = moment.isoformat(timespec="microseconds")[:26]  # without the zone
         return (template % values).encode()
 
     def _make(self, key: tuple[object, ...], same: Mapping[str, Any], stages: Mapping[str, float]) -> str:

@@ -1,14 +1,13 @@
 """A warm bundle: one item in, its results out, by the bundle's own steps.
 
-Two ways through the same steps. :class:`EvaluatorPass` calls the bundle's own engine for one iteration, so whatever a
-bundle's evaluator does (its own ``_iteration``, prompts, patches) happens. :class:`RecordPass` leaves the engine's
-event machinery out, which costs more than a tabular network does; it is taken only for records, only where the
-evaluator is MONAI's own, and only after it has given the same bits as the evaluator on the warm-up item.
+The usual way through the steps is :class:`EvaluatorPass`: the bundle's own engine for one iteration, so whatever a
+bundle's evaluator does (its own ``_iteration``, prompts, patches) happens. Its event machinery costs more than a
+tabular network does, so records have leaner ways (``record_pass``), taken only where the evaluator is MONAI's own and
+only after they have given the same bits as the evaluator on a set of records.
 """
 
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -17,17 +16,16 @@ import numpy as np
 import torch
 from monai.data import MetaTensor, list_data_collate, set_track_meta
 from monai.engines import SupervisedEvaluator
-from monai.transforms import Compose
 from monai.utils import CommonKeys
 
 from bedside.errors import InputNotProcessable, ModelFailure, RunFailed
 from bedside.runtime.building import BuiltBundle
-from bedside.runtime.saving import Kept, keep_in_memory
+from bedside.runtime.causes import told
+from bedside.runtime.record_pass import Item, RecordGraph, RecordSteps
+from bedside.runtime.saving import Kept, keep_in_memory, postprocessing_of
 from bedside.types import OutputArray, OutputFile, Prediction
 
 MAX_OUTPUT_FILE_BYTES = 1 << 30
-
-Item = dict[str, Any]
 
 
 class _Pass(Protocol):
@@ -41,7 +39,7 @@ class BundleEngine:
 
     def __init__(self, built: BuiltBundle) -> None:
         self._built = built
-        self._kept: Kept = keep_in_memory(_postprocessing(built.evaluator))
+        self._kept: Kept = keep_in_memory(postprocessing_of(built.evaluator))
         self._pass: _Pass = EvaluatorPass(built)
         self._writes_files = True  # until the first run has shown that it does not
 
@@ -60,7 +58,7 @@ class BundleEngine:
             arrays = kept or [_array(name, value) for name, value in results.items()]
             files = collect_files(self._built.output_dir) if self._writes_files else ()
         except Exception as error:
-            raise RunFailed(**_told(error)) from error
+            raise RunFailed(**told(error)) from error
         return Prediction(tuple(arrays), files, seconds)
 
     def warm_up(self, item: Item) -> Prediction:
@@ -83,9 +81,14 @@ class BundleEngine:
             return False
         expected = [self._outcome(item) for item in items]
         set_track_meta(False)  # a record has no geometry to track; MetaTensor costs more than the network
-        usual, self._pass = self._pass, RecordPass(self._built, items[0])
-        if all(_same(outcome, self._outcome(item)) for outcome, item in zip(expected, items, strict=True)):
-            return True
+        usual = self._pass
+        for way in (RecordGraph, RecordSteps):
+            try:
+                self._pass = way(self._built, items[0])
+            except Exception:  # noqa: BLE001, S112 - a bundle may refuse to be recorded in any way it likes
+                continue
+            if all(_same(outcome, self._outcome(item)) for outcome, item in zip(expected, items, strict=True)):
+                return True
         self._pass = usual
         set_track_meta(True)
         return False
@@ -114,84 +117,11 @@ class EvaluatorPass:
             evaluator.state.output = evaluator._iteration(evaluator, evaluator.state.batch)  # noqa: SLF001
             results = _results(evaluator.state.output)
         except Exception as error:
-            raise RunFailed(**_told(error)) from error
+            raise RunFailed(**told(error)) from error
         finally:
             # An engine keeps its last batch: somebody's images, and memory.
             evaluator.state.batch = evaluator.state.output = None
         return results, {"preprocess": ready - begin, "inference": perf_counter() - ready}
-
-
-class RecordPass:
-    """The same steps for one record, called directly.
-
-    Args:
-        built: the bundle.
-        sample: one record, to record the network with.
-    """
-
-    def __init__(self, built: BuiltBundle, sample: Item) -> None:
-        evaluator = built.evaluator
-        self._device = built.device
-        self._prepare, self._inferer = evaluator.prepare_batch, evaluator.inferer
-        self._before = _chain(built.preprocessing)
-        self._after = _chain(_postprocessing(evaluator))
-        self._network = recorded(evaluator.network, self._inputs(self._before(dict(sample))))
-
-    def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
-        """Preprocess, infer, postprocess one record."""
-        begin = perf_counter()
-        try:
-            data = self._before(item)
-        except Exception as error:
-            raise InputNotProcessable(**_told(error)) from error
-        try:
-            with torch.inference_mode():
-                data[CommonKeys.PRED] = self._inferer(self._inputs(data), self._network)[0]
-                result = self._after(data)
-        except Exception as error:
-            raise RunFailed(**_told(error)) from error
-        return {"pred": result[CommonKeys.PRED]}, {"inference": perf_counter() - begin}
-
-    def _inputs(self, data: Item) -> Any:
-        return self._prepare({key: _batched(value) for key, value in data.items()}, self._device, False)[0]
-
-
-def recorded(network: torch.nn.Module, inputs: Any) -> Any:
-    """Return a network as a recorded graph, or as it is where a recording could be wrong.
-
-    Calling the modules of a small network one by one costs three times its arithmetic. A network that branches on its
-    data cannot be recorded: torch warns, and here the warning is the refusal.
-    """
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-            graph = torch.jit.freeze(torch.jit.trace(network, inputs))  # type: ignore[no-untyped-call]
-        for _ in range(3):  # its first runs optimise it
-            graph(inputs)
-    except Exception:  # noqa: BLE001 - whatever cannot be recorded runs as it is
-        return network
-    return graph
-
-
-def _chain(transform: Any) -> Any:
-    """Return plain ``Compose`` objects as one call: their own machinery costs more than most steps."""
-    steps = tuple(_steps(transform))
-
-    def apply(data: Any) -> Any:
-        for step in steps:
-            data = step(data)
-        return data
-
-    return apply
-
-
-def _steps(transform: Any) -> Iterator[Any]:
-    if type(transform) is Compose and not transform.lazy:  # its subclasses choose among their transforms
-        for inner in transform.transforms:
-            yield from _steps(inner)
-    elif transform is not None:
-        yield transform
 
 
 def preprocess(built: BuiltBundle, item: Item) -> dict[str, Any]:
@@ -203,7 +133,7 @@ def preprocess(built: BuiltBundle, item: Item) -> dict[str, Any]:
     try:
         data = built.preprocessing(item)
     except Exception as error:
-        raise InputNotProcessable(**_told(error)) from error
+        raise InputNotProcessable(**told(error)) from error
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
     if not isinstance(data, dict):
@@ -227,18 +157,6 @@ def collect_files(output_dir: Path) -> tuple[OutputFile, ...]:
 def _output_file(path: Path) -> OutputFile:
     suffix = "".join(path.suffixes[-2:])
     return OutputFile(suffix, path.read_bytes(), path.name.removesuffix(suffix))
-
-
-def _postprocessing(evaluator: Any) -> Any:
-    """Return the transform that the evaluator applies to results; only its handler's closure holds it."""
-    for handlers in evaluator._event_handlers.values():  # noqa: SLF001
-        for handler, _, _ in handlers:
-            if getattr(handler, "__name__", "") == "_run_postprocessing":
-                function = getattr(handler, "__wrapped__", handler)
-                return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))[
-                    "posttrans"
-                ].cell_contents
-    return None
 
 
 def _results(output: Any) -> dict[str, Any]:
@@ -267,12 +185,6 @@ def _array(name: str, value: Any) -> OutputArray:
     return OutputArray(name, array, affine if array.ndim >= 2 else None)
 
 
-def _batched(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.unsqueeze(0)
-    return torch.as_tensor(value).unsqueeze(0) if isinstance(value, np.ndarray) else value
-
-
 def _same(left: Sequence[OutputArray] | None, right: Sequence[OutputArray] | None) -> bool:
     if left is None or right is None:
         return left is right
@@ -280,21 +192,3 @@ def _same(left: Sequence[OutputArray] | None, right: Sequence[OutputArray] | Non
         a.array.dtype == b.array.dtype and np.array_equal(a.array, b.array, equal_nan=True)
         for a, b in zip(left, right, strict=True)
     )
-
-
-def _told(error: BaseException) -> dict[str, str]:
-    """Return the class and the place of the first error: MONAI wraps each one in "applying transform"."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return {"cause": type(error).__name__, "where": _frames(error)}
-
-
-def _frames(error: BaseException) -> str:
-    """Return where it happened, without the exception's text, which may quote the input."""
-    frames = []
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        frames.append(f"{Path(code.co_filename).name}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
-    return " < ".join(reversed(frames[-4:]))

@@ -14,9 +14,10 @@ from bedside.bundle.folder import BundleFolder, tree_digest
 from bedside.bundle.sample import sample_inputs
 from bedside.errors import BedsideError, LoadFailed
 from bedside.runtime.building import build, resolve_device
-from bedside.runtime.engine import BundleEngine, Item
+from bedside.runtime.engine import BundleEngine
 from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.introspection import input_facts, nullable_features
+from bedside.runtime.record_pass import Item
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
 from bedside.types import (

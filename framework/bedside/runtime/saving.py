@@ -115,3 +115,15 @@ def _keep_pil(self: Any, filename: Any, verbose: bool = False, **kwargs: Any) ->
 def _keep_plain(self: Any, filename: Any, verbose: bool = False, **kwargs: Any) -> None:  # noqa: ARG001, FBT001, FBT002
     array = np.asarray(self.data_obj)
     self.kept.add(array if self.output_dtype is None else array.astype(self.output_dtype), self.affine)
+
+
+def postprocessing_of(evaluator: Any) -> Any:
+    """Return the transform that the evaluator applies to results; only its handler's closure holds it."""
+    for handlers in evaluator._event_handlers.values():  # noqa: SLF001
+        for handler, _, _ in handlers:
+            if getattr(handler, "__name__", "") == "_run_postprocessing":
+                function = getattr(handler, "__wrapped__", handler)
+                return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))[
+                    "posttrans"
+                ].cell_contents
+    return None

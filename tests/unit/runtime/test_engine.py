@@ -15,16 +15,11 @@ from bedside.errors import InputNotProcessable, RunFailed
 from bedside.runtime.building import BuiltBundle
 from bedside.runtime.engine import (
     BundleEngine,
-    EvaluatorPass,
-    RecordPass,
     _array,
-    _batched,
-    _frames,
     _results,
     _same,
     collect_files,
     preprocess,
-    recorded,
 )
 from bedside.types import OutputArray, OutputFile
 
@@ -79,61 +74,6 @@ def test_no_patient_stays_in_the_engine_after_a_failure(build_one: Build) -> Non
     assert (built.evaluator.state.batch, built.evaluator.state.output) == (None, None)
 
 
-def test_a_record_costs_no_engine_and_gives_the_same_bits(build_one: Build) -> None:
-    """The lean way for records equals the bundle's own evaluator bit for bit."""
-    built = build_one("record_classification")
-    engine = BundleEngine(built)
-    assert engine.use_record_pass([item()])
-    random = np.random.default_rng(0)
-    for values in [*random.normal(0, 100, (20, 3)), np.array([1, np.nan, 3])]:
-        record = {"features": values.astype(np.float32)}
-        usual, _ = EvaluatorPass(built)(dict(record))
-        (lean,) = engine.run(dict(record)).arrays
-        assert lean.array.tobytes() == usual["pred"].numpy().tobytes()
-
-
-def test_an_evaluator_of_the_bundles_own_keeps_its_way(build_one: Build) -> None:
-    """Whatever a subclass does in an iteration is done."""
-    built = build_one("record_classification")
-    built.evaluator.__class__ = type("Own", (type(built.evaluator),), {})
-    assert not BundleEngine(built).use_record_pass([item()])
-
-
-def test_mixed_precision_keeps_the_evaluators_way(build_one: Build) -> None:
-    """Autocast belongs to the evaluator."""
-    built = build_one("record_classification")
-    built.evaluator.amp = True
-    assert not BundleEngine(built).use_record_pass([item()])
-
-
-@pytest.mark.parametrize("differs", ["values", "raises"])
-def test_a_lean_way_that_differs_is_not_taken(build_one: Build, monkeypatch: pytest.MonkeyPatch, differs: str) -> None:
-    """Other bits, or an error, and every run goes through the evaluator."""
-
-    def other(self: RecordPass, item: Any) -> Any:
-        if differs == "raises":
-            raise RunFailed
-        return {"pred": torch.zeros(2)}, {}
-
-    engine = BundleEngine(build_one("record_classification"))
-    monkeypatch.setattr(RecordPass, "__call__", other)
-    expected = engine.run(item()).arrays[0].array
-    assert not engine.use_record_pass([item()])
-    np.testing.assert_array_equal(engine.run(item()).arrays[0].array, expected)
-
-
-def test_a_record_without_postprocessing_is_what_the_network_says(build_one: Build) -> None:
-    """Logits stay logits."""
-    built = build_one("record_classification")
-    for handlers in built.evaluator._event_handlers.values():
-        handlers[:] = [entry for entry in handlers if "postprocessing" not in getattr(entry[0], "__name__", "")]
-    engine = BundleEngine(built)
-    assert engine.use_record_pass([item()])
-    (output,) = engine.run(item()).arrays
-    expected = built.evaluator.network(torch.tensor([[0.5, 0.1, 0.1]]))[0].detach().numpy()
-    np.testing.assert_array_equal(output.array, expected)
-
-
 def test_preprocessing_that_refuses_tells_where_and_not_what(build_one: Build) -> None:
     """The class and the place of the exception are told; its text, which quotes the input, is not."""
     built = build_one("record_classification")
@@ -145,14 +85,10 @@ def test_preprocessing_that_refuses_tells_where_and_not_what(build_one: Build) -
     assert SECRET not in error.detail + error.cause + error.where
 
 
-@pytest.mark.parametrize("lean", [False, True])
-def test_a_network_that_raises_tells_where_and_not_what(build_one: Build, *, lean: bool) -> None:
-    """Both ways through the steps report alike."""
+def test_a_network_that_raises_tells_where_and_not_what(build_one: Build) -> None:
+    """The class and the place of the exception are told; its text is not."""
     built = build_one("record_classification")
     engine = BundleEngine(built)
-    if lean:
-        assert engine.use_record_pass([item()])
-        engine._pass._network = failing  # type: ignore[attr-defined]
     built.evaluator.network.forward = failing
     with pytest.raises(RunFailed) as caught:
         engine.run(item())
@@ -239,13 +175,6 @@ def test_geometry_goes_with_images_only() -> None:
     assert _array("pred", np.zeros((2, 2))).affine is None
 
 
-def test_a_batch_of_one_is_made_of_numbers_and_leaves_texts() -> None:
-    """What the evaluator's collation would do for one record."""
-    assert _batched(torch.zeros(3)).shape == (1, 3)
-    assert _batched(np.zeros(3)).shape == (1, 3)
-    assert _batched("text") == "text"
-
-
 def test_bits_are_compared_with_names_and_types() -> None:
     """NaN equals NaN here; another type or name does not."""
     nan = OutputArray("pred", np.array([np.nan], np.float32))
@@ -253,32 +182,3 @@ def test_bits_are_compared_with_names_and_types() -> None:
     assert not _same([nan], [OutputArray("other", nan.array)])
     assert not _same([nan], [OutputArray("pred", nan.array.astype(np.float64))])
     assert not _same([nan], [])
-
-
-def test_the_place_of_an_error_is_its_last_frames() -> None:
-    """File, line and function of the innermost frame come first."""
-    with pytest.raises(ValueError, match="DOE") as caught:
-        failing(None)
-    assert _frames(caught.value).startswith("test_engine.py:")
-    assert SECRET not in _frames(caught.value)
-
-
-class _Branching(torch.nn.Linear):
-    """A network whose way depends on its data."""
-
-    def forward(self, data: torch.Tensor) -> torch.Tensor:
-        """Double what is positive."""
-        result = super().forward(data)
-        return result * 2 if bool(result.sum() > 0) else result
-
-
-@pytest.mark.parametrize(("network", "is_recorded"), [(torch.nn.Linear(3, 2), True), (_Branching(3, 2), False)])
-def test_only_a_network_that_does_not_branch_on_data_is_recorded(
-    network: torch.nn.Module, *, is_recorded: bool
-) -> None:
-    """A recording of a branch would be a wrong answer for every input that takes the other one."""
-    kept = recorded(network.eval(), torch.ones(1, 3))
-
-    assert (kept is not network) == is_recorded
-    for values in (torch.ones(1, 3), -torch.ones(1, 3)):
-        assert torch.equal(kept(values), network(values))

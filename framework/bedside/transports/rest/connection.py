@@ -6,7 +6,9 @@ Nobody is authenticated yet while the header section comes, so it may cost next 
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from bedside.transports.rest.reply import WHOLE
 
 HEAD_BYTES = 65536
 """Longest request line and header section; a token of ``auth.token_bytes`` fits several times over."""
@@ -17,10 +19,49 @@ HEAD_SECONDS = 10.0
 RESERVED_CONNECTIONS = 32
 """Connections beyond ``limits.connections`` before uvicorn itself refuses requests."""
 
+JOINED_BYTES = 65536
+"""Longest body that is copied behind its head, to go out in one system call; a longer one costs more to copy."""
+
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"  # RFC 6585 §5
 )
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"  # RFC 9110 §15.5.9
+
+
+class WholeAnswer:
+    """Writes head and body of an answer at once (``reply.SendsWhole``), with the bookkeeping of uvicorn's cycle.
+
+    uvicorn writes them in two system calls, and examines every header field by itself.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    async def __call__(self, status: int, fields: bytes, body: bytes, *, close: bool) -> None:
+        """Send it; wait first where the caller reads more slowly than we write."""
+        cycle = self._cycle
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        if cycle.response_started:
+            raise RuntimeError("this request has been answered")
+        cycle.keep_alive = cycle.keep_alive and not close
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        head = [STATUS_LINE[status], *(b"%b: %b\r\n" % field for field in cycle.default_headers), fields]
+        head.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        if len(body) <= JOINED_BYTES:
+            head.append(body)
+        cycle.transport.write(b"".join(head))
+        if len(body) > JOINED_BYTES:
+            cycle.transport.write(body)
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
 
 class Connection(HttpToolsProtocol):
@@ -70,6 +111,9 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_complete()
         super().on_headers_complete()
+        # The request's task has not begun yet. A request to change the protocol has no cycle of its own.
+        if self.cycle is not None and self.cycle.scope is self.scope and self.scope["method"] != "HEAD":
+            self.scope[WHOLE] = WholeAnswer(self.cycle)  # type: ignore[literal-required]
 
     def on_response_complete(self) -> None:
         """Note since when nothing is asked of this connection."""

@@ -20,10 +20,10 @@ from bedside.transports.rest.exchange import Exchange, Operation
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.lifecycle import Lifecycle
 from bedside.transports.rest.problems import error_reply, http_problem, options_reply
-from bedside.transports.rest.reply import ASGIApp, Receive, Reply, Scope, Send, send_head, send_reply
+from bedside.transports.rest.reply import ASGIApp, Receive, Reply, Scope, Send, send_head, send_reply, send_whole
 from bedside.transports.rest.request_id import request_id_from
 from bedside.transports.rest.unexpected import report_unexpected
-from bedside.transports.rest.watchdog import Watchdog
+from bedside.transports.rest.watchdog import Kennel
 
 ALLOWED = "OPTIONS, POST"
 
@@ -84,6 +84,7 @@ class Edge:
         self._lifecycle = lifecycle
         self._limits = limits
         self._running = 0
+        self._watchdogs = Kennel(limits.body_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection scope."""
@@ -105,13 +106,14 @@ class Edge:
             return
         call = Call(request_id, "rest", target.operation)
         body = Body(receive, head)
+        exchange = Exchange(head, body, call)
         lingers = False
         self._running += 1
         try:
-            reply = await self._guarded(target, Exchange(head, body, call), receive, scope["path"])
+            reply = await self._guarded(target, exchange, receive, scope["path"])
             if not isinstance(call.error, ClientGone):
                 call.output_bytes = len(reply.body)
-                lingers = await self._send(send, reply, body, head, request_id)
+                lingers = await self._send(scope, send, reply, exchange)
         finally:
             self._running -= 1
             # (9) account, in every case, once
@@ -121,7 +123,7 @@ class Edge:
 
     async def _guarded(self, target: Target, exchange: Exchange, receive: Receive, path: str) -> Reply:
         call = exchange.call
-        watchdog = Watchdog(exchange.body, receive, self._limits.body_seconds)
+        watchdog = self._watchdogs.watch(exchange.body, receive)
         try:
             return await self._answer(target, exchange)
         except BedsideError as error:
@@ -153,10 +155,11 @@ class Edge:
         # (4) to (8)
         return await self._operations[target.operation](exchange, served)
 
-    async def _send(self, send: Send, reply: Reply, body: Body, head: Head, request_id: str) -> bool:
+    async def _send(self, scope: Scope, send: Send, reply: Reply, exchange: Exchange) -> bool:
         """Send the answer; return True where the caller may still be sending and the connection must be closed."""
+        head, body, request_id = exchange.head, exchange.body, exchange.call.request_id
         if body.complete or head.rest_is_small:
-            await send_reply(send, reply, request_id, close=self._lifecycle.draining)
+            await send_whole(scope, send, reply, request_id, close=self._lifecycle.draining)
             return False
         if head.get(b"expect") is not None:
             # RFC 9110 §10.1.1: without 100 (Continue) the body may never come, and then the next request would

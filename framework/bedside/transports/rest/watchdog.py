@@ -1,4 +1,4 @@
-"""Ends a call whose body does not arrive, or whose caller has gone: one timer, no task while all is well."""
+"""Ends a call whose body does not arrive, or whose caller has gone: one timer for all, no task while all is well."""
 
 import asyncio
 
@@ -7,45 +7,39 @@ from bedside.transports.rest.body import Body, ClientGone
 from bedside.transports.rest.reply import Receive
 
 PATIENCE_SECONDS = 0.25
-"""How long nothing is watched. Most calls are over by then, and a timer costs a hundredth of a task."""
+"""How long a call is not watched. Most are over by then, and a timer of its own would cost each of them 3 µs."""
 
 
 class Watchdog:
-    """Cancels the task that made it, with a reason in :attr:`error`; ``stop`` before leaving the guarded part.
+    """Cancels the task that made it, with a reason in :attr:`error`; see :meth:`Kennel.watch`."""
 
-    Args:
-        body: the body whose arrival is timed.
-        receive: asked for ``http.disconnect`` once the body is complete (RFC: ASGI HTTP "Disconnect").
-        body_seconds: time in which the body must have arrived.
-    """
+    __slots__ = ("_began", "_body", "_kennel", "_receive", "_task", "_watch", "error")
 
-    __slots__ = ("_body", "_deadline", "_loop", "_receive", "_task", "_timer", "_watch", "error")
-
-    def __init__(self, body: Body, receive: Receive, body_seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, kennel: "Kennel", body: Body, receive: Receive, now: float) -> None:
+        self._kennel = kennel
         self._task = asyncio.current_task()
         self._body = body
         self._receive = receive
-        self._deadline = self._loop.time() + body_seconds
+        self._began = now
         self._watch: asyncio.Task[None] | None = None
         self.error: BedsideError | None = None
-        self._timer = self._loop.call_later(min(PATIENCE_SECONDS, body_seconds), self._tick)
 
     def stop(self) -> None:
         """End the watch; nothing is cancelled afterwards."""
-        self._timer.cancel()
+        self._kennel.awake.discard(self)
         if self._watch is not None:
             self._watch.cancel()
 
-    def _tick(self) -> None:
-        if self._body.complete:
-            self._watch = self._loop.create_task(self._until_gone())
+    def look(self, now: float, body_seconds: float) -> None:
+        """See whether the body is still awaited, and in time; once it is there, wait for the caller to go."""
+        waited = now - self._began
+        if self._watch is not None:
             return
-        remaining = self._deadline - self._loop.time()
-        if remaining <= 0:
-            self._end(RequestTimeout())
-        else:
-            self._timer = self._loop.call_later(min(remaining, PATIENCE_SECONDS), self._tick)
+        if not self._body.complete:
+            if waited >= body_seconds:
+                self._end(RequestTimeout())
+        elif waited >= PATIENCE_SECONDS:
+            self._watch = asyncio.get_running_loop().create_task(self._until_gone())
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -53,6 +47,46 @@ class Watchdog:
         self._end(ClientGone())
 
     def _end(self, error: BedsideError) -> None:
+        self._kennel.awake.discard(self)
         self.error = error
         if self._task is not None:
             self._task.cancel()
+
+
+class Kennel:
+    """All watchdogs of a server, woken by one timer, which runs only while there are any.
+
+    Args:
+        body_seconds: time in which a body must have arrived.
+    """
+
+    def __init__(self, body_seconds: float) -> None:
+        self.awake: set[Watchdog] = set()
+        self._body_seconds = body_seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, body: Body, receive: Receive) -> Watchdog:
+        """Watch the current task; ``stop`` the watchdog before leaving the guarded part.
+
+        Args:
+            body: the body whose arrival is timed.
+            receive: asked for ``http.disconnect`` once the body is complete (ASGI HTTP "Disconnect").
+        """
+        loop = asyncio.get_running_loop()
+        watchdog = Watchdog(self, body, receive, loop.time())
+        self.awake.add(watchdog)
+        if self._timer is None:
+            self._wake_later(loop)
+        return watchdog
+
+    def _wake_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(min(PATIENCE_SECONDS, self._body_seconds), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for watchdog in tuple(self.awake):
+            watchdog.look(now, self._body_seconds)
+        if self.awake:
+            self._wake_later(loop)

@@ -1,0 +1,157 @@
+"""An answer in one write says what uvicorn's two messages would have said."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from bedside.transports.rest.connection import JOINED_BYTES, WholeAnswer
+from bedside.transports.rest.reply import WHOLE, Reply, Scope, send_whole
+
+REPLY = Reply(200, "application/json", b'{"prediction": "present"}', ((b"warning", b"not a medical device"),))
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        """Keep it."""
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        """Tell."""
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """Nothing is read here."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read here."""
+
+
+class Exchange:
+    """One request's cycle on a wire of its own."""
+
+    def __init__(self, *, keep_alive: bool = True) -> None:
+        self.wire = Wire()
+        self.completed = 0
+        scope: Any = {"type": "http", "method": "POST"}
+        logger = logging.getLogger("uvicorn")
+        self.cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.wire,
+            flow=FlowControl(self.wire),
+            logger=logger,
+            access_logger=logger,
+            access_log=False,
+            default_headers=[(b"date", b"Sat, 21 Nov 2026 08:00:00 GMT")],
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=keep_alive,
+            on_response=self._complete,
+        )
+        self.scope: Scope = {WHOLE: WholeAnswer(self.cycle)}
+
+    def _complete(self) -> None:
+        self.completed += 1
+
+    async def send(self, message: Any) -> None:
+        """Send as ASGI has it."""
+        await self.cycle.send(message)
+
+    def parsed(self) -> tuple[bytes, list[bytes], bytes]:
+        """Return status line, sorted header fields and body of what went over the wire."""
+        head, _, body = b"".join(self.wire.writes).partition(b"\r\n\r\n")
+        status, *fields = head.split(b"\r\n")
+        return status, sorted(fields), body
+
+
+@pytest.fixture
+async def exchange() -> Exchange:
+    """Return a request on a connection that is kept alive."""
+    return Exchange()
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+@pytest.mark.parametrize("close", [True, False])
+async def test_both_ways_say_the_same(*, keep_alive: bool, close: bool) -> None:
+    """Status line, fields, body and the end of the connection; one write instead of two."""
+    whole, plain = Exchange(keep_alive=keep_alive), Exchange(keep_alive=keep_alive)
+    await send_whole(whole.scope, whole.send, REPLY, "id", close=close)
+    await send_whole({}, plain.send, REPLY, "id", close=close)
+    assert whole.parsed() == plain.parsed()
+    assert (len(whole.wire.writes), len(plain.wire.writes)) == (1, 2)
+    assert whole.wire.closed == plain.wire.closed == (close or not keep_alive)
+    for name in ("response_started", "response_complete", "keep_alive"):
+        assert getattr(whole.cycle, name) == getattr(plain.cycle, name)
+    assert whole.completed == plain.completed == 1
+    assert whole.cycle.message_event.is_set()
+
+
+async def test_an_empty_body(exchange: Exchange) -> None:
+    """The head goes out although nothing follows."""
+    await send_whole(exchange.scope, exchange.send, Reply(400, "text/plain", b""), "id")
+    status, fields, body = exchange.parsed()
+    assert (status, body) == (b"HTTP/1.1 400 Bad Request", b"")
+    assert b"content-length: 0" in fields
+
+
+async def test_no_content_goes_the_usual_way(exchange: Exchange) -> None:
+    """204 has no Content-Length (RFC 9110 §8.6)."""
+    await send_whole(exchange.scope, exchange.send, Reply(204, "", b""), "id")
+    assert not any(field.startswith(b"content-length") for field in exchange.parsed()[1])
+
+
+async def test_a_long_body_is_not_copied(exchange: Exchange) -> None:
+    """A volume goes out from where it lies."""
+    body = b"x" * (JOINED_BYTES + 1)
+    await send_whole(exchange.scope, exchange.send, Reply(200, "application/gzip", body), "id")
+    assert [len(data) for data in exchange.wire.writes[1:]] == [len(body)]
+    assert exchange.parsed()[2] == body
+
+
+async def test_nothing_is_sent_to_a_caller_who_has_gone(exchange: Exchange) -> None:
+    """As uvicorn does."""
+    exchange.cycle.disconnected = True
+    await send_whole(exchange.scope, exchange.send, REPLY, "id")
+    assert exchange.wire.writes == []
+
+
+async def test_a_request_is_answered_once(exchange: Exchange) -> None:
+    """A second answer would be taken for that of the next request."""
+    await send_whole(exchange.scope, exchange.send, REPLY, "id")
+    with pytest.raises(RuntimeError):
+        await send_whole(exchange.scope, exchange.send, REPLY, "id")
+    assert len(exchange.wire.writes) == 1
+
+
+async def test_a_caller_who_reads_slowly_is_waited_for(exchange: Exchange) -> None:
+    """Answers do not pile up in memory."""
+    exchange.cycle.flow.pause_writing()
+    sending = asyncio.create_task(send_whole(exchange.scope, exchange.send, REPLY, "id"))
+    await asyncio.sleep(0)
+    assert exchange.wire.writes == []
+    exchange.cycle.flow.resume_writing()
+    await sending
+    assert len(exchange.wire.writes) == 1
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\x00"])
+async def test_a_field_cannot_end_the_head(exchange: Exchange, value: bytes) -> None:
+    """A control character in a field would let its author write the rest of the answer (CWE-113)."""
+    reply = Reply(200, "text/plain", b"", ((b"content-disposition", value),))
+    with pytest.raises(ValueError, match="control character"):
+        await send_whole(exchange.scope, exchange.send, reply, "id")
+    assert exchange.wire.writes == []
