@@ -50,6 +50,10 @@ class Codec(Protocol):
         """Decode one record of named numbers. Raises ContractViolation, naming the feature."""
         ...
 
+    def decode_document(self, document: RawRecord, specs: Sequence[InputSpec]) -> tuple[DecodedInput, ...]:
+        """Decode one JSON object whose members are the JSON values of a model without a record."""
+        ...
+
     def decode_tensors(
         self, tensors: Sequence[RawTensor], specs: Sequence[InputSpec]
     ) -> list[tuple[DecodedInput, ...]]:

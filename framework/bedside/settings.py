@@ -94,6 +94,13 @@ class LimitSettings(_Group):
     """Largest JSON body, in bytes. JSON numbers cost ten times their size to parse, and nothing else is answered
     meanwhile; large arrays go as files or by the binary tensor extension."""
 
+    json_depth: int = Field(default=32, gt=0)
+    """Deepest nesting of a JSON input, in levels of lists and objects. Points, clicks and prompts have three; a
+    parser's stack ends at about a thousand."""
+
+    files: int = Field(default=256, gt=0)
+    """Files under one name where a model takes any number of them, and encoded images in one tensor."""
+
     connections: int = Field(default=1024, gt=0)
     """Connections and running requests at one time, over all models; more get 503."""
 

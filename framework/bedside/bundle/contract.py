@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bedside.bundle.media_types import media_type_of_suffix
 from bedside.bundle.metadata import FeatureDescription, Metadata, TensorFormat
 from bedside.types import Json
 
@@ -75,7 +76,9 @@ class OutputFact:
         shape: array shape as answered, channels last for images.
         has_geometry: True where the result carries an affine.
         like_input: name of the input whose spatial shape and affine the result has; None where it has neither.
-        kind: ``array``; ``value`` for one of ``Prediction.values``; ``file`` for one of ``Prediction.files``.
+        kind: ``array``; ``value`` for one of ``Prediction.values``; ``file`` for one of ``Prediction.files``, which are
+            called ``file_0``, ``file_1`` ….
+        suffix: of a file.
     """
 
     name: str
@@ -84,6 +87,7 @@ class OutputFact:
     has_geometry: bool = False
     like_input: str | None = None
     kind: Literal["array", "value", "file"] = "array"
+    suffix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,7 @@ class OutputSpec:
         shape: axis lengths, -1 where they follow the input; None before the first run.
         labels: class or label names by index, from ``channel_def``.
         like_input: the input on whose grid the result lies.
+        media_type: of a file that the bundle wrote; empty for anything else.
     """
 
     name: str
@@ -162,6 +167,7 @@ class OutputSpec:
     shape: tuple[int, ...] | None = None
     labels: Mapping[int, str] = field(default_factory=dict)
     like_input: str | None = None
+    media_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,22 @@ class Contract:
     def input(self, name: str) -> InputSpec | None:
         """Return the input of that name, or None."""
         return next((spec for spec in self.inputs if spec.name == name), None)
+
+    @property
+    def only(self) -> InputSpec | None:
+        """Return the input that a body without a name is meant for: the only one, or the only one that must come."""
+        required = self.inputs if len(self.inputs) == 1 else [spec for spec in self.inputs if not spec.optional]
+        return required[0] if len(required) == 1 else None
+
+    @property
+    def needs_input(self) -> bool:
+        """Tell whether a request must bring anything at all."""
+        return any(not spec.optional for spec in self.inputs)
+
+    @property
+    def takes_document(self) -> bool:
+        """Tell whether a request can be one JSON object with a member per input: all that must come are JSON values."""
+        return self.record is None and all(spec.kind == "value" or spec.optional for spec in self.inputs)
 
 
 def derive_inputs(metadata: Metadata, facts: Sequence[InputFact]) -> tuple[InputSpec, ...]:
@@ -269,8 +291,10 @@ def _feature(name: str, described: FeatureDescription | None, *, nullable: bool)
 
 
 def _output(fact: OutputFact, tensor: TensorFormat | None) -> OutputSpec:
-    if fact.kind != "array":
-        return OutputSpec(fact.name, fact.kind)
+    if fact.kind == "file":
+        return OutputSpec(fact.name, "file", media_type=media_type_of_suffix(fact.suffix))
+    if fact.kind == "value":
+        return OutputSpec(fact.name, "value")
     shape = tuple(-1 for _ in fact.shape) if fact.has_geometry or fact.like_input else fact.shape
     labels = {int(index): name for index, name in tensor.channel_def.items()} if tensor else {}
     return OutputSpec(

@@ -59,6 +59,26 @@ def validate(contract: Contract, decoded: Sequence[DecodedInput]) -> ValidatedIn
 _ONE_IS_ENOUGH = (1, None)
 
 
+def require_equal_shapes(contract: Contract, rows: Sequence[Sequence[DecodedInput]]) -> None:
+    """Refuse several images of different shapes in one request where the result follows the image.
+
+    Their results could not be put together into one array, which nobody should learn after the model has run.
+
+    Raises:
+        WrongShape: naming the input.
+    """
+    if all(spec.shape is not None and -1 not in spec.shape for spec in contract.outputs):
+        return
+    for items in zip(*rows, strict=True):
+        shapes = {item.shape for item in items if isinstance(item, DecodedImage)}
+        if len(shapes) > 1:
+            raise WrongShape(
+                f"the images of '{items[0].name}' must have one shape, as one array answers them all; "
+                f"{len(shapes)} different ones came: send one request for each",
+                field=items[0].name,
+            )
+
+
 def _require_known(inputs: Sequence[InputSpec], decoded: Sequence[DecodedInput]) -> None:
     known = [spec.name for spec in inputs]
     for item in decoded:

@@ -1,10 +1,12 @@
 """Results as Open Inference Protocol tensors ($response_output), for the JSON and the binary form.
 
-A model of records answers with the rows on the first axis, however many there are; a model of images, which takes
-one at a time, with the array as it is.
+A model of records answers with the rows on the first axis, however many there are; any other with the array as it is
+for one row, and with the rows on the first axis for several. Values and files are BYTES: JSON text, and a file's bytes,
+which in the JSON form are base64 (RFC 4648 §4) as in a request.
 """
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
+from bedside.bundle.media_types import media_type_of_suffix
 from bedside.codecs.elements import NUMPY_OF
+from bedside.codecs.report import encode_json
 from bedside.errors import RunFailed
 from bedside.types import Prediction
 
+JSON_TEXT = "application/json"
 _DATATYPE_OF = {dtype.newbyteorder("="): name for name, dtype in NUMPY_OF.items()} | {np.dtype(np.bool_): "BOOL"}
 
 
@@ -27,8 +32,9 @@ class AnswerTensor:
         name: result name of the contract.
         datatype: of the protocol, for example ``FP32``.
         shape: axis lengths; at least one axis, as the protocol has no scalars.
-        parameters: ``labels`` (names by index) and ``affine`` (16 numbers, row-major, voxel to RAS+ mm), if known.
-        array: the values, C-contiguous.
+        parameters: ``labels`` (names by index) and ``affine`` (16 numbers for each row, row-major, voxel to RAS+ mm),
+            if known; ``content_type`` of BYTES, and the ``filename`` that the bundle gave a file.
+        array: the values, C-contiguous; objects of type bytes for BYTES.
     """
 
     name: str
@@ -43,14 +49,24 @@ class AnswerTensor:
         Raises:
             RunFailed: NaN or infinity, which JSON does not have (RFC 8259 §6) and orjson would make null.
         """
+        if self.datatype == "BYTES":
+            is_text = self.parameters.get("content_type") == JSON_TEXT
+            data = [element.decode() if is_text else base64.b64encode(element).decode() for element in self.array]
+            return {**self._head(self.parameters), "data": data}
         if self.array.dtype.kind == "f" and not np.isfinite(self.array).all():
             raise RunFailed(f"'{self.name}' holds NaN or infinity; only binary data can carry that", field=self.name)
         return {**self._head(self.parameters), "data": self.array.ravel()}
 
     def to_binary(self) -> tuple[dict[str, Any], bytes]:
         """Return the JSON head and the little-endian bytes of the binary tensor extension."""
-        data = self.array.astype(self.array.dtype.newbyteorder("<"), copy=False).tobytes()
+        data = self.to_bytes()
         return self._head({**self.parameters, "binary_data_size": len(data)}), data
+
+    def to_bytes(self) -> bytes:
+        """Return the elements, little-endian, row-major; those of BYTES each behind its length."""
+        if self.datatype == "BYTES":
+            return b"".join(len(element).to_bytes(4, "little") + element for element in self.array)
+        return self.array.astype(self.array.dtype.newbyteorder("<"), copy=False).tobytes()
 
     def _head(self, parameters: dict[str, Any]) -> dict[str, Any]:
         head: dict[str, Any] = {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
@@ -76,11 +92,33 @@ def answer_tensors(contract: Contract, predictions: Sequence[Prediction]) -> lis
             raise RunFailed("the rows of one request gave results of different shapes", field=first.name)
         array = np.stack(rows) if stacked else np.atleast_1d(rows[0])
         spec = specs.get(first.name, OutputSpec(first.name, "tensor"))
-        answers.append(_answer(array, spec, None if stacked else first.affine))
-    return answers
+        answers.append(_answer(array, spec, [prediction.arrays[index].affine for prediction in predictions]))
+    return [*answers, *_values(predictions), *_files(predictions)]
 
 
-def _answer(array: NDArray[Any], spec: OutputSpec, affine: NDArray[np.float64] | None) -> AnswerTensor:
+def _values(predictions: Sequence[Prediction]) -> Iterator[AnswerTensor]:
+    for name in predictions[0].values:
+        texts = [encode_json(prediction.values.get(name)) for prediction in predictions]
+        yield _bytes_tensor(name, texts, {"content_type": JSON_TEXT})
+
+
+def _files(predictions: Sequence[Prediction]) -> Iterator[AnswerTensor]:
+    if len({len(prediction.files) for prediction in predictions}) > 1:
+        raise RunFailed("the rows of one request gave different numbers of files")
+    for index, first in enumerate(predictions[0].files):
+        parameters = {"content_type": media_type_of_suffix(first.suffix)}
+        if first.name:
+            parameters["filename"] = first.name + first.suffix
+        yield _bytes_tensor(f"file_{index}", [prediction.files[index].data for prediction in predictions], parameters)
+
+
+def _bytes_tensor(name: str, elements: Sequence[bytes], parameters: dict[str, Any]) -> AnswerTensor:
+    array = np.empty(len(elements), object)  # np.array() would strip the zeros at the end of bytes
+    array[:] = elements
+    return AnswerTensor(name, "BYTES", array.shape, parameters, array)
+
+
+def _answer(array: NDArray[Any], spec: OutputSpec, affines: Sequence[NDArray[np.float64] | None]) -> AnswerTensor:
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     datatype = _DATATYPE_OF.get(array.dtype)
     if datatype is None:
@@ -88,6 +126,6 @@ def _answer(array: NDArray[Any], spec: OutputSpec, affine: NDArray[np.float64] |
     parameters: dict[str, Any] = {}
     if spec.labels:
         parameters["labels"] = [spec.labels.get(index, "") for index in range(max(spec.labels) + 1)]
-    if affine is not None:
-        parameters["affine"] = [float(number) for number in affine.ravel()]
+    if all(affine is not None for affine in affines):
+        parameters["affine"] = [float(number) for affine in affines if affine is not None for number in affine.ravel()]
     return AnswerTensor(spec.name, datatype, array.shape, parameters, array)

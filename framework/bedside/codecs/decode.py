@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from bedside.bundle.contract import ARRAY_MEDIA_TYPES, InputSpec
 from bedside.codecs.gunzip import gunzip
 from bedside.codecs.nifti import decode_nifti
-from bedside.codecs.npy import decode_npy
+from bedside.codecs.npy import decode_array, decode_npy
 from bedside.codecs.plane import decode_plane
 from bedside.codecs.record import decode_values, parse_object
 from bedside.codecs.sniff import FileKind, identify, sniff
 from bedside.codecs.tensors import decode_request
+from bedside.codecs.value import decode_document, decode_value
 from bedside.errors import MalformedPayload, PayloadTooLarge
 from bedside.settings import LimitSettings
 from bedside.types import DecodedImage, DecodedInput, DecodedRecord, RawPart, RawRecord, RawTensor
@@ -25,7 +26,7 @@ class Codecs:
         self._limits = limits
 
     def decode_part(self, part: RawPart, spec: InputSpec) -> DecodedInput:
-        """Decode an encoded file (NIfTI, PNG, JPEG, TIFF, .npy) or a JSON record.
+        """Decode an encoded file (NIfTI, PNG, JPEG, TIFF, .npy), a JSON record, or a JSON value.
 
         Args:
             part: bytes and declared media type; ``application/octet-stream`` or none lets the bytes speak.
@@ -38,12 +39,24 @@ class Codecs:
             ContractViolation: the values cannot be used, naming the feature or input.
         """
         data = part.data
+        if spec.kind == "value":
+            return decode_value(data, part.media_type.partition(";")[0].strip().lower(), spec, self._limits)
         if spec.kind == "record" and part.media_type == "application/json" and data[:1] == b"{":
             return self._record(data, spec)  # the hot path of tabular models: nothing left to identify
         kind = identify(data, part.media_type, spec)
         if kind == "json":
             return self._record(data, spec)
+        if spec.kind == "tensor":
+            return decode_array(data, kind, name=spec.name, limit=self._limits.decompressed_bytes)
         return self._image(data, kind, spec)
+
+    def decode_document(self, document: RawRecord, specs: Sequence[InputSpec]) -> tuple[DecodedInput, ...]:
+        """Decode one parsed JSON object whose members are the JSON values of a model without a record.
+
+        Raises:
+            UnknownInput, MissingInput, MalformedPayload: naming the member.
+        """
+        return decode_document(document.values, specs, self._limits)
 
     def decode_record(self, record: RawRecord, spec: InputSpec) -> DecodedRecord:
         """Decode one parsed record of named numbers.
@@ -59,7 +72,8 @@ class Codecs:
         """Decode the tensors of one Open Inference Protocol request into one tuple of inputs per row.
 
         Images come as BYTES (the encoded file) or as the decoded array with its geometry; records as one tensor per
-        feature or as one packed tensor: see ``tensor_image`` and ``tensor_record``.
+        feature or as one packed tensor: see ``tensor_image`` and ``tensor_record``. A JSON value is the text of a BYTES
+        element, an array any numeric tensor.
 
         Raises:
             UnknownInput, MissingInput, WrongDatatype, WrongShape, NonFiniteValue, PayloadTooLarge, and what

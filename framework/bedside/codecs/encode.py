@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
+from bedside.bundle.media_types import media_type_of_suffix
 from bedside.codecs.nifti import compress, encode_nifti
+from bedside.codecs.npy import encode_npy
 from bedside.codecs.overlay import render_overlay
 from bedside.codecs.report import encode_json, report, source_image
 from bedside.errors import NotAcceptable, RunFailed
@@ -18,37 +20,34 @@ from bedside.types import DecodedImage, EncodedAnswer, OutputArray, OutputFile, 
 NIFTI_GZ = "application/gzip"
 JSON = "application/json"
 PNG = "image/png"
+NPY = "application/x-npy"
 MIXED = "multipart/mixed"
-
-_MEDIA_TYPES = {
-    ".nii": "application/x-nifti",
-    ".nii.gz": NIFTI_GZ,
-    ".json": JSON,
-    ".csv": "text/csv",
-    ".txt": "text/plain",
-    ".png": PNG,
-    ".npy": "application/x-npy",
-}
-"""Of the files that a bundle writes by design."""
 
 _Write = Callable[[Contract, ValidatedInputs, Prediction], EncodedAnswer]
 
 
 class Answers:
-    """Predictions to JSON, NIfTI, PNG and all of them together (implements :class:`bedside.interfaces.Encoder`)."""
+    """Predictions to JSON, NIfTI, PNG, .npy, a bundle's own files, and all of them together.
+
+    Implements :class:`bedside.interfaces.Encoder`.
+    """
 
     def __init__(self) -> None:
-        self._writers: dict[str, _Write] = {NIFTI_GZ: _nifti, JSON: _json, PNG: _png, MIXED: _mixed}
+        self._writers: dict[str, _Write] = {NIFTI_GZ: _nifti, JSON: _json, PNG: _png, NPY: _npy, MIXED: _mixed}
 
     def available(self, contract: Contract) -> tuple[str, ...]:
         """Return the media types that this model can answer with, the preferred one first.
 
         A model with one result on a grid whose place is known answers with the file that a viewer opens, one with
-        several such results with all of them; any other with JSON.
+        several such results with all of them; a model that only writes a file, with that; any other with JSON.
         """
-        grids = _grids(contract)
+        grids, own = _grids(contract), _own_types(contract)
+        if own:
+            return (*own, JSON, MIXED) if len(contract.outputs) == 1 else (JSON, MIXED, *own)
         if not grids:
-            return (JSON,)
+            arrays = (NPY, MIXED) if _plain(contract) else ()
+            written = (MIXED,) if any(spec.kind == "file" for spec in contract.outputs) else ()
+            return (JSON, *(arrays or written))
         pictures = (PNG,) if any(spec.kind == "image" for spec in contract.inputs) else ()
         return (NIFTI_GZ, JSON, *pictures, MIXED) if len(grids) == 1 else (MIXED, JSON, *pictures)
 
@@ -65,7 +64,24 @@ class Answers:
         available = self.available(contract)
         if media_type not in available:
             raise NotAcceptable(f"this model answers with: {', '.join(available)}", available=available)
+        if media_type in _own_types(contract):
+            return _own_file(media_type, prediction)
         return self._writers[media_type](contract, inputs, prediction)
+
+
+def _own_types(contract: Contract) -> tuple[str, ...]:
+    """Return the media types of the files that the bundle writes by design, where they are all there is to see."""
+    own = (spec.media_type for spec in contract.outputs if spec.kind == "file" and spec.media_type != JSON)
+    return () if _grids(contract) else tuple(dict.fromkeys(own))
+
+
+def _plain(contract: Contract) -> list[OutputSpec]:
+    """Return the results that are arrays without a place in space and without class names."""
+    named = [spec for spec in contract.outputs if spec.kind == "probabilities" and spec.labels]
+    return [spec for spec in contract.outputs if spec.kind in _ARRAYS and spec not in named + _grids(contract)]
+
+
+_ARRAYS = ("segmentation", "probabilities", "image", "tensor")
 
 
 def _grids(contract: Contract) -> list[OutputSpec]:
@@ -100,6 +116,29 @@ def _nifti_of(output: OutputArray, contract: Contract, inputs: ValidatedInputs) 
     )
 
 
+def _npy(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:  # noqa: ARG001
+    names = [spec.name for spec in _plain(contract)]
+    for array in prediction.arrays:
+        if array.name in names:
+            return _npy_of(array)
+    raise RunFailed("the model answered no array that could be written as .npy")
+
+
+def _npy_of(output: OutputArray) -> EncodedAnswer:
+    return EncodedAnswer(NPY, encode_npy(output.array), (("Content-Disposition", _attachment(output.name, ".npy")),))
+
+
+def _own_file(media_type: str, prediction: Prediction) -> EncodedAnswer:
+    for index, file in enumerate(prediction.files):
+        if _has_type(file, media_type):
+            return _file(file, index)
+    raise RunFailed(f"the model wrote no file of type {media_type} this time")
+
+
+def _has_type(file: OutputFile, media_type: str) -> bool:
+    return media_type_of_suffix(file.suffix) == media_type
+
+
 def _png(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
     buffer = io.BytesIO()
     render_overlay(contract, inputs, prediction).save(buffer, "PNG", compress_level=1)
@@ -130,8 +169,10 @@ def _grid_arrays(contract: Contract, prediction: Prediction) -> list[OutputArray
 
 
 def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
+    plain = [spec.name for spec in _plain(contract)]
     parts = [_json(contract, inputs, prediction)]
     parts += [_nifti_of(array, contract, inputs) for array in _grid_arrays(contract, prediction)]
+    parts += [_npy_of(array) for array in prediction.arrays if array.name in plain]
     if source_image(inputs) is not None and _grid_arrays(contract, prediction):
         parts.append(_png(contract, inputs, prediction))
     parts += [_file(file, index) for index, file in enumerate(prediction.files)]
@@ -139,10 +180,8 @@ def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
 
 
 def _file(file: OutputFile, index: int) -> EncodedAnswer:
-    disposition = _attachment(f"file_{index}", file.suffix)
-    known = (media_type for suffix, media_type in _MEDIA_TYPES.items() if file.suffix.endswith(suffix))
-    media_type = next(known, "application/octet-stream")
-    return EncodedAnswer(media_type, file.data, (("Content-Disposition", disposition),))
+    disposition = _attachment(file.name or f"file_{index}", file.suffix)
+    return EncodedAnswer(media_type_of_suffix(file.suffix), file.data, (("Content-Disposition", disposition),))
 
 
 def join(parts: Sequence[EncodedAnswer]) -> EncodedAnswer:

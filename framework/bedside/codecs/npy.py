@@ -11,8 +11,9 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from bedside.codecs.sniff import FileKind
 from bedside.errors import DecompressedTooLarge, MalformedPayload, WrongDatatype
-from bedside.types import DecodedImage
+from bedside.types import DecodedArray, DecodedImage
 
 _KINDS = "biuf"
 _LARGEST = float(np.finfo(np.float32).max)
@@ -46,6 +47,19 @@ def decode_npy(data: bytes, *, name: str, limit: int) -> DecodedImage:
         dtype=dtype.newbyteorder("=").name,
         finite=is_finite(np.frombuffer(data, dtype, math.prod(shape), offset)),
     )
+
+
+def decode_array(data: bytes, kind: FileKind, *, name: str, limit: int) -> DecodedArray:
+    """Decode a ``.npy`` file whose array goes to the bundle as it is; ``kind`` is what the bytes are.
+
+    Raises:
+        MalformedPayload: something else than a ``.npy`` file. Also what :func:`decode_npy` raises.
+    """
+    if kind != "npy":
+        raise MalformedPayload(f"'{name}' must be one .npy array", field=name)
+    decode_npy(data, name=name, limit=limit)
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    return DecodedArray(name, np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
 
 
 def encode_npy(array: NDArray[Any]) -> bytes:

@@ -15,6 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, InputSpec, OutputSpec
+from bedside.bundle.media_types import media_type_of_suffix
 from bedside.codecs.cautions import cautions
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
 from bedside.codecs.per_spec import PerSpec
@@ -127,7 +128,8 @@ def _describe(array: OutputArray, spec: OutputSpec, inputs: ValidatedInputs) -> 
 
 
 def _file(file: OutputFile) -> dict[str, Any]:
-    described: dict[str, Any] = {"suffix": file.suffix, "bytes": len(file.data)}
+    media_type = media_type_of_suffix(file.suffix)
+    described: dict[str, Any] = {"suffix": file.suffix, "media_type": media_type, "bytes": len(file.data)}
     if file.name:
         described["name"] = file.name
     if file.suffix.endswith(_TEXTS) and len(file.data) <= _INLINE_BYTES:

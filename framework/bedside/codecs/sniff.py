@@ -105,9 +105,7 @@ def _require_accepted(kinds: tuple[FileKind, ...], spec: InputSpec) -> None:
     offered = [media_type for kind in kinds for media_type in _ACCEPTED_AS.get(kind, ())]
     if spec.kind == "record" and kinds != ("json",):
         raise _unsupported(spec)
-    if spec.kind == "image" and not offered + [k for k in kinds if k in {"npz", "pair"}]:
-        raise _unsupported(spec)
-    if spec.kind == "image" and kinds == ("json",):
+    if spec.kind != "record" and (kinds == ("json",) or not offered + [k for k in kinds if k in {"npz", "pair"}]):
         raise _unsupported(spec)
     if spec.media_types and offered and not set(offered) & set(spec.media_types):
         raise _unsupported(spec)

@@ -1,4 +1,4 @@
-"""Images as Open Inference Protocol tensors: the encoded file (BYTES), or the decoded array with its geometry.
+"""Images as Open Inference Protocol tensors: the decoded array with its geometry (encoded files: ``tensors``).
 
 An array goes to the model as the file that its reader would have read, so that both ways give the same answer:
 
@@ -11,7 +11,6 @@ An array goes to the model as the file that its reader would have read, so that 
 The protocol's parameters are text, numbers and booleans; a list is read, and a JSON list in a text as well.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,27 +18,23 @@ import orjson
 from numpy.typing import NDArray
 
 from bedside.bundle.contract import InputSpec
-from bedside.codecs.elements import file_bytes, read_bytes, read_numbers
+from bedside.codecs.elements import read_numbers
 from bedside.codecs.nifti import decode_nifti, encode_nifti
 from bedside.codecs.npy import decode_npy, encode_npy
 from bedside.codecs.plane import decode_plane, encode_png
 from bedside.errors import BadParameter, WrongDatatype, WrongShape
-from bedside.types import DecodedImage, DecodedInput, RawPart, RawTensor
-
-DecodePart = Callable[[RawPart, InputSpec], DecodedInput]
+from bedside.types import DecodedImage, RawTensor
 
 
-def decode_image_tensor(tensor: RawTensor, spec: InputSpec, decode_part: DecodePart, limit: int) -> DecodedInput:
-    """Decode one image.
+def decode_image_tensor(tensor: RawTensor, spec: InputSpec, limit: int) -> DecodedImage:
+    """Decode one image that came as its decoded array.
 
     Raises:
-        WrongShape: a BYTES tensor of more than one element, or a rank that is not the input's.
+        WrongShape: a rank that is not the input's.
         BadParameter: the geometry is missing or is none.
         WrongDatatype: BOOL, BF16, or values that no file format of this input holds.
-        UnsupportedMediaType, MalformedPayload, DecompressedTooLarge: the encoded file, see ``Codecs.decode_part``.
+        DecompressedTooLarge: beyond the limit.
     """
-    if tensor.datatype == "BYTES":
-        return decode_part(_part(tensor), spec)
     array = read_numbers(tensor)
     if array.dtype == np.float16:
         array = array.astype(np.float32)  # neither NIfTI nor PNG has half precision
@@ -50,16 +45,6 @@ def decode_image_tensor(tensor: RawTensor, spec: InputSpec, decode_part: DecodeP
             field=spec.name,
         )
     return _plane(tensor, array, spec, limit) if rank == 2 else _volume(tensor, array, rank, limit)
-
-
-def _part(tensor: RawTensor) -> RawPart:
-    elements = read_bytes(tensor)
-    if len(elements) != 1:
-        raise WrongShape(f"'{tensor.name}' must hold one encoded image; {len(elements)} came", field=tensor.name)
-    media_type = tensor.parameters.get("content_type", "")
-    if not isinstance(media_type, str):
-        raise BadParameter(f"parameter 'content_type' of '{tensor.name}' must be a media type", field=tensor.name)
-    return RawPart(tensor.name, media_type, file_bytes(elements[0], tensor.name))
 
 
 def _rank(tensor: RawTensor, spec: InputSpec) -> int:

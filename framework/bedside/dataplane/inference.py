@@ -15,18 +15,19 @@ A transport calls :meth:`DataPlane.admit`, reads the body, calls :meth:`DataPlan
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 
 from bedside.bundle.contract import Contract
-from bedside.bundle.validation import validate
+from bedside.bundle.validation import require_equal_shapes, validate
 from bedside.dataplane.call import Call
-from bedside.errors import DeadlineExceeded, MissingToken, UnknownInput
+from bedside.errors import DeadlineExceeded, DecompressedTooLarge, MissingToken, UnknownInput
 from bedside.interfaces import Authenticator, CallSink, Codec, Encoder, ModelRepository, ServedModel
 from bedside.settings import LimitSettings
 from bedside.types import (
+    DecodedImage,
     DecodedInput,
     EncodedAnswer,
     Prediction,
@@ -179,9 +180,27 @@ class DataPlane:
         tensors = [item for item in raw if isinstance(item, RawTensor)]
         if tensors:
             decoded = self._codec.decode_tensors(tensors, contract.inputs)
+        elif contract.takes_document and len(raw) == 1 and isinstance(raw[0], RawRecord):
+            decoded = [self._codec.decode_document(raw[0], contract.inputs)]
         else:
-            decoded = [tuple(self._decode_one(contract, item) for item in raw if not isinstance(item, RawTensor))]
+            decoded = [tuple(self._decode_parts(contract, raw))]
+        if len(decoded) > 1:
+            require_equal_shapes(contract, decoded)
         return [validate(contract, row) for row in decoded]
+
+    def _decode_parts(self, contract: Contract, raw: Sequence[RawInput]) -> Iterator[DecodedInput]:
+        size = 0
+        for item in raw:
+            if isinstance(item, RawTensor):
+                continue
+            decoded = self._decode_one(contract, item)
+            if isinstance(decoded, DecodedImage):
+                size += len(decoded.payload)
+                if size > self._limits.decompressed_bytes:
+                    raise DecompressedTooLarge(
+                        f"the files have more than {self._limits.decompressed_bytes} bytes together", field=decoded.name
+                    )
+            yield decoded
 
     def _decode_one(self, contract: Contract, item: RawPart | RawRecord) -> DecodedInput:
         if isinstance(item, RawRecord):
@@ -189,14 +208,11 @@ class DataPlane:
                 raise UnknownInput("this model takes no JSON record", field="body")
             return self._codec.decode_record(item, contract.record)
         # A body without a name is the only input; with several inputs it must be named.
-        spec = (
-            contract.inputs[0] if item.name is None and len(contract.inputs) == 1 else contract.input(item.name or "")
-        )
+        spec = contract.only if item.name is None else contract.input(item.name)
         if spec is None:
             names = ", ".join(spec.name for spec in contract.inputs)
-            raise UnknownInput(
-                f"expected a part for each of: {names}", field="body" if item.name is None else "part name"
-            )
+            expected = f"expected a part for each of: {names}" if names else "this model takes no input"
+            raise UnknownInput(expected, field="body" if item.name is None else "part name")
         return self._codec.decode_part(item, spec)
 
 

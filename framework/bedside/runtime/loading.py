@@ -93,7 +93,7 @@ def _warm(
     outputs = (
         *(_output_fact(array, sample.items) for array in prediction.arrays),
         *(OutputFact(name, kind="value") for name in prediction.values),
-        *(OutputFact(f"file_{index}", kind="file") for index in range(len(prediction.files))),
+        *(OutputFact(f"file_{i}", kind="file", suffix=file.suffix) for i, file in enumerate(prediction.files)),
     )
     return engine, LoadedFacts(inputs, outputs, device)
 

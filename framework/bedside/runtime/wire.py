@@ -5,6 +5,7 @@ A model's process runs code that came with a bundle. Unpickling what it sends wo
 Frame: 4 bytes length of the header (big-endian), header (JSON, its ``buffers`` lists their lengths), buffers.
 """
 
+import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 import numpy as np
 import orjson
 
+from bedside.errors import RunFailed
 from bedside.types import (
     DecodedArray,
     DecodedRecord,
     DecodedValue,
+    Json,
     OutputArray,
     OutputFile,
     Prediction,
@@ -73,9 +76,9 @@ def pack_inputs(paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -
     records = [item for item in inputs.items if isinstance(item, DecodedRecord)]
     header: Message = {"paths": paths, "records": [item.name for item in records]}
     buffers = [item.values.tobytes() for item in records]
+    # A buffer of its own: it may be larger than a header.
     values = {item.name: item.value for item in inputs.items if isinstance(item, DecodedValue)}
-    if values:
-        header["values"] = values
+    buffers.append(orjson.dumps(values) if values else b"")
     arrays = [item for item in inputs.items if isinstance(item, DecodedArray)]
     if arrays:
         header["arrays"] = [{"name": a.name, "dtype": a.values.dtype.str, "shape": a.values.shape} for a in arrays]
@@ -84,18 +87,25 @@ def pack_inputs(paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -
 
 def unpack_inputs(header: Message, buffers: Sequence[bytes]) -> dict[str, Any]:
     """Return the item dictionary of what :func:`pack_inputs` took apart; its arrays may be written to."""
-    item: dict[str, Any] = {**header["paths"], **header.get("values", {})}
+    item: dict[str, Any] = dict(header["paths"])
     records, arrays = header["records"], header.get("arrays", ())
     for name, buffer in zip(records, buffers, strict=False):
         item[name] = np.frombuffer(buffer, dtype=np.float32).copy()
-    for described, buffer in zip(arrays, buffers[len(records) :], strict=True):
+    values, *rest = buffers[len(records) :]
+    if values:
+        item.update(orjson.loads(values))
+    for described, buffer in zip(arrays, rest, strict=True):
         array = np.frombuffer(buffer, dtype=np.dtype(described["dtype"]))
         item[described["name"]] = array.reshape(described["shape"]).copy()
     return item
 
 
 def pack_prediction(prediction: Prediction) -> tuple[Message, list[bytes]]:
-    """Return header and buffers of a prediction."""
+    """Return header and buffers of a prediction.
+
+    Raises:
+        RunFailed: one of its values is not JSON (NaN and infinity are not, RFC 8259 §6).
+    """
     arrays = [np.asarray(item.array, order="C") for item in prediction.arrays]  # keeps a scalar without axes
     header = {
         "arrays": [
@@ -109,9 +119,17 @@ def pack_prediction(prediction: Prediction) -> tuple[Message, list[bytes]]:
         ],
         "files": [[file.suffix, file.name] for file in prediction.files],
         "seconds": dict(prediction.seconds),
-        "values": dict(prediction.values),
     }
-    return header, [*(array.tobytes() for array in arrays), *(file.data for file in prediction.files)]
+    values = _json(prediction.values) if prediction.values else b""
+    return header, [*(array.tobytes() for array in arrays), *(file.data for file in prediction.files), values]
+
+
+def _json(values: Mapping[str, Json]) -> bytes:
+    try:
+        # Not orjson: it would write null for a score that is NaN.
+        return json.dumps(values, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunFailed(cause=type(error).__name__, where="a result that is no JSON value") from error
 
 
 def unpack_prediction(header: Message, buffers: Sequence[bytes]) -> Prediction:
@@ -126,9 +144,9 @@ def unpack_prediction(header: Message, buffers: Sequence[bytes]) -> Prediction:
         flat = described["affine"]
         affine = None if flat is None else np.array(flat, dtype=np.float64).reshape(4, 4)
         arrays.append(OutputArray(str(described["name"]), array, affine))
-    rest = buffers[len(arrays) :]
+    *rest, values = buffers[len(arrays) :]
     files = tuple(
         OutputFile(str(suffix), data, str(name)) for (suffix, name), data in zip(header["files"], rest, strict=True)
     )
     seconds = {str(stage): float(value) for stage, value in header["seconds"].items()}
-    return Prediction(tuple(arrays), files, seconds, dict(header["values"]))
+    return Prediction(tuple(arrays), files, seconds, dict(orjson.loads(values)) if values else {})

@@ -145,9 +145,9 @@ def test_values_and_arrays_are_inputs_of_their_own() -> None:
 
 def test_results_that_are_no_arrays_have_no_type_and_no_shape() -> None:
     """Boxes with scores are a value; a CSV is a file."""
-    facts = [OutputFact("boxes", kind="value"), OutputFact("file_0", kind="file")]
+    facts = [OutputFact("boxes", kind="value"), OutputFact("file_0", kind="file", suffix=".csv")]
     value, file = derive_outputs(metadata(NETWORK), facts)
-    assert (value, file) == (OutputSpec("boxes", "value"), OutputSpec("file_0", "file"))
+    assert (value, file) == (OutputSpec("boxes", "value"), OutputSpec("file_0", "file", media_type="text/csv"))
 
 
 def test_a_model_may_have_no_input() -> None:

@@ -3,6 +3,7 @@
 import email
 import gzip
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import nibabel
@@ -22,7 +23,7 @@ from bedside.codecs.plane import decode_plane, encode_png
 from bedside.codecs.report import encode_json
 from bedside.codecs.views import cut
 from bedside.errors import NotAcceptable, RunFailed
-from bedside.types import DecodedImage, DecodedRecord, OutputArray, OutputFile, Prediction, ValidatedInputs
+from bedside.types import DecodedImage, DecodedRecord, Json, OutputArray, OutputFile, Prediction, ValidatedInputs
 
 AFFINE = np.array([[0, 0, 2.0, -9], [-1.0, 0, 0, 8], [0, 1.5, 0, 7], [0, 0, 0, 1]])
 SCAN = np.random.default_rng(0).integers(0, 1000, (8, 9, 10)).astype(np.int16)
@@ -226,10 +227,13 @@ def test_no_geometry_is_made_up(of: Contract, array: Any, media_type: str) -> No
     assert "spacing_mm" not in report(of, VOLUME, array)["outputs"]["pred"]
 
 
-def test_results_without_a_place_are_not_offered_as_files() -> None:
-    """An array of the network's own shape, neither with an affine nor on the input's grid, is told of in JSON only."""
+def test_results_without_a_place_are_bare_arrays() -> None:
+    """An array of the network's own shape, neither with an affine nor on the input's grid, is never a NIfTI."""
     of = contract(OutputSpec("pred", "segmentation", labels=LABELS, shape=(8, 9, 10)))
-    assert ANSWERS.available(of) == ("application/json",)
+    assert ANSWERS.available(of) == ("application/json", "application/x-npy", "multipart/mixed")
+    media_type, body = answer("application/x-npy", of, VOLUME, MASK)
+    np.testing.assert_array_equal(np.load(io.BytesIO(body)), MASK)
+    assert media_type == "application/x-npy"
     with pytest.raises(NotAcceptable):
         answer("application/gzip", of, VOLUME, MASK)
 
@@ -380,13 +384,89 @@ def test_tensors_that_cannot_be_said_are_a_failure() -> None:
 def test_files_that_a_bundle_writes_are_not_lost() -> None:
     """Some bundles answer with files only: text stands in the JSON, everything in the multipart answer."""
     nifti = encode_nifti(MASK, AFFINE)
-    files = (OutputFile(".v1.csv", b"a,b"), OutputFile(".nii", nifti), OutputFile(".x\r\n", b"?"))
+    files = (OutputFile(".v1.csv", b"a,b"), OutputFile(".nii", nifti, "case_7"), OutputFile(".x\r\n", b"?"))
     prediction, inputs = Prediction((), files), ValidatedInputs((VOLUME,))
     body = orjson.loads(ANSWERS.encode("application/json", SEGMENTER, inputs, prediction).body)
-    assert body["files"][0] == {"suffix": ".v1.csv", "bytes": 3, "text": "a,b"}
-    assert body["files"][1] == {"suffix": ".nii", "bytes": len(nifti)}
+    assert body["files"][0] == {"suffix": ".v1.csv", "media_type": "text/csv", "bytes": 3, "text": "a,b"}
+    assert body["files"][1] == {
+        "suffix": ".nii",
+        "media_type": "application/x-nifti",
+        "bytes": len(nifti),
+        "name": "case_7",
+    }
     assert gzip.decompress(ANSWERS.encode("application/gzip", SEGMENTER, inputs, prediction).body) == nifti
     mixed = ANSWERS.encode("multipart/mixed", SEGMENTER, inputs, prediction)
     message = email.message_from_bytes(f"Content-Type: {mixed.media_type}\r\n\r\n".encode() + mixed.body)
     names = [part.get_filename() for part in message.walk() if not part.is_multipart()]
-    assert names == [None, "file_0.v1.csv", "file_1.nii", "file_2.x__"]
+    assert names == [None, "file_0.v1.csv", "case_7.nii", "file_2.x__"]
+
+
+WRITES_A_PICTURE = contract(OutputSpec("file_0", "file", media_type="image/png"))
+BOXES = contract(OutputSpec("boxes", "value"), OutputSpec("file_0", "file", media_type="text/csv"))
+FOUND: Mapping[str, Json] = {"boxes": [{"box": [1, 2, 3, 4], "score": 0.5}]}
+
+
+def test_a_model_that_only_writes_a_file_answers_with_it() -> None:
+    """A generated picture is a picture, whoever asks for nothing in particular."""
+    assert ANSWERS.available(WRITES_A_PICTURE) == ("image/png", "application/json", "multipart/mixed")
+    prediction = Prediction((), (OutputFile(".txt", b"log"), OutputFile(".png", b"pixels", "sample")))
+    encoded = ANSWERS.encode("image/png", WRITES_A_PICTURE, ValidatedInputs(()), prediction)
+    assert (encoded.media_type, encoded.body) == ("image/png", b"pixels")
+    assert encoded.headers == (("Content-Disposition", 'attachment; filename="sample.png"'),)
+    with pytest.raises(RunFailed, match="wrote no file"):
+        ANSWERS.encode("image/png", WRITES_A_PICTURE, ValidatedInputs(()), Prediction(()))
+
+
+def test_values_stand_in_the_json_and_files_beside_it() -> None:
+    """Boxes with scores are read where they are; the CSV comes under its own media type."""
+    assert ANSWERS.available(BOXES) == ("application/json", "multipart/mixed", "text/csv")
+    prediction = Prediction((), (OutputFile(".csv", b"a,b", "report"),), values=FOUND)
+    encoded = ANSWERS.encode("application/json", BOXES, ValidatedInputs((VOLUME,)), prediction)
+    assert orjson.loads(encoded.body)["outputs"] == {"boxes": {"value": FOUND["boxes"]}}
+    mixed = ANSWERS.encode("multipart/mixed", BOXES, ValidatedInputs((VOLUME,)), prediction)
+    message = email.message_from_bytes(f"Content-Type: {mixed.media_type}\r\n\r\n".encode() + mixed.body)
+    parts = [(part.get_content_type(), part.get_filename()) for part in message.walk() if not part.is_multipart()]
+    assert parts == [("application/json", None), ("text/csv", "report.csv")]
+
+
+def test_an_array_without_a_place_is_in_the_multipart_answer() -> None:
+    """A generated plane, for one: larger than what JSON writes out."""
+    of = contract(OutputSpec("pred", "image", shape=(64, 64)))
+    media_type, body = answer("multipart/mixed", of, VOLUME, np.zeros((64, 64), np.float32))
+    message = email.message_from_bytes(f"Content-Type: {media_type}\r\n\r\n".encode() + body)
+    assert [part.get_filename() for part in message.walk() if not part.is_multipart()] == [None, "pred.npy"]
+
+
+def test_values_and_files_are_tensors_of_bytes() -> None:
+    """JSON text is text in both forms; a file is base64 in JSON and bytes in the binary form, named and typed."""
+    prediction = Prediction((), (OutputFile(".nii.gz", b"\x1f\x8b\x00", "mask"),), values=FOUND)
+    value, file = answer_tensors(BOXES, [prediction])
+    assert value.to_json() == {
+        "name": "boxes",
+        "datatype": "BYTES",
+        "shape": [1],
+        "parameters": {"content_type": "application/json"},
+        "data": ['[{"box":[1,2,3,4],"score":0.5}]'],
+    }
+    assert file.to_json()["data"] == ["H4sA"]
+    assert file.parameters == {"content_type": "application/gzip", "filename": "mask.nii.gz"}
+    head, data = file.to_binary()
+    assert (head["parameters"]["binary_data_size"], data) == (7, b"\x03\x00\x00\x00\x1f\x8b\x00")
+
+
+def test_rows_of_values_and_files_stand_below_each_other() -> None:
+    """One element per row; rows that wrote different numbers of files cannot be told apart."""
+    rows = [Prediction((), (OutputFile(".txt", text),), values={"boxes": [text.decode()]}) for text in (b"a", b"bc")]
+    value, file = answer_tensors(BOXES, rows)
+    assert (value.to_json()["data"], file.to_json()["data"]) == (['["a"]', '["bc"]'], ["YQ==", "YmM="])
+    with pytest.raises(RunFailed, match="different numbers of files"):
+        answer_tensors(BOXES, [rows[0], Prediction((), values=FOUND)])
+
+
+def test_every_row_keeps_its_place() -> None:
+    """Several volumes in one request: 16 numbers for each."""
+    affines = (AFFINE, np.eye(4))
+    rows = [Prediction((OutputArray("pred", MASK, affine),)) for affine in affines]
+    (tensor,) = answer_tensors(SEGMENTER, rows)
+    assert tensor.shape == (2, *MASK.shape)
+    np.testing.assert_array_equal(np.reshape(tensor.parameters["affine"], (2, 4, 4)), affines)

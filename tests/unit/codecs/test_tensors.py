@@ -23,16 +23,19 @@ from bedside.codecs.plane import encode_png
 from bedside.errors import (
     BadParameter,
     BedsideError,
+    DecompressedTooLarge,
     MalformedPayload,
     MissingFeature,
     MissingInput,
     NonFiniteValue,
     PayloadTooLarge,
     UnknownInput,
+    UnsupportedMediaType,
     WrongDatatype,
     WrongShape,
 )
-from bedside.types import DecodedImage, DecodedRecord, RawTensor
+from bedside.settings import LimitSettings
+from bedside.types import DecodedArray, DecodedImage, DecodedRecord, DecodedValue, RawTensor
 
 VOLUME = InputSpec("scan", "image", VOLUME_MEDIA_TYPES, 3)
 PLANE = InputSpec("scan", "image", PLANE_MEDIA_TYPES, 2)
@@ -220,7 +223,9 @@ def test_plane_for_a_nifti_reader_keeps_its_spacing(codecs: Codecs) -> None:
         (RawTensor("scan", "FP32", (2, 3, 4, 1, 1), ONES, MM), VOLUME, WrongShape),
         (RawTensor("scan", "FP32", (3, 4), bytes(48)), PLANE, WrongDatatype),
         (RawTensor("scan", "UINT8", (2, 3, 5), bytes(30)), PLANE, WrongDatatype),
-        (RawTensor("scan", "BYTES", (2,), ["", ""]), PLANE, WrongShape),
+        (RawTensor("scan", "BYTES", (2,), ["", ""]), PLANE, MalformedPayload),
+        (RawTensor("scan", "BYTES", (2,), [""]), PLANE, WrongShape),
+        (RawTensor("scan", "BYTES", (300,), [""] * 300), PLANE, PayloadTooLarge),
         (RawTensor("scan", "BYTES", (1,), ["%%%"]), PLANE, MalformedPayload),
         (RawTensor("scan", "BYTES", (1,), ["ä"]), PLANE, MalformedPayload),
         (RawTensor("scan", "BYTES", (1,), [""], {"content_type": 1}), PLANE, BadParameter),
@@ -254,7 +259,80 @@ def test_missing_and_doubled_inputs_are_named(codecs: Codecs) -> None:
         codecs.decode_tensors([tensor, tensor], [VOLUME])
     with pytest.raises(MissingInput):
         codecs.decode_tensors([], [RECORD])
-    assert codecs.decode_tensors([], []) == []
+    assert codecs.decode_tensors([], []) == [()]
+
+
+def png(value: int) -> str:
+    """Return a small picture in base64."""
+    return base64.b64encode(encode_png(np.full((3, 4), value, np.uint8))).decode()
+
+
+def test_encoded_images_are_rows(codecs: Codecs) -> None:
+    """Two pictures in one tensor are two items; each goes through the model by itself."""
+    rows = codecs.decode_tensors([RawTensor("scan", "BYTES", (2,), [png(1), png(2)])], [PLANE])
+    assert [len(row) for row in rows] == [1, 1]
+    assert rows[0] != rows[1]
+
+
+def test_several_files_of_one_input_are_one_row(codecs: Codecs) -> None:
+    """Where an item has several files under one key, they are on the first axis, in order."""
+    spec = InputSpec("scan", "image", PLANE_MEDIA_TYPES, 2, files=2)
+    tensor = RawTensor("scan", "BYTES", (2,), [png(1), png(2)])
+    [row] = codecs.decode_tensors([tensor], [spec])
+    assert [item.name for item in row] == ["scan", "scan"]
+
+
+def test_files_are_bounded_together(codecs: Codecs) -> None:
+    """A limit for one file is none for a hundred."""
+    large = Codecs(LimitSettings(decompressed_bytes=200))
+    one = RawTensor("scan", "BYTES", (1,), [png(1)])
+    assert large.decode_tensors([one], [PLANE])
+    with pytest.raises(DecompressedTooLarge):
+        large.decode_tensors([RawTensor("scan", "BYTES", (4,), [png(1)] * 4)], [PLANE])
+    assert codecs.decode_tensors([one], [PLANE])
+
+
+POINTS = InputSpec("points", "value")
+LATENT = InputSpec("latent", "tensor")
+
+
+@pytest.mark.parametrize("data", [["[[1,2,3]]"], b"\x09\x00\x00\x00[[1,2,3]]"], ids=["json", "binary"])
+def test_a_json_value_is_text(codecs: Codecs, data: Any) -> None:
+    """In both forms of the protocol."""
+    [[item]] = codecs.decode_tensors([RawTensor("points", "BYTES", (1,), data)], [POINTS])
+    assert item == DecodedValue("points", [[1, 2, 3]])
+
+
+def test_an_array_goes_as_it_is(codecs: Codecs) -> None:
+    """Shape and type of the tensor are those of the array."""
+    [[item]] = codecs.decode_tensors([RawTensor("latent", "FP32", (1, 2), [0.5, -1.5])], [LATENT])
+    assert isinstance(item, DecodedArray)
+    assert (item.values.dtype.name, item.values.tolist()) == ("float32", [[0.5, -1.5]])
+
+
+@pytest.mark.parametrize(
+    ("tensor", "error"),
+    [
+        (RawTensor("points", "BYTES", (1,), ["[[1,"]), MalformedPayload),
+        (RawTensor("points", "INT64", (1,), [1]), WrongDatatype),
+        (RawTensor("points", "BYTES", (1,), ["1"], {"content_type": "image/png"}), UnsupportedMediaType),
+        (RawTensor("points", "BYTES", (1,), b"\x01\x00\x00\x00\xff"), MalformedPayload),
+        (RawTensor("latent", "BYTES", (1,), ["AAAA"]), WrongDatatype),
+    ],
+)
+def test_wrong_values_and_arrays_are_named(codecs: Codecs, tensor: RawTensor, error: type[BedsideError]) -> None:
+    """By the name of the input."""
+    specs = [spec for spec in (POINTS, LATENT) if spec.name == tensor.name]
+    with pytest.raises(error) as caught:
+        codecs.decode_tensors([tensor], specs)
+    assert caught.value.field == tensor.name
+
+
+def test_what_is_optional_may_be_left_out(codecs: Codecs) -> None:
+    """Then nothing takes its place; what is left tells the number of rows."""
+    specs = [InputSpec("points", "value", optional=True), PLANE, InputSpec("age", "record", optional=True)]
+    rows = codecs.decode_tensors([RawTensor("scan", "BYTES", (2,), [png(1), png(2)])], specs)
+    assert [[item.name for item in row] for row in rows] == [["scan"], ["scan"]]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from bedside.types import (
     DecodedImage,
     DecodedInput,
     DecodedRecord,
+    DecodedValue,
     EncodedAnswer,
     OutputArray,
     Prediction,
@@ -86,6 +87,11 @@ class Stages:
         """Return the record's numbers."""
         self.take("decode")
         return DecodedRecord(spec.name, np.array(list(record.values.values()), np.float32), record.values)
+
+    def decode_document(self, document: RawRecord, specs: Sequence[InputSpec]) -> tuple[DecodedInput, ...]:
+        """Return the members as they are."""
+        self.take("decode")
+        return tuple(DecodedValue(name, value) for name, value in document.values.items())
 
     def decode_tensors(
         self, tensors: Sequence[RawTensor], specs: Sequence[InputSpec]

@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from bedside.errors import RunFailed
 from bedside.runtime import wire
 from bedside.types import (
     DecodedArray,
@@ -147,3 +149,18 @@ def test_an_array_of_objects_cannot_arrive(dtype: str) -> None:
     header = {"arrays": [{"name": "pred", "dtype": dtype, "shape": [3], "affine": None}], "files": []}
     with pytest.raises((ValueError, TypeError)):
         wire.unpack_prediction(header, [bytes(8)])
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], {"box": np.float32(1)}, {1, 2}])
+def test_a_result_that_is_no_json_fails_where_it_was_made(value: Any) -> None:
+    """Nobody downstream could tell a score that is NaN from one that is missing."""
+    with pytest.raises(RunFailed):
+        wire.pack_prediction(Prediction((), values={"score": value}))
+
+
+def test_values_may_be_larger_than_a_header() -> None:
+    """A list of a million landmarks is no reason for a process to end."""
+    points = list(range(wire.MAX_HEADER_BYTES // 6))
+    prediction = Prediction((), values={"points": points})
+    frame = b"".join(wire.pack(*wire.pack_prediction(prediction)))
+    assert wire.unpack_prediction(*wire.read_frame(reader(frame))).values == {"points": points}

@@ -38,7 +38,7 @@ class Peer:
 
     def record(self, *values: float) -> tuple[dict[str, Any], list[bytes]]:
         """Run a record."""
-        self.send({"paths": {}, "records": ["features"]}, [np.array(values, np.float32).tobytes()])
+        self.send({"paths": {}, "records": ["features"]}, [np.array(values, np.float32).tobytes(), b""])
         return self.receive()
 
     def close(self) -> None:

@@ -119,7 +119,7 @@ async def test_metadata_of_an_image_model(world: World) -> None:
     """An encoded file; the alternative tensor in the parameters."""
     document = (await get(world, "/v2/models/mask/versions/2.0.0")).json()
     (image,) = document["inputs"]
-    assert (image["datatype"], image["shape"]) == ("BYTES", [1])
+    assert (image["datatype"], image["shape"]) == ("BYTES", [-1])
     assert image["parameters"]["tensor_shape"] == "[-1,-1,-1]"
     assert image["parameters"]["channel_names"] == "T1"
     assert document["outputs"][0]["shape"] == [-1, -1, -1]

@@ -165,9 +165,9 @@ async def test_a_large_request_and_answer(world: World) -> None:
     [
         ([], "body"),
         ({}, "inputs"),
-        ({"inputs": []}, "inputs"),
         ({"inputs": {}}, "inputs"),
         ({"inputs": [1]}, "inputs[0]"),
+        ({"inputs": []}, "features"),
         ({"inputs": [AGE, CHOL], "id": 5}, "id"),
         ({"inputs": [AGE, CHOL], "parameters": []}, "parameters"),
         ({"inputs": [AGE, CHOL], "parameters": {"a": None}}, "parameters"),

@@ -35,7 +35,7 @@ class InferRequest:
 
     Attributes:
         id: the caller's identifier, returned in the body and nowhere else; None where there is none.
-        inputs: the tensors.
+        inputs: the tensors; none for a model without inputs.
         outputs: the results asked for, None for all.
         binary: whether results are sent as raw bytes where nothing else was said (``binary_data_output``).
     """
@@ -63,8 +63,6 @@ def parse_infer_request(data: bytes, header_length: int | None, json_limit: int)
     raw = _Binary(data, length, allowed=header_length is not None)
     inputs = tuple(_input(item, f"inputs[{i}]", raw) for i, item in enumerate(_list(document, "inputs", "inputs")))
     raw.finish()
-    if not inputs:
-        raise MalformedPayload("must hold at least one tensor", field="inputs")
     return InferRequest(_id(document), inputs, _outputs(document, default=binary), binary)
 
 

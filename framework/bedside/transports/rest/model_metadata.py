@@ -37,7 +37,31 @@ def model_metadata(contract: Contract, versions: Sequence[str]) -> dict[str, Any
 def _inputs(spec: InputSpec) -> Iterable[dict[str, Any]]:
     if spec.kind == "record":
         return (_feature(spec, feature) for feature in spec.features)
-    return (_image(spec),)
+    described = {"image": _image, "value": _value, "tensor": _array}[spec.kind](spec)
+    if spec.optional:
+        described["parameters"]["optional"] = True
+    return (described,)
+
+
+def _value(spec: InputSpec) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        "content": "one JSON value as text per row",
+        "media_types": ",".join(spec.media_types),
+    }
+    if spec.example is not None:
+        parameters["example"] = _text(spec.example)
+    return {"name": spec.name, "datatype": "BYTES", "shape": [-1], "parameters": parameters}
+
+
+def _array(spec: InputSpec) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"content": "one array", "tensor_datatypes": ",".join(NUMERIC)}
+    datatype = OF_NUMPY.get(spec.dtype)
+    if datatype is None:
+        parameters["datatype"] = UNKNOWN
+    if not spec.shape:
+        parameters["shape"] = UNKNOWN
+    shape = list(spec.shape) or [-1]
+    return {"name": spec.name, "datatype": datatype or "FP32", "shape": shape, "parameters": parameters}
 
 
 def _feature(spec: InputSpec, feature: FeatureSpec) -> dict[str, Any]:
@@ -57,7 +81,7 @@ def _feature(spec: InputSpec, feature: FeatureSpec) -> dict[str, Any]:
 def _image(spec: InputSpec) -> dict[str, Any]:
     axes = spec.spatial_dims
     parameters: dict[str, Any] = {
-        "content": "one encoded file",
+        "content": _files(spec),
         "media_types": ",".join(spec.media_types) or UNKNOWN,
         "spatial_dims": axes if axes is not None else UNKNOWN,
         "channels": ",".join(map(str, spec.channels)) or UNKNOWN,
@@ -69,11 +93,21 @@ def _image(spec: InputSpec) -> dict[str, Any]:
         parameters["extent_mm"] = f"{spec.extent_mm[0]:g} to {spec.extent_mm[1]:g} along each axis"
     if spec.channel_names:
         parameters["channel_names"] = ",".join(spec.channel_names)
-    return {"name": spec.name, "datatype": "BYTES", "shape": [1], "parameters": parameters}
+    shape = [-1] if spec.files in {1, None} else [spec.files]
+    return {"name": spec.name, "datatype": "BYTES", "shape": shape, "parameters": parameters}
+
+
+def _files(spec: InputSpec) -> str:
+    if spec.files == 1:
+        return "one encoded file per row"
+    return f"{spec.files or 'any number of'} encoded files of one item"
 
 
 def _output(spec: OutputSpec, *, has_rows: bool) -> dict[str, Any]:
     parameters: dict[str, Any] = {"kind": spec.kind}
+    if spec.kind in {"value", "file"}:
+        parameters["content_type"] = spec.media_type or "application/json"
+        return {"name": spec.name, "datatype": "BYTES", "shape": [-1], "parameters": parameters}
     datatype = OF_NUMPY.get(spec.dtype or "")
     if datatype is None:
         parameters["datatype"] = UNKNOWN

@@ -39,18 +39,23 @@ class Predict:
     async def _read(self, exchange: Exchange, served: ServedModel) -> list[RawInput]:
         media_type, whole = exchange.head.content_type
         if media_type == "application/json":
-            return [await self._record(exchange, served)]
+            return [await self._document(exchange, served)]
         if media_type == "multipart/form-data":
             return [*await read_form(exchange.body, whole, served.contract, self._limits)]
         data = await exchange.body.read(self._limits.body_bytes)
+        if not data and not served.contract.needs_input:
+            return []
         return [RawPart(None, media_type, data)]
 
-    async def _record(self, exchange: Exchange, served: ServedModel) -> RawRecord:
-        if served.contract.record is None:
+    async def _document(self, exchange: Exchange, served: ServedModel) -> RawRecord:
+        if served.contract.record is None and not served.contract.takes_document:
             accepted = sorted({media for spec in served.contract.inputs for media in spec.media_types})
             raise UnsupportedMediaType(
-                f"this model takes no JSON record; send one of: {', '.join(accepted)}", field="Content-Type"
+                f"this model takes more than JSON; send one of: {', '.join(accepted)}, or multipart/form-data",
+                field="Content-Type",
             )
         data = await exchange.body.read(self._limits.json_bytes)
         exchange.call.input_bytes = len(data)
+        if not data and not served.contract.needs_input:
+            return RawRecord({})
         return RawRecord(parse_object(data, "body"))
