@@ -8,6 +8,7 @@ from rich.text import Text
 
 from bedside.cli.admission import sign, verify, vet
 from bedside.cli.bundle import bundle_app
+from bedside.cli.health import health
 from bedside.cli.predict import predict
 from bedside.cli.serve import serve
 from bedside.cli.terminal import plain
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(predict)
 app.command()(token)
+app.command()(health)
 for command in (vet, sign, verify):
     bundle_app.command()(command)
 app.add_typer(bundle_app, name="bundle")
