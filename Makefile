@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench docs test-servers clean
+.PHONY: help demo test test-slow check check-infra format bench docs test-servers clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -42,16 +42,19 @@ test-slow: $(VENV)/.dev ## Run the slow tests (load, soak, fuzz at length)
 	@pytest -m slow $(PYTEST_OPTIONS)
 
 check: $(VENV)/.dev ## Lint, types, import contracts, documentation, workflows
-	@ruff check framework tests benchmarks demo scripts
-	@ruff format --check framework tests benchmarks demo scripts
+	@ruff check framework tests benchmarks demo scripts deploy
+	@ruff format --check framework tests benchmarks demo scripts deploy
 	@mypy
 	@lint-imports
 	@python scripts/docs.py --check
 	@zizmor --offline --quiet .github/workflows
 
+check-infra: ## Manifests, images and workflows, without a cluster (deploy/k8s/validate.sh)
+	@PYTHON=$(PYTHON) deploy/k8s/validate.sh
+
 format: $(VENV)/.dev ## Format and mend what can be mended
-	@ruff check --fix framework tests benchmarks demo scripts
-	@ruff format framework tests benchmarks demo scripts
+	@ruff check --fix framework tests benchmarks demo scripts deploy
+	@ruff format framework tests benchmarks demo scripts deploy
 
 docs: $(VENV)/.dev ## Write the generated parts of docs/ and README.md
 	@python scripts/docs.py

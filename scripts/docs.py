@@ -25,7 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 HELP = re.compile(r"(<!-- help:begin -->\n).*?(<!-- help:end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify")
-COMMANDS = ((), ("serve",), ("predict",), ("token",), ("health",), *(("bundle", name) for name in BUNDLE_COMMANDS))
+SHIP_COMMANDS = ("detect", "pin", "promote")
+COMMANDS = (
+    *((), ("serve",), ("predict",), ("token",), ("health",)),
+    *(("bundle", name) for name in BUNDLE_COMMANDS),
+    *(("ship", name) for name in SHIP_COMMANDS),
+)
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bedside.bundle.metadata import Metadata, read_metadata
@@ -40,6 +40,16 @@ class BundleFolder:
         return tuple(self.root / "configs" / name for name in self.policy.config_files) or (
             inference_config(self.root),
         )
+
+    def named(self, name: str) -> "BundleFolder":
+        """Return the same bundle under another name; KServe mounts every bundle as ``/mnt/models``.
+
+        Raises:
+            ConfigurationError: the name cannot be an address.
+        """
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError("a model's name is letters, digits, '.', '_' and '-'", field="model-name")
+        return replace(self, name=name)
 
 
 def open_bundle(root: Path) -> BundleFolder:

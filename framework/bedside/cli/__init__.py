@@ -1,4 +1,4 @@
-"""The command line: ``bedside serve | predict | token | bundle``."""
+"""The command line: ``bedside serve | predict | token | health | bundle | ship``."""
 
 import sys
 
@@ -11,6 +11,7 @@ from bedside.cli.bundle import bundle_app
 from bedside.cli.health import health
 from bedside.cli.predict import predict
 from bedside.cli.serve import serve
+from bedside.cli.ship import ship_app
 from bedside.cli.terminal import plain
 from bedside.cli.token import token
 from bedside.errors import BedsideError
@@ -30,6 +31,7 @@ app.command()(health)
 for command in (vet, sign, verify):
     bundle_app.command()(command)
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(ship_app, name="ship")
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

@@ -194,3 +194,17 @@ def test_a_folder_is_a_value(root: Path) -> None:
     folder: BundleFolder = open_bundle(root)
     assert folder == open_bundle(root)
     assert json.loads(folder.metadata.model_dump_json())["version"] == "1.2.0"
+
+
+def test_a_bundle_can_be_served_under_another_name(bundles: Path) -> None:
+    """KServe mounts every bundle at the same place; the content, and so the digest, is the same."""
+    folder = open_bundle(bundles / "record_classification")
+    renamed = folder.named("heart-2")
+    assert (renamed.name, renamed.digest, renamed.root) == ("heart-2", folder.digest, folder.root)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a b", "-a"])
+def test_a_name_that_is_no_address_is_refused(bundles: Path, name: str) -> None:
+    """It would stand in every path."""
+    with pytest.raises(ConfigurationError):
+        open_bundle(bundles / "record_classification").named(name)

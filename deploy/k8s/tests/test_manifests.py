@@ -1,0 +1,182 @@
+"""What the overlays render is accepted by every rule and schema, and agrees with the server that it runs."""
+
+import difflib
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from validation import rules, schemas
+from validation.manifests import OVERLAYS, ROOT, Manifest, containers, of_kind, overlay, render, render_text
+
+from bedside import errors
+from bedside.delivery.pins import PINS, read_pins, rendered
+from bedside.observability.accounting import slug
+from bedside.observability.metrics import Metrics
+from bedside.settings import Settings, load_settings
+
+EXAMPLES = sorted(path.name for path in (ROOT / "tests" / "examples").iterdir())
+MOST_DIFFERENT_LINES = 12
+
+
+EVERYTHING = [pytest.param(ROOT / "overlays" / name, id=name) for name in OVERLAYS]
+EVERYTHING += [pytest.param(ROOT / "tests" / "examples" / name, id=name) for name in EXAMPLES]
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    """Return what the server reads from the ConfigMap."""
+    return load_settings(ROOT / "base" / "settings.toml")
+
+
+@pytest.fixture(scope="module")
+def onprem() -> list[Manifest]:
+    """Return the manifests of a hospital's own cluster."""
+    return overlay("onprem")
+
+
+def seconds(duration: str) -> int:
+    """Return a Gateway API duration in seconds."""
+    assert duration.endswith("s")
+    return int(duration[:-1])
+
+
+@pytest.mark.parametrize("folder", EVERYTHING)
+def test_every_overlay_keeps_every_rule(folder: Path) -> None:
+    """Each line of the hardening list holds in what would be applied."""
+    assert rules.broken(render(folder)) == []
+
+
+@pytest.mark.parametrize("folder", EVERYTHING)
+def test_every_overlay_is_what_the_apis_take(folder: Path) -> None:
+    """No field is unknown, missing or of the wrong type."""
+    assert list(schemas.problems(render(folder))) == []
+
+
+def test_every_component_is_rendered_somewhere() -> None:
+    """A component that no overlay and no example uses would not be checked."""
+    used = "".join(path.read_text() for path in ROOT.rglob("kustomization.yaml"))
+    for component in (ROOT / "components").iterdir():
+        assert f"components/{component.name}" in used, component.name
+
+
+def test_aws_and_onprem_differ_in_the_site_and_in_nothing_else() -> None:
+    """The differing lines are few, and each is a value of site.env, or the name that holds its hash."""
+    left, right = (render_text(ROOT / "overlays" / name).splitlines() for name in ("onprem", "aws"))
+    different = [line[1:].strip() for line in difflib.unified_diff(left, right, n=0) if re.match(r"\+(?!\+)", line)]
+    values = [
+        line.split("=", 1)[1] for line in (ROOT / "overlays/aws/site.env").read_text().splitlines() if "=" in line
+    ]
+    assert len(left) == len(right)
+    assert 0 < len(different) <= MOST_DIFFERENT_LINES
+    for line in different:
+        assert any(value in line for value in values) or "name: bedside-site-" in line, line
+
+
+def test_the_air_gap_changes_where_things_come_from_and_not_what_they_are() -> None:
+    """Images and bundles have the digests of the connected site, and no reference leads outside."""
+    references = {
+        name: re.findall(r"(?:image|reference): (\S+)@(\S+)", render_text(ROOT / "overlays" / name))
+        for name in OVERLAYS
+    }
+    assert [digest for _, digest in references["onprem"]] == [digest for _, digest in references["onprem-airgap"]]
+    assert {repository.split("/")[0] for repository, _ in references["onprem-airgap"]} == {
+        "registry.hospital.example:5000"
+    }
+
+
+def test_the_pod_outlives_the_drain(onprem: list[Manifest], settings: Settings) -> None:
+    """Grace covers preStop, the failing readiness and the drain, and the drain covers the longest request."""
+    pod = of_kind(onprem, "Deployment")[0]["spec"]["template"]["spec"]
+    stop = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    server = settings.server
+    assert pod["terminationGracePeriodSeconds"] >= stop + server.readiness_delay_seconds + server.drain_seconds + 10
+    assert settings.limits.request_seconds <= server.drain_seconds
+
+
+def test_a_slow_load_is_not_killed(onprem: list[Manifest], settings: Settings) -> None:
+    """The startup probe waits longer than a bundle may take to load, and then not for ever."""
+    probe = next(container for _, container in containers(onprem))["startupProbe"]
+    assert (
+        settings.runtime.load_seconds
+        < probe["periodSeconds"] * probe["failureThreshold"]
+        <= settings.runtime.load_seconds + 60
+    )
+
+
+def test_the_gateway_waits_longer_than_the_server(onprem: list[Manifest], settings: Settings) -> None:
+    """The service's own 408 and 504 arrive, with their problem documents, before the gateway gives up."""
+    client, backend = (
+        of_kind(onprem, kind)[0]["spec"]["timeout"]["http"] for kind in ("ClientTrafficPolicy", "BackendTrafficPolicy")
+    )
+    assert seconds(client["requestReceivedTimeout"]) > settings.limits.body_seconds
+    assert seconds(backend["requestTimeout"]) > settings.limits.request_seconds
+
+
+@pytest.mark.parametrize("folder", EVERYTHING)
+def test_every_setting_in_a_pod_exists(folder: Path) -> None:
+    """Each BEDSIDE_ variable is a setting, for an unknown one is refused at start."""
+    for where, container in containers(render(folder)):
+        for variable in container.get("env", []):
+            name = variable["name"].removeprefix("BEDSIDE_").lower()
+            group, _, field = name.partition("__")
+            if name == "config":
+                continue
+            known = Settings.model_fields if not field else type(getattr(load_settings(), group)).model_fields
+            assert (field or group) in known, f"{where}: {variable['name']}"
+
+
+def test_the_settings_are_read_from_where_they_are_mounted(onprem: list[Manifest], settings: Settings) -> None:
+    """BEDSIDE_CONFIG, the mount and the writable folders fit together."""
+    container = next(container for _, container in containers(onprem))
+    env = {variable["name"]: variable.get("value") for variable in container["env"]}
+    mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert env["BEDSIDE_CONFIG"] == "/etc/bedside/settings.toml"
+    assert "/etc/bedside" in mounts
+    assert str(settings.runtime.staging_dir) in mounts
+    assert settings.runtime.state_dir.is_relative_to("/tmp")
+
+
+def queries(manifests: list[Manifest]) -> str:
+    """Return every PromQL query in the manifests."""
+    return "\n".join(re.findall(r"query: (.*?)(?=\n\s*\w+:|\Z)", yaml.safe_dump(manifests, width=10_000), re.DOTALL))
+
+
+@pytest.mark.parametrize("folder", EVERYTHING)
+def test_every_metric_that_is_asked_for_is_exported(folder: Path) -> None:
+    """Scaling and canaries rest on metrics that the server has."""
+    metrics = Metrics()
+    metrics.crashes.labels("m")
+    metrics.refusal("x")
+    model = metrics.for_model("m", "1")
+    model.finished("rest", "success", 0.1, {"queue": 0.1})
+    exported = set(re.findall(r"^(bedside_\w+)", metrics.render().decode(), re.MULTILINE))
+    asked = set(re.findall(r"bedside_[a-z_]+(?=\{)", queries(render(folder))))
+    assert asked <= exported
+
+
+def test_every_failure_that_stops_a_canary_is_an_error_of_ours(onprem: list[Manifest]) -> None:
+    """The reasons in the query are slugs of the error tree, and none of them is a caller's fault."""
+    query = next(
+        m["spec"]["query"] for m in of_kind(onprem, "MetricTemplate") if m["metadata"]["name"] == "bedside-failures"
+    )
+    reasons = re.search(r'reason=~"([^"]+)"', query)
+    assert reasons is not None
+    tree = {
+        slug(name): kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    }
+    for reason in reasons[1].split("|"):
+        assert reason in tree
+        assert not issubclass(tree[reason], errors.RequestError)
+
+
+@pytest.mark.parametrize("environment", sorted(path.name for path in (ROOT / "environments").iterdir()))
+def test_environments_are_as_their_pins_say(environment: str) -> None:
+    """What is written from pins.json has not been edited by hand."""
+    folder = ROOT / "environments" / environment
+    files = rendered(read_pins(folder))
+    assert PINS in files
+    for name, text in files.items():
+        assert (folder / name).read_text() == text, f"run: bedside ship pin {environment}"
