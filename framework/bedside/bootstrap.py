@@ -17,6 +17,7 @@ from bedside.bundle.validation import validate
 from bedside.bundle.vetting import pure_configuration, read_site_policy
 from bedside.codecs import Answers, Codecs
 from bedside.dataplane.inference import DataPlane
+from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import BedsideError, ConfigurationError
 from bedside.interfaces import Executor
 from bedside.observability.accounting import Accountant
@@ -36,7 +37,6 @@ from bedside.security.scopes import authorise_admin, authorise_inference, author
 from bedside.settings import Settings
 from bedside.transports.rest import server
 from bedside.transports.rest.app import create_app
-from bedside.transports.rest.lifecycle import Lifecycle
 from bedside.transports.rest.parts import Parts
 from bedside.types import DecodedInput, RawPart, RawRecord
 from bedside.version import __version__

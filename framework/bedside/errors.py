@@ -16,7 +16,7 @@ BedsideError
 │   ├── UnsupportedMediaType
 │   ├── NotAcceptable
 │   ├── PayloadTooLarge         └── DecompressedTooLarge
-│   ├── RequestTimeout
+│   ├── RequestTimeout          └── ClientGone
 │   ├── MalformedPayload
 │   └── ContractViolation       ├── UnknownInput ├── MissingInput ├── WrongDatatype ├── WrongShape
 │                               ├── WrongChannelCount ├── UnknownFeature ├── MissingFeature
@@ -57,6 +57,11 @@ class BedsideError(Exception):
         self.detail = detail or self.advice()
         self.field = field
         super().__init__(self.detail)
+
+    @property
+    def text(self) -> str:
+        """Return the detail, after the field's name where there is one: what protocols with one string are given."""
+        return f"{self.field}: {self.detail}" if self.field else self.detail
 
     @classmethod
     def advice(cls) -> str:
@@ -126,6 +131,10 @@ class DecompressedTooLarge(PayloadTooLarge):
 
 class RequestTimeout(RequestError):
     """Send the body faster; the server stopped waiting for it."""
+
+
+class ClientGone(RequestTimeout):
+    """Send the request again; the caller went away before the answer."""
 
 
 class MalformedPayload(RequestError):

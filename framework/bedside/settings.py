@@ -48,6 +48,13 @@ class ServerSettings(_Group):
     port: int = Field(default=8000, ge=0, le=65535)
     """TCP port; 0 takes a free one and prints it."""
 
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """TCP port of the Open Inference Protocol over gRPC, on the same address and with the same certificate; 0 takes a
+    free one and prints it. Unset: no gRPC."""
+
+    grpc_streams: int = Field(default=100, gt=0)
+    """Calls at one time on one gRPC connection; its further ones wait; all count for ``limits.connections``."""
+
     tls_certificate: Path | None = None
     """PEM file with the certificate chain; HTTPS is on when this and ``tls_key`` are set."""
 
@@ -63,7 +70,8 @@ class ServerSettings(_Group):
 
     keep_alive_seconds: int = Field(default=75, gt=0)
     """Seconds that an idle HTTP/1.1 connection stays open; longer than the usual balancer's 60, so that the balancer
-    closes first and no request meets a closing socket."""
+    closes first and no request meets a closing socket. A gRPC connection silent for so long is asked whether it lives
+    (HTTP/2 PING)."""
 
 
 class LimitSettings(_Group):

@@ -11,6 +11,7 @@ import numpy as np
 
 from bedside.bundle.contract import Contract, InputKind, InputSpec
 from bedside.errors import (
+    BadParameter,
     ContractViolation,
     MalformedPayload,
     MissingInput,
@@ -57,6 +58,17 @@ def validate(contract: Contract, decoded: Sequence[DecodedInput]) -> ValidatedIn
 
 
 _ONE_IS_ENOUGH = (1, None)
+
+
+def check_outputs(contract: Contract, names: Sequence[str]) -> None:
+    """Refuse a result that does not exist, before the model runs. Raises BadParameter, naming its place."""
+    known = [spec.name for spec in contract.outputs]
+    for index, name in enumerate(names):
+        if known and name not in known:
+            raise BadParameter(
+                f"{echo(name, known)} is no output of this model; it has: {', '.join(known)}",
+                field=f"outputs[{index}].name",
+            )
 
 
 def require_equal_shapes(contract: Contract, rows: Sequence[Sequence[DecodedInput]]) -> None:

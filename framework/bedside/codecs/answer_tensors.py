@@ -6,19 +6,22 @@ which in the JSON form are base64 (RFC 4648 §4) as in a request.
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.bundle.media_types import media_type_of_suffix
+from bedside.codecs.cautions import cautions_by_row
 from bedside.codecs.elements import NUMPY_OF
 from bedside.codecs.report import encode_json
+from bedside.codecs.tensor_request import InferRequest
 from bedside.errors import RunFailed
-from bedside.types import Prediction
+from bedside.types import Prediction, ValidatedInputs
 
 JSON_TEXT = "application/json"
 _DATATYPE_OF = {dtype.newbyteorder("="): name for name, dtype in NUMPY_OF.items()} | {np.dtype(np.bool_): "BOOL"}
@@ -94,6 +97,34 @@ def answer_tensors(contract: Contract, predictions: Sequence[Prediction]) -> lis
         spec = specs.get(first.name, OutputSpec(first.name, "tensor"))
         answers.append(_answer(array, spec, [prediction.arrays[index].affine for prediction in predictions]))
     return [*answers, *_values(predictions), *_files(predictions)]
+
+
+def wanted_tensors(request: InferRequest, tensors: Sequence[AnswerTensor]) -> list[tuple[AnswerTensor, bool]]:
+    """Return the results asked for in the order asked for, else all; each with whether it goes as raw bytes.
+
+    Raises:
+        RunFailed: one is missing.
+    """
+    if request.outputs is None:
+        return [(tensor, request.binary) for tensor in tensors]
+    by_name = {tensor.name: tensor for tensor in tensors}
+    try:
+        return [(by_name[output.name], output.binary) for output in request.outputs]
+    except KeyError:
+        raise RunFailed("the model gave no result of a name that its contract has") from None
+
+
+def answer_parameters(contract: Contract, rows: Sequence[ValidatedInputs]) -> dict[str, str]:
+    """Return the parameters of the whole answer: ``warnings`` by row, as JSON text, where there are any."""
+    warnings = cautions_by_row(contract, rows)
+    return {"warnings": orjson.dumps(warnings).decode()} if warnings else {}
+
+
+def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, str | float | bool]:
+    """Return parameters as the protocol has them, text, number or truth value: a list goes as JSON text."""
+    return {
+        name: orjson.dumps(value).decode() if isinstance(value, list) else value for name, value in parameters.items()
+    }
 
 
 def _values(predictions: Sequence[Prediction]) -> Iterator[AnswerTensor]:

@@ -68,7 +68,7 @@ def read_numbers(tensor: RawTensor) -> NDArray[Any]:
 
 
 def read_bytes(tensor: RawTensor) -> list[bytes | str]:
-    """Return the elements of a BYTES tensor: text from JSON, bytes from the binary tensor extension.
+    """Return the elements of a BYTES tensor: text from JSON, bytes from the binary tensor extension and from gRPC.
 
     Raises:
         WrongDatatype: an element of the JSON form is no text.
@@ -79,7 +79,8 @@ def read_bytes(tensor: RawTensor) -> list[bytes | str]:
     if not isinstance(tensor.data, bytes):
         flat = _flatten(tensor)
         _require_count(tensor, count, len(flat), "elements")
-        if not all(type(element) is str for element in flat):
+        # bytes: the typed contents of gRPC; JSON has none
+        if not all(type(element) is str for element in flat) and not all(type(element) is bytes for element in flat):
             raise WrongDatatype(
                 f"'{tensor.name}' is declared as BYTES; in JSON its elements are text", field=tensor.name
             )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from time import perf_counter
 
 from bedside.errors import BedsideError
@@ -18,6 +19,7 @@ class Call:
         transport: ``rest``, ``grpc``, ``dicom`` ….
         operation: ``predict`` or ``infer``.
         model: name of the model, set only once it has been resolved: a made-up name may be a person's.
+        patience: seconds that the caller will wait in all, infinite where it did not say.
         stages: seconds by stage of the spine (``authenticate`` … ``encode``).
         error: why the call failed.
     """
@@ -31,6 +33,7 @@ class Call:
     digest: str = ""
     device: str = ""
     principal: Principal | None = None
+    patience: float = inf
     rows: int = 0
     input_bytes: int = 0
     output_bytes: int = 0

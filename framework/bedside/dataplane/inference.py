@@ -154,7 +154,7 @@ class DataPlane:
         await self._authenticator.close()
 
     def _remaining(self, call: Call) -> float:
-        remaining = self._limits.request_seconds - call.seconds
+        remaining = min(self._limits.request_seconds, call.patience) - call.seconds
         if remaining <= 0:
             raise DeadlineExceeded
         return remaining

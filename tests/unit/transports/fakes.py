@@ -17,7 +17,7 @@ from bedside.errors import InsufficientScope, InvalidToken, ModelNotFound, Model
 from bedside.interfaces import ModelStatus
 from bedside.settings import Settings
 from bedside.transports.rest.app import create_app
-from bedside.transports.rest.lifecycle import Lifecycle
+from bedside.dataplane.lifecycle import Lifecycle
 from bedside.transports.rest.parts import Parts
 from bedside.transports.rest.reply import ASGIApp
 from bedside.types import OutputArray, Prediction, Principal, UnverifiedToken, ValidatedInputs

@@ -11,8 +11,8 @@ from tests.unit.transports.fakes import RECORD, RECORD_BODY, Wire, World, make_w
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.errors import LoadFailed
-from bedside.transports.rest.lifecycle import Lifecycle
-from bedside.transports.rest.model_metadata import model_metadata
+from bedside.dataplane.lifecycle import Lifecycle
+from bedside.bundle.model_metadata import model_metadata
 from bedside.transports.rest.model_paths import predict_path
 
 
@@ -232,7 +232,7 @@ async def test_unexpected_errors_outside_the_data_plane(world: World, caplog: py
     response = await get(world, "/v2")
     assert response.status_code == 500
     assert "DOE" not in response.text
-    assert any(record.name == "bedside.transports.rest" for record in caplog.records)
+    assert any(record.name == "bedside.transports" for record in caplog.records)
 
 
 async def test_console(world: World) -> None:
@@ -360,7 +360,7 @@ async def test_shut_down_while_starting(caplog: pytest.LogCaptureFixture, hangs:
 
     await world.app({"type": "lifespan"}, receive, send)
     assert sent[-1] == "lifespan.shutdown.complete"
-    assert any(record.name == "bedside.transports.rest" for record in caplog.records)
+    assert any(record.name == "bedside.transports" for record in caplog.records)
 
 
 async def test_a_start_up_that_fails_is_kept() -> None:

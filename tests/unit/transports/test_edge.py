@@ -12,7 +12,7 @@ from bedside.errors import QueueFull
 from bedside.transports.rest import edge as edge_module
 from bedside.transports.rest import watchdog
 from bedside.transports.rest.edge import Target, target_of
-from bedside.transports.rest.request_id import new_request_id
+from bedside.observability.request_id import new_request_id
 from bedside.types import Prediction, ValidatedInputs
 
 PREDICT = "/v1/models/heart/predict"
@@ -362,7 +362,7 @@ async def test_unexpected_errors_say_nothing(world: World, caplog: pytest.LogCap
     # The handler of observability.logging keeps class and frames of exc_info, and no text.
     assert record.exc_info
     assert record.exc_info[0] is ValueError
-    assert record.name == "bedside.transports.rest"
+    assert record.name == "bedside.transports"
     assert record.__dict__["request_id"] == wire.headers["x-request-id"]
     assert world.sink.only.error is not None
 

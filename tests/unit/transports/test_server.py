@@ -16,7 +16,7 @@ from tests.unit.transports.server_process import Line, Running, request, running
 
 from bedside.errors import ConfigurationError
 from bedside.settings import Settings
-from bedside.transports.rest.lifecycle import Lifecycle
+from bedside.dataplane.lifecycle import Lifecycle
 from bedside.transports.rest.server import serve
 
 PREDICT = "/v1/models/heart/predict"

@@ -2,13 +2,9 @@
 
 from collections.abc import AsyncIterator
 
-from bedside.errors import PayloadTooLarge, RequestTimeout
+from bedside.errors import ClientGone, PayloadTooLarge
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.reply import Receive
-
-
-class ClientGone(RequestTimeout):
-    """Send the request again; the connection was closed before the answer."""
 
 
 class Body:

@@ -13,16 +13,16 @@ from urllib.parse import unquote
 
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
-from bedside.errors import BedsideError, Draining, QueueFull, UnsupportedMediaType
+from bedside.dataplane.lifecycle import Lifecycle
+from bedside.errors import BedsideError, ClientGone, Draining, QueueFull, UnsupportedMediaType
+from bedside.observability.request_id import request_id_from
+from bedside.observability.unexpected import report_unexpected
 from bedside.settings import LimitSettings
-from bedside.transports.rest.body import Body, ClientGone
+from bedside.transports.rest.body import Body
 from bedside.transports.rest.exchange import Exchange, Operation
 from bedside.transports.rest.head import Head
-from bedside.transports.rest.lifecycle import Lifecycle
 from bedside.transports.rest.problems import error_reply, http_problem, options_reply
 from bedside.transports.rest.reply import ASGIApp, Receive, Reply, Scope, Send, send_head, send_reply, send_whole
-from bedside.transports.rest.request_id import request_id_from
-from bedside.transports.rest.unexpected import report_unexpected
 from bedside.transports.rest.watchdog import Kennel
 
 ALLOWED = "OPTIONS, POST"

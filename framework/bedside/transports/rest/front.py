@@ -3,12 +3,12 @@
 import asyncio
 from contextlib import suppress
 
+from bedside.dataplane.lifecycle import Lifecycle
+from bedside.observability.request_id import request_id_from
+from bedside.observability.unexpected import report_unexpected
 from bedside.transports.rest.head import Head
-from bedside.transports.rest.lifecycle import Lifecycle
 from bedside.transports.rest.problems import error_reply
 from bedside.transports.rest.reply import API_CSP, SECURITY_HEADERS, ASGIApp, Message, Receive, Scope, Send, send_reply
-from bedside.transports.rest.request_id import request_id_from
-from bedside.transports.rest.unexpected import report_unexpected
 
 
 class Front:

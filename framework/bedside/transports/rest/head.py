@@ -1,6 +1,7 @@
 """The header section of a request: all that is looked at before the caller is known."""
 
-from bedside.errors import InvalidToken, MalformedPayload
+from bedside.errors import MalformedPayload
+from bedside.security.bearer import bearer_token
 from bedside.transports.rest.reply import Header, Scope
 from bedside.types import UnverifiedToken
 
@@ -86,14 +87,4 @@ class Head:
         Raises:
             InvalidToken: credentials of another scheme, or of a form that no token has.
         """
-        value = self._fields.get(b"authorization")
-        if value is None:
-            return None
-        scheme, _, token = value.partition(b" ")
-        # RFC 9110 §11.1: the scheme is case-insensitive.
-        if scheme.lower() != b"bearer":
-            raise InvalidToken("Authorization must be 'Bearer <token>'")
-        try:
-            return UnverifiedToken(token.strip().decode("ascii"))
-        except UnicodeDecodeError:
-            raise InvalidToken("a token has ASCII characters only") from None
+        return bearer_token(self._fields.get(b"authorization"))

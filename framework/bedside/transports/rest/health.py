@@ -7,11 +7,6 @@ from bedside.transports.rest.json_response import json_response
 from bedside.transports.rest.parts import Parts
 
 
-def is_ready(parts: Parts) -> bool:
-    """Tell whether every model has made a real forward pass and the server is not draining."""
-    return parts.lifecycle.started and not parts.lifecycle.draining and parts.repository.ready
-
-
 def add_health(app: FastAPI, parts: Parts, guard: Guard) -> None:
     """Add ``/livez``, ``/readyz``, ``/v2/health/*`` and ``/metrics``."""
 
@@ -27,7 +22,7 @@ def add_health(app: FastAPI, parts: Parts, guard: Guard) -> None:
         models = [
             {"name": model.name, "version": model.version, "state": model.state} for model in parts.repository.index()
         ]
-        ready = is_ready(parts)
+        ready = parts.lifecycle.ready(parts.repository)
         body = {"ready": ready, "draining": parts.lifecycle.draining, "models": models}
         return json_response(body, 200 if ready else 503)
 
@@ -39,7 +34,7 @@ def add_health(app: FastAPI, parts: Parts, guard: Guard) -> None:
     @app.get("/v2/health/ready", tags=["Open Inference Protocol"], summary="Server ready")
     async def server_ready() -> Response:
         """Answer as the Open Inference Protocol's "server ready"."""
-        ready = is_ready(parts)
+        ready = parts.lifecycle.ready(parts.repository)
         # The specification's table calls the member "live", its implementations "ready".
         return json_response({"live": True, "ready": ready}, 200 if ready else 503)
 

@@ -4,14 +4,16 @@ import asyncio
 from time import perf_counter
 
 from bedside.bundle.contract import Contract
+from bedside.bundle.validation import check_outputs
+from bedside.codecs.tensor_request import InferRequest
 from bedside.dataplane.inference import INLINE_DECODE_BYTES, DataPlane, Row
-from bedside.errors import BadParameter, MalformedPayload, UnsupportedMediaType, echo
+from bedside.errors import MalformedPayload, UnsupportedMediaType
 from bedside.interfaces import ServedModel
 from bedside.settings import LimitSettings
 from bedside.transports.rest.exchange import Exchange
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.infer_answer import infer_reply
-from bedside.transports.rest.infer_request import InferRequest, parse_infer_request
+from bedside.transports.rest.infer_request import parse_infer_request
 from bedside.transports.rest.reply import Reply
 
 _MEDIA_TYPES = ("", "application/json", "application/octet-stream")
@@ -27,7 +29,7 @@ class Infer:
     async def __call__(self, exchange: Exchange, served: ServedModel) -> Reply:
         """Answer one request whose caller has been let in; see ``exchange.Operation``."""
         request = await self._read(exchange)
-        _check_outputs(request, served.contract)
+        check_outputs(served.contract, request.output_names or ())
         call = exchange.call
         rows = await self._dataplane.infer(call, served, request.inputs)
         begin = perf_counter()
@@ -63,14 +65,3 @@ def _header_length(head: Head) -> int | None:
     if not value.isdigit() or len(value) > 19:
         raise MalformedPayload("must be a number of bytes", field="Inference-Header-Content-Length")
     return int(value)
-
-
-def _check_outputs(request: InferRequest, contract: Contract) -> None:
-    # Before the model runs: a result that does not exist costs nothing.
-    names = [spec.name for spec in contract.outputs]
-    for index, output in enumerate(request.outputs or ()):
-        if names and output.name not in names:
-            raise BadParameter(
-                f"{echo(output.name, names)} is no output of this model; it has: {', '.join(names)}",
-                field=f"outputs[{index}].name",
-            )

@@ -3,15 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from bedside.bundle.contract import Contract
-from bedside.codecs.answer_tensors import AnswerTensor, answer_tensors
-from bedside.codecs.cautions import cautions_by_row
+from bedside.codecs.answer_tensors import answer_parameters, answer_tensors, plain_parameters, wanted_tensors
 from bedside.codecs.report import encode_json
+from bedside.codecs.tensor_request import InferRequest
 from bedside.dataplane.inference import Row
-from bedside.errors import RunFailed
-from bedside.transports.rest.infer_request import InferRequest
 from bedside.transports.rest.reply import Reply
 
 
@@ -23,7 +19,7 @@ def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) 
     """
     outputs: list[Mapping[str, Any]] = []
     raw: list[bytes] = []
-    for tensor, binary in _wanted(request, answer_tensors(contract, [row.prediction for row in rows])):
+    for tensor, binary in wanted_tensors(request, answer_tensors(contract, [row.prediction for row in rows])):
         if binary:
             described, data = tensor.to_binary()
             raw.append(data)
@@ -33,10 +29,9 @@ def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) 
     document: dict[str, Any] = {"model_name": contract.model, "model_version": contract.version, "outputs": outputs}
     if request.id is not None:
         document["id"] = request.id
-    warnings = cautions_by_row(contract, [row.inputs for row in rows])
-    if warnings:
-        # JSON text, as labels: a parameter of the protocol is a text, a number or a truth value.
-        document["parameters"] = {"warnings": orjson.dumps(warnings).decode()}
+    parameters = answer_parameters(contract, [row.inputs for row in rows])
+    if parameters:
+        document["parameters"] = parameters
     text = encode_json(document)
     if not raw:
         return Reply(200, "application/json", text)
@@ -44,22 +39,6 @@ def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) 
     return Reply(200, "application/octet-stream", b"".join((text, *raw)), length)
 
 
-def _wanted(request: InferRequest, tensors: Sequence[AnswerTensor]) -> list[tuple[AnswerTensor, bool]]:
-    if request.outputs is None:
-        return [(tensor, request.binary) for tensor in tensors]
-    by_name = {tensor.name: tensor for tensor in tensors}
-    try:
-        return [(by_name[output.name], output.binary) for output in request.outputs]
-    except KeyError:
-        raise RunFailed("the model gave no result of a name that its contract has") from None
-
-
 def _with_plain_parameters(described: Mapping[str, Any]) -> Mapping[str, Any]:
-    # "$parameters_value = $string | $number | $boolean": a list goes as JSON text, as it may come in a request.
     parameters = described.get("parameters")
-    if not parameters:
-        return described
-    plain = {
-        name: orjson.dumps(value).decode() if isinstance(value, list) else value for name, value in parameters.items()
-    }
-    return {**described, "parameters": plain}
+    return {**described, "parameters": plain_parameters(parameters)} if parameters else described

@@ -6,44 +6,21 @@ counts and values are looked at in stages 4 and 5 (``codecs.tensors``), for ever
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from bedside.codecs.tensor_request import (
+    InferRequest,
+    RequestedOutput,
+    check_outputs_once,
+    check_parameter_names,
+    check_shape,
+)
 from bedside.errors import BadParameter, MalformedPayload, PayloadTooLarge
 from bedside.types import RawTensor
 
-_LARGEST_RANK = 16
-_REFUSED_PARAMETERS = ("classification", "shared_memory_region", "sequence_id", "sequence_start", "sequence_end")
-"""Parameters of other servers' extensions that ask for another answer than ours; the rest may be ignored."""
-
 Object = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestedOutput:
-    """One ``$request_output``: which result, and whether as raw bytes."""
-
-    name: str
-    binary: bool
-
-
-@dataclass(frozen=True, slots=True)
-class InferRequest:
-    """One parsed ``$inference_request``.
-
-    Attributes:
-        id: the caller's identifier, returned in the body and nowhere else; None where there is none.
-        inputs: the tensors; none for a model without inputs.
-        outputs: the results asked for, None for all.
-        binary: whether results are sent as raw bytes where nothing else was said (``binary_data_output``).
-    """
-
-    id: str | None
-    inputs: tuple[RawTensor, ...]
-    outputs: tuple[RequestedOutput, ...] | None
-    binary: bool
 
 
 def parse_infer_request(data: bytes, header_length: int | None, json_limit: int) -> InferRequest:
@@ -63,7 +40,9 @@ def parse_infer_request(data: bytes, header_length: int | None, json_limit: int)
     raw = _Binary(data, length, allowed=header_length is not None)
     inputs = tuple(_input(item, f"inputs[{i}]", raw) for i, item in enumerate(_list(document, "inputs", "inputs")))
     raw.finish()
-    return InferRequest(_id(document), inputs, _outputs(document, default=binary), binary)
+    outputs = _outputs(document, default=binary)
+    check_outputs_once(outputs)
+    return InferRequest(_id(document), inputs, outputs or None, binary)
 
 
 def _document(data: bytes) -> Object:
@@ -126,7 +105,7 @@ def _input(item: Any, where: str, binary: _Binary) -> RawTensor:
     if not isinstance(item, dict):
         raise MalformedPayload("must be an object", field=where)
     name, datatype = _string(item, "name", where), _string(item, "datatype", where)
-    shape = _shape(item, where)
+    shape = check_shape(item.get("shape"), where)
     parameters = dict(_parameters(item, f"{where}.parameters"))
     size = parameters.pop("binary_data_size", None)
     if size is None:
@@ -138,27 +117,12 @@ def _input(item: Any, where: str, binary: _Binary) -> RawTensor:
     return RawTensor(name, datatype, shape, binary.take(size, where), parameters)
 
 
-def _shape(item: Object, where: str) -> tuple[int, ...]:
-    shape = item.get("shape")
-    # bool is an int to Python, but not to JSON
-    if (
-        not isinstance(shape, list)
-        or len(shape) > _LARGEST_RANK
-        or any(type(length) is not int or length < 0 for length in shape)
-    ):
-        raise MalformedPayload("must be a list of at most 16 whole numbers from 0 on", field=f"{where}.shape")
-    return tuple(shape)
-
-
-def _outputs(document: Object, *, default: bool) -> tuple[RequestedOutput, ...] | None:
+def _outputs(document: Object, *, default: bool) -> tuple[RequestedOutput, ...]:
     if document.get("outputs") is None:
-        return None
-    outputs = tuple(
+        return ()
+    return tuple(
         _output(item, f"outputs[{i}]", default) for i, item in enumerate(_list(document, "outputs", "outputs"))
     )
-    if len({output.name for output in outputs}) < len(outputs):
-        raise MalformedPayload("an output is asked for twice", field="outputs")
-    return outputs or None
 
 
 def _output(item: Any, where: str, default: bool) -> RequestedOutput:  # noqa: FBT001 - the request's own default
@@ -176,9 +140,7 @@ def _parameters(item: Object, where: str) -> Object:
         return {}
     if not isinstance(parameters, dict):
         raise MalformedPayload("must be an object", field=where)
-    for name in _REFUSED_PARAMETERS:
-        if name in parameters:
-            raise BadParameter("this server does not have this extension", field=f"{where}.{name}")
+    check_parameter_names(parameters, where)
     # Lists are not the protocol's, but the plainest way to write an affine; decoding checks what it uses.
     if any(value is None or isinstance(value, dict) for value in parameters.values()):
         raise BadParameter("a parameter is a string, a number, a boolean or a list", field=where)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
+from bedside.bundle.model_metadata import model_metadata
 from bedside.bundle.sample import sample_record
-from bedside.transports.rest.model_metadata import model_metadata
 
 PROBLEM_RESPONSE: dict[str, Any] = {
     "description": "what to correct (RFC 9457)",

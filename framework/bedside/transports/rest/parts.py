@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bedside.dataplane.inference import DataPlane
+from bedside.dataplane.lifecycle import Lifecycle
 from bedside.interfaces import ModelRepository
 from bedside.settings import Settings
-from bedside.transports.rest.lifecycle import Lifecycle
 from bedside.types import Principal, UnverifiedToken
 
 

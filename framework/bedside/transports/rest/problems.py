@@ -54,6 +54,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     # stages 1 and 4
     errors.NotAcceptable: ProblemType(406, "not-acceptable", "No acceptable answer format"),
     errors.RequestTimeout: ProblemType(408, "request-timeout", "Body did not arrive in time"),
+    errors.ClientGone: ProblemType(408, "client-gone", "Caller went away"),
     errors.PayloadTooLarge: ProblemType(413, "payload-too-large", "Body too large"),
     errors.DecompressedTooLarge: ProblemType(413, "decompressed-too-large", "Decoded input too large"),
     errors.UnsupportedMediaType: ProblemType(415, "unsupported-media-type", "Media type not supported"),
@@ -117,7 +118,7 @@ def problem_reply(error: BedsideError, request_id: str) -> Reply:
 def v2_error_reply(error: BedsideError, request_id: str) -> Reply:
     """Return the answer of ``/v2``: ``{"error": "..."}``, the field named in the text (Open Inference Protocol)."""
     status = problem_of(error).status
-    text = f"{error.field}: {error.detail}" if error.field else error.detail
+    text = error.text
     if status >= 500 and not isinstance(error, errors.Unavailable):
         text = f"{text} (request id {request_id})"
     return Reply(

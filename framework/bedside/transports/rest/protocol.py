@@ -6,12 +6,12 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 
+from bedside.bundle.model_metadata import model_metadata
 from bedside.errors import MalformedPayload, ModelNotReady, RequestTimeout
 from bedside.transports.rest.body import Body
 from bedside.transports.rest.guard import Guard
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.json_response import json_response
-from bedside.transports.rest.model_metadata import model_metadata
 from bedside.transports.rest.parts import Parts
 
 EXTENSIONS = ("binary_tensor_data", "model_repository")

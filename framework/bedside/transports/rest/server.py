@@ -15,10 +15,10 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import ConfigurationError
 from bedside.settings import Settings
 from bedside.transports.rest.connection import RESERVED_CONNECTIONS, Connection
-from bedside.transports.rest.lifecycle import Lifecycle
 from bedside.transports.rest.reply import ASGIApp
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

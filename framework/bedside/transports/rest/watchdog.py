@@ -2,8 +2,8 @@
 
 import asyncio
 
-from bedside.errors import BedsideError, RequestTimeout
-from bedside.transports.rest.body import Body, ClientGone
+from bedside.errors import BedsideError, ClientGone, RequestTimeout
+from bedside.transports.rest.body import Body
 from bedside.transports.rest.reply import Receive
 
 PATIENCE_SECONDS = 0.25

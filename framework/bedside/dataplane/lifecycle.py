@@ -1,7 +1,10 @@
-"""The server's own state: starting, serving, draining, closing."""
+"""The server's own state: starting, serving, draining, closing. One for all transports of a process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from bedside.interfaces import ModelRepository
 
 _LEAST_STOP_SECONDS = 1.0
 
@@ -10,12 +13,25 @@ async def _nothing() -> None:
     """Do nothing; the hook of whoever needs none."""
 
 
+class Door(Protocol):
+    """A further transport of this process, beside the one that runs the event loop."""
+
+    async def open(self) -> None:
+        """Listen. Raises ConfigurationError."""
+        ...
+
+    async def close(self, seconds: float | None) -> None:
+        """Stop listening; accepted work may take so many seconds to finish, None for as long as it takes."""
+        ...
+
+
 class Lifecycle:
     """What probes and the edge ask before anything else.
 
     Args:
         startup: awaited once the socket listens; may take as long as loading the models does.
         shutdown: awaited after the last answer.
+        doors: opened and closed with the server.
 
     Attributes:
         started: ``startup`` has returned; until then the server is alive and not ready.
@@ -25,10 +41,14 @@ class Lifecycle:
     """
 
     def __init__(
-        self, startup: Callable[[], Awaitable[None]] = _nothing, shutdown: Callable[[], Awaitable[None]] = _nothing
+        self,
+        startup: Callable[[], Awaitable[None]] = _nothing,
+        shutdown: Callable[[], Awaitable[None]] = _nothing,
+        doors: Sequence[Door] = (),
     ) -> None:
         self._startup = startup
         self._shutdown = shutdown
+        self._doors = doors
         self._deadline: float | None = None
         self.started = False
         self.failure: Exception | None = None
@@ -36,13 +56,19 @@ class Lifecycle:
         self.closing = False
 
     async def start(self) -> None:
-        """Run the start-up hook; what it raises is kept in :attr:`failure`."""
+        """Open the doors and run the start-up hook; what they raise is kept in :attr:`failure`."""
         try:
+            for door in self._doors:
+                await door.open()
             await self._startup()
         except Exception as error:  # noqa: BLE001 - kept and raised again by the server, once it has ended
             self.failure = error
         else:
             self.started = True
+
+    def ready(self, repository: ModelRepository) -> bool:
+        """Tell whether every model has made a real forward pass and the server is not draining."""
+        return self.started and not self.draining and repository.ready
 
     def drain(self) -> None:
         """Fail readiness from now on."""
@@ -54,13 +80,15 @@ class Lifecycle:
         self._deadline = asyncio.get_running_loop().time() + seconds
 
     async def stop(self) -> None:
-        """Run the shut-down hook, within what is left of the deadline, but at least one second.
+        """Close the doors, then run the shut-down hook: within what is left of the deadline, but at least one second.
 
         Raises:
             TimeoutError: it did not end in time.
         """
         self.draining = self.closing = True
-        now = asyncio.get_running_loop().time()
-        left = None if self._deadline is None else max(_LEAST_STOP_SECONDS, self._deadline - now)
-        async with asyncio.timeout(left):
+        await asyncio.gather(*(door.close(self._left(0.0)) for door in self._doors))
+        async with asyncio.timeout(self._left(_LEAST_STOP_SECONDS)):
             await self._shutdown()
+
+    def _left(self, least: float) -> float | None:
+        return None if self._deadline is None else max(least, self._deadline - asyncio.get_running_loop().time())

@@ -4,7 +4,7 @@ import logging
 
 from bedside.errors import BedsideError
 
-_log = logging.getLogger("bedside.transports.rest")
+_log = logging.getLogger("bedside.transports")
 
 
 def report_unexpected(error: BaseException, request_id: str) -> BedsideError:

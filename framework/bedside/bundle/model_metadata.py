@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
-from bedside.transports.rest.datatypes import NUMERIC, OF_NUMPY
+from bedside.bundle.datatypes import NUMERIC, OF_NUMPY
 
 PLATFORM = "monai_bundle"
 UNKNOWN = "unknown"
