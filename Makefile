@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check check-infra format bench docs test-servers clean
+.PHONY: help demo test test-slow check check-infra format bench docs protos test-servers clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,7 @@ check: $(VENV)/.dev ## Lint, types, import contracts, documentation, workflows
 	@mypy
 	@lint-imports
 	@python scripts/docs.py --check
+	@python scripts/protos.py --check
 	@zizmor --offline --quiet .github/workflows
 
 check-infra: ## Manifests, images and workflows, without a cluster (deploy/k8s/validate.sh)
@@ -58,6 +59,9 @@ format: $(VENV)/.dev ## Format and mend what can be mended
 
 docs: $(VENV)/.dev ## Write the generated parts of docs/ and README.md
 	@python scripts/docs.py
+
+protos: $(VENV)/.dev ## Write the gRPC descriptors from the .proto files
+	@python scripts/protos.py
 
 bench: $(VENV)/.dev ## Measure against the budgets (docs/benchmarks.md)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -16,8 +16,9 @@ from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
 from bedside.bundle.validation import validate
 from bedside.bundle.vetting import pure_configuration, read_site_policy
 from bedside.codecs import Answers, Codecs
+from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
-from bedside.dataplane.lifecycle import Lifecycle
+from bedside.dataplane.lifecycle import Door, Lifecycle
 from bedside.errors import BedsideError, ConfigurationError
 from bedside.interfaces import Executor
 from bedside.observability.accounting import Accountant
@@ -141,8 +142,11 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
 
     def on_listening(url: str) -> None:
         address = urlsplit(url)
-        events.info(Event.SERVER_STARTED, host=address.hostname, port=address.port, models=len(folders))
-        announce(f"Bedside listens on {url} and loads {', '.join(folder.name for folder in folders)}")
+        transport = "grpc" if address.scheme.startswith("grpc") else "rest"
+        place = {"transport": transport, "host": address.hostname, "port": address.port}
+        events.info(Event.SERVER_STARTED, **place, models=len(folders))
+        loading = f" and loads {', '.join(folder.name for folder in folders)}" if transport == "rest" else ""
+        announce(f"Bedside listens on {url}{loading}")
 
     parts = Parts(
         dataplane=dataplane,
@@ -156,12 +160,24 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
         version=__version__,
         lifecycle=lifecycle,
     )
+    if settings.server.grpc_port is not None:
+        lifecycle.add(_grpc_door(parts, on_listening))
     try:
         server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
     finally:
         staging.close()
         events.info(Event.SERVER_STOPPED)
         log.close()
+
+
+def _grpc_door(parts: Parts, on_listening: Callable[[str], None]) -> Door:
+    # Imported where it is asked for: gRPC costs 15 MB and starts threads.
+    from bedside.transports.grpc.parts import Parts as GrpcParts  # noqa: PLC0415
+    from bedside.transports.grpc.server import Server  # noqa: PLC0415
+
+    gate = Gate(parts.authenticate, parts.authorise, parts.authorise_admin, parts.authorise_listing)
+    shared = (parts.settings, parts.version, parts.lifecycle)
+    return Server(GrpcParts(parts.dataplane, parts.repository, gate, *shared), on_listening)
 
 
 async def _start(authenticator: TokenAuthenticator, repository: Repository) -> None:

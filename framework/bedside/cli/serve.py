@@ -20,18 +20,20 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8000]")] = None,
     model_name: Annotated[str | None, typer.Option(help="The model's name; one bundle only. [default: folder]")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Port for gRPC too; 0 takes a free one. [default: off]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes per model. [default: 1]")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings (docs/settings.md).")] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate chain; turns HTTPS on.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM private key.")] = None,
 ) -> None:
-    """Serve bundles over HTTP until SIGTERM or Ctrl-C.
+    """Serve bundles over HTTP, and gRPC where it has a port, until SIGTERM or Ctrl-C.
 
     Every bundle makes one real forward pass before `/readyz` answers 200. Logs go to standard output, one JSON object
     a line; what people read goes to standard error.
     """
-    server = {"host": host, "port": port, "tls_certificate": tls_certificate, "tls_key": tls_key}
-    settings = load_settings(config, server=_given(server), runtime=_given({"workers": workers}))
+    addresses = {"host": host, "port": port, "grpc_port": grpc_port}
+    certificate = {"tls_certificate": tls_certificate, "tls_key": tls_key}
+    settings = load_settings(config, server=_given({**addresses, **certificate}), runtime=_given({"workers": workers}))
     folders = _named([open_bundle(root) for root in find_bundles(bundles)], model_name)
     console = Console(stderr=True)
 

@@ -10,8 +10,8 @@
 8 encode             the answer
 9 account            log event, metrics
 
-A transport calls :meth:`DataPlane.admit`, reads the body, calls :meth:`DataPlane.infer` and, for files out,
-:meth:`DataPlane.encode`; and in every case, last, :meth:`DataPlane.account`.
+A transport calls :meth:`DataPlane.admit` (or its halves, where the message names the model), reads the body, calls
+:meth:`DataPlane.infer` and, for files out, :meth:`DataPlane.encode`; in every case, last, :meth:`DataPlane.account`.
 """
 
 import asyncio
@@ -86,16 +86,26 @@ class DataPlane:
         Raises:
             Unauthenticated, InsufficientScope, ModelNotFound, ModelNotReady.
         """
+        principal = await self.authenticate(call, token)
+        return self.resolve(call, principal, model, version)
+
+    async def authenticate(self, call: Call, token: UnverifiedToken | None) -> Principal:
+        """Stage 2, first half: who calls. For transports whose message names the model. Raises Unauthenticated."""
         begin = perf_counter()
         try:
-            # (2) authenticate, authorise
+            # (2) authenticate
             if not token:
                 raise MissingToken
             principal = await self._authenticator.authenticate(token)
             call.principal = principal
-            self._authorise(principal, model)
         finally:
             call.stages["authenticate"] = perf_counter() - begin
+        return principal
+
+    def resolve(self, call: Call, principal: Principal, model: str, version: str | None) -> ServedModel:
+        """Stage 2, second half, and stage 3; see :meth:`admit`."""
+        # (2) authorise
+        self._authorise(principal, model)
         # (3) resolve
         served = self._repository.resolve(model, version)
         call.model, call.version, call.digest = served.name, served.version, served.digest

@@ -1,7 +1,7 @@
 """The server's own state: starting, serving, draining, closing. One for all transports of a process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from bedside.interfaces import ModelRepository
@@ -31,7 +31,6 @@ class Lifecycle:
     Args:
         startup: awaited once the socket listens; may take as long as loading the models does.
         shutdown: awaited after the last answer.
-        doors: opened and closed with the server.
 
     Attributes:
         started: ``startup`` has returned; until then the server is alive and not ready.
@@ -44,11 +43,10 @@ class Lifecycle:
         self,
         startup: Callable[[], Awaitable[None]] = _nothing,
         shutdown: Callable[[], Awaitable[None]] = _nothing,
-        doors: Sequence[Door] = (),
     ) -> None:
         self._startup = startup
         self._shutdown = shutdown
-        self._doors = doors
+        self._doors: list[Door] = []
         self._deadline: float | None = None
         self.started = False
         self.failure: Exception | None = None
@@ -65,6 +63,10 @@ class Lifecycle:
             self.failure = error
         else:
             self.started = True
+
+    def add(self, door: Door) -> None:
+        """Have a further transport opened and closed with the server."""
+        self._doors.append(door)
 
     def ready(self, repository: ModelRepository) -> bool:
         """Tell whether every model has made a real forward pass and the server is not draining."""

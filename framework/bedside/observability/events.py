@@ -63,7 +63,7 @@ def _rule(description: str, category: str, *fields: str) -> EventRule:
 
 CATALOGUE: dict[Event, EventRule] = {
     Event.SERVER_STARTED: _rule(
-        "The server listens; models may still be loading.", "process", "host", "port", "models"
+        "The server listens; models may still be loading.", "process", "transport", "host", "port", "models"
     ),
     Event.SERVER_READY: _rule("Every model has made a forward pass, or has failed to.", "process", "models", "seconds"),
     Event.SERVER_STOPPING: _rule("A signal has come; readiness fails from here on.", "process", "reason"),

@@ -13,11 +13,11 @@ from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.codecs import Answers, Codecs
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
+from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import InsufficientScope, InvalidToken, ModelNotFound, ModelNotReady, ModelVersionNotFound
 from bedside.interfaces import ModelStatus
 from bedside.settings import Settings
 from bedside.transports.rest.app import create_app
-from bedside.dataplane.lifecycle import Lifecycle
 from bedside.transports.rest.parts import Parts
 from bedside.transports.rest.reply import ASGIApp
 from bedside.types import OutputArray, Prediction, Principal, UnverifiedToken, ValidatedInputs

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from tests.unit.transports.fakes import RECORD, FakeExecutor, FakeModel, make_world, record_run
 
-from bedside.transports.rest import connection
 from bedside.dataplane.lifecycle import Lifecycle
+from bedside.transports.rest import connection
 from bedside.transports.rest.server import serve
 from bedside.types import Prediction, ValidatedInputs
 

@@ -10,9 +10,9 @@ import pytest
 from tests.unit.transports.fakes import RECORD, RECORD_BODY, Wire, World, make_world, until
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
-from bedside.errors import LoadFailed
-from bedside.dataplane.lifecycle import Lifecycle
 from bedside.bundle.model_metadata import model_metadata
+from bedside.dataplane.lifecycle import Lifecycle
+from bedside.errors import LoadFailed
 from bedside.transports.rest.model_paths import predict_path
 
 

@@ -9,10 +9,10 @@ import pytest
 from tests.unit.transports.fakes import RECORD_BODY, Wire, World, make_world, record_run, until
 
 from bedside.errors import QueueFull
+from bedside.observability.request_id import new_request_id
 from bedside.transports.rest import edge as edge_module
 from bedside.transports.rest import watchdog
 from bedside.transports.rest.edge import Target, target_of
-from bedside.observability.request_id import new_request_id
 from bedside.types import Prediction, ValidatedInputs
 
 PREDICT = "/v1/models/heart/predict"

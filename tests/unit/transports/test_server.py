@@ -14,9 +14,9 @@ import pytest
 from tests.unit.transports.fakes import RECORD_BODY, make_world
 from tests.unit.transports.server_process import Line, Running, request, running
 
+from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import ConfigurationError
 from bedside.settings import Settings
-from bedside.dataplane.lifecycle import Lifecycle
 from bedside.transports.rest.server import serve
 
 PREDICT = "/v1/models/heart/predict"

@@ -6,15 +6,14 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from bedside.bundle.model_metadata import model_metadata
-from bedside.errors import MalformedPayload, ModelNotReady, RequestTimeout
+from bedside.dataplane.catalogue import EXTENSIONS, answers, described, listed
+from bedside.errors import MalformedPayload, RequestTimeout
 from bedside.transports.rest.body import Body
 from bedside.transports.rest.guard import Guard
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.json_response import json_response
 from bedside.transports.rest.parts import Parts
 
-EXTENSIONS = ("binary_tensor_data", "model_repository")
 _REQUEST_BYTES = 65536
 _TAG = "Open Inference Protocol"
 _REPOSITORY = "Model repository"
@@ -32,25 +31,19 @@ def _add_server(app: FastAPI, parts: Parts, guard: Guard) -> None:
     async def server_metadata(request: Request) -> Response:
         """Return name, version and extensions ($metadata_server_response)."""
         await guard.listing(request)
-        return json_response(
-            {"name": parts.settings.service_name, "version": parts.version, "extensions": list(EXTENSIONS)}
-        )
+        extensions = list(EXTENSIONS)
+        return json_response({"name": parts.settings.service_name, "version": parts.version, "extensions": extensions})
 
 
 def _add_models(app: FastAPI, parts: Parts, guard: Guard) -> None:
     async def metadata(request: Request, model: str, version: str | None) -> Response:
         await guard.model(request, model)
-        served = parts.repository.resolve(model, version)
-        versions = [status.version for status in parts.repository.index() if status.name == model]
-        return json_response(model_metadata(served.contract, versions))
+        return json_response(described(parts.repository, model, version))
 
     async def ready(request: Request, model: str, version: str | None) -> Response:
         await guard.model(request, model)
-        try:
-            parts.repository.resolve(model, version)
-        except ModelNotReady:
-            return json_response({"name": model, "ready": False}, 503)
-        return json_response({"name": model, "ready": True})
+        is_ready = answers(parts.repository, model, version)
+        return json_response({"name": model, "ready": is_ready}, 200 if is_ready else 503)
 
     @app.get("/v2/models/{model}", tags=[_TAG], summary="Model metadata")
     async def model_metadata_latest(request: Request, model: str) -> Response:
@@ -86,8 +79,7 @@ def _add_repository(app: FastAPI, parts: Parts, guard: Guard) -> None:
         only_ready = _flag(await _document(request, seconds), "ready")
         models = [
             {"name": status.name, "version": status.version, "state": status.state, "reason": status.reason}
-            for status in parts.repository.index()
-            if visible(status.name) and (not only_ready or status.state == "READY")
+            for status in listed(parts.repository, visible, only_ready=only_ready)
         ]
         return json_response(models)
 
