@@ -32,12 +32,14 @@ class Served:
         log: file with its standard output and error.
         state: the folder with the embedded issuer's key.
         process: the server.
+        grpc: host and port of its gRPC service, empty where it has none.
     """
 
     url: str
     log: Path
     state: Path
     process: subprocess.Popen[bytes]
+    grpc: str = ""
 
     def token(self, *scopes: str, subject: str = "tester", seconds: int = 3600) -> str:
         """Return a token of the server's embedded issuer."""
@@ -52,12 +54,14 @@ class Served:
 
 def start(bundles: list[Path], folder: Path, **environment: str) -> Served:
     """Start a server and wait until every model has made a forward pass."""
-    with socket.socket() as probe:
+    with socket.socket() as probe, socket.socket() as second:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        second.bind(("127.0.0.1", 0))
+        port, grpc_port = probe.getsockname()[1], second.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
-    command = [sys.executable, "-m", "bedside", "serve", *map(str, bundles), "--port", str(port)]
+    command = [sys.executable, "-m", "bedside", "serve", *map(str, bundles)]
+    command += ["--port", str(port), "--grpc-port", str(grpc_port)]
     variables = {
         "BEDSIDE_RUNTIME__STATE_DIR": str(folder / "state"),
         "BEDSIDE_LIMITS__BODY_BYTES": str(8 << 20),
@@ -66,7 +70,7 @@ def start(bundles: list[Path], folder: Path, **environment: str) -> Served:
     }
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=stream, stderr=subprocess.STDOUT)
-    served = Served(f"http://127.0.0.1:{port}", log, folder / "state", process)
+    served = Served(f"http://127.0.0.1:{port}", log, folder / "state", process, f"127.0.0.1:{grpc_port}")
     deadline = time.monotonic() + STARTUP_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(httpx.TransportError):

@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def test_shell_blocks_run(served: Served, tmp_path: Path, page: str) -> None:
     """Every shell block of the page runs as it stands, against the running server."""
     _inputs(tmp_path)
     blocks = [block for block in BLOCK.findall((DOCS / page).read_text()) if "bedside token" not in block]
-    environment = {**os.environ, "URL": served.url, "TOKEN": served.token()}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "URL": served.url, "GRPC": served.grpc, "TOKEN": served.token()}
 
     for block in blocks:
         done = subprocess.run(
