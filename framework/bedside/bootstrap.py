@@ -23,7 +23,7 @@ from bedside.errors import BedsideError, ConfigurationError
 from bedside.interfaces import Executor
 from bedside.observability.accounting import Accountant
 from bedside.observability.events import Event
-from bedside.observability.logging import Log, configure, get_logger
+from bedside.observability.logging import EventLogger, Log, configure, get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.models import ModelObserver
 from bedside.registry.admission import Admission, AdmissionLog
@@ -140,14 +140,7 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
 
     lifecycle = Lifecycle(startup, shutdown)
 
-    def on_listening(url: str) -> None:
-        address = urlsplit(url)
-        transport = "grpc" if address.scheme.startswith("grpc") else "rest"
-        place = {"transport": transport, "host": address.hostname, "port": address.port}
-        events.info(Event.SERVER_STARTED, **place, models=len(folders))
-        loading = f" and loads {', '.join(folder.name for folder in folders)}" if transport == "rest" else ""
-        announce(f"Bedside listens on {url}{loading}")
-
+    on_listening = _listening(events, folders, announce)
     parts = Parts(
         dataplane=dataplane,
         repository=repository,
@@ -168,6 +161,20 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
         staging.close()
         events.info(Event.SERVER_STOPPED)
         log.close()
+
+
+def _listening(
+    events: EventLogger, folders: Sequence[BundleFolder], announce: Callable[[str], None]
+) -> Callable[[str], None]:
+    def on_listening(url: str) -> None:
+        address = urlsplit(url)
+        transport = "grpc" if address.scheme.startswith("grpc") else "rest"
+        place = {"transport": transport, "host": address.hostname, "port": address.port}
+        events.info(Event.SERVER_STARTED, **place, models=len(folders))
+        loading = f" and loads {', '.join(folder.name for folder in folders)}" if transport == "rest" else ""
+        announce(f"Bedside listens on {url}{loading}")
+
+    return on_listening
 
 
 def _grpc_door(parts: Parts, on_listening: Callable[[str], None]) -> Door:
