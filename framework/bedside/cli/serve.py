@@ -15,7 +15,7 @@ from bedside.settings import load_settings
 BUNDLES = typer.Argument(help="Bundle folders, or folders of bundles.", metavar="BUNDLE_OR_DIR...", show_default=False)
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     bundles: Annotated[list[Path], BUNDLES],
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8000]")] = None,
