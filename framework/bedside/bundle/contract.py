@@ -12,6 +12,7 @@ What none of them tells is ``None`` ("unknown" where people read it) and binds n
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Literal
 
 from bedside.bundle.media_types import media_type_of_suffix
@@ -220,7 +221,10 @@ def derive_inputs(metadata: Metadata, facts: Sequence[InputFact]) -> tuple[Input
 
 def derive_outputs(metadata: Metadata, facts: Sequence[OutputFact]) -> tuple[OutputSpec, ...]:
     """Put the answer together from one real run and the metadata's names."""
-    return tuple(_output(fact, metadata.outputs.get(fact.name)) for fact in facts)
+    arrays = [fact for fact in facts if fact.kind == "array"]
+    # As for inputs: one result and one network tensor are the same thing, whatever they are called.
+    only = next(iter(metadata.outputs.values())) if len(metadata.outputs) == len(arrays) == 1 else None
+    return tuple(_output(fact, metadata.outputs.get(fact.name, only)) for fact in facts)
 
 
 def _format_of(metadata: Metadata, fact: InputFact, facts: Sequence[InputFact]) -> TensorFormat | None:
@@ -307,9 +311,16 @@ def _output(fact: OutputFact, tensor: TensorFormat | None) -> OutputSpec:
     )
 
 
+def _is_one_per_class(shape: tuple[int, ...], classes: int) -> bool:
+    # One number stands for two classes: it is the second one's. Axes of length 1 are a batch that nobody took away.
+    count = prod(shape)
+    return max(shape, default=1) == count and (count == classes or (count == 1 and classes == 2))
+
+
 def _kind(fact: OutputFact, tensor: TensorFormat | None, labels: Mapping[int, str]) -> OutputKind:
-    if len(fact.shape) <= 1 and labels and fact.shape in ((len(labels),), ()):
+    on_grid = fact.has_geometry or fact.like_input is not None
+    if not on_grid and _is_one_per_class(fact.shape, len(labels)):
         return "probabilities" if tensor and tensor.means_probabilities else "tensor"
-    if len(fact.shape) >= 2:
+    if len(fact.shape) >= 2 and (on_grid or tensor is None or tensor.means_grid):
         return "segmentation" if tensor and tensor.means_segmentation else "image"
     return "tensor"

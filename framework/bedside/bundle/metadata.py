@@ -2,16 +2,17 @@
 
 MONAI's own schema is a release asset that ``verify_metadata`` downloads, which a hospital's network will not allow.
 Ours follows the MONAI bundle specification ("metadata.json File") and accepts what the Model Zoo publishes:
-``optional_packages_version`` for ``required_packages_version``, formulas in ``spatial_shape``, missing parts.
+``optional_packages_version`` for ``required_packages_version``, formulas in ``spatial_shape``, missing parts. Only the
+version must be there; whatever else cannot be understood is unknown.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bedside.errors import InvalidBundle
 
@@ -30,10 +31,18 @@ MANDATORY = (
 """Mandatory keys (MONAI bundle specification, "metadata.json File")."""
 
 
-class TensorFormat(BaseModel):
-    """One entry of ``network_data_format.inputs`` or ``.outputs``: a tensor of the *network*."""
+_NO_GRIDS = frozenset({"tuples", "points", "series", "object", "dict", "timesteps", "probabilities", "classes"})
+_LONGEST_INDEX = 6  # digits: no network has a million classes, and int() of a thousand digits costs
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+
+class TensorFormat(BaseModel):
+    """One entry of ``network_data_format.inputs`` or ``.outputs``: a tensor of the *network*.
+
+    What cannot be understood is left at its default, which means "unknown": a misprint here is no reason to refuse a
+    bundle that runs, and none to guess. ``label_def`` is read as ``channel_def`` where there is none of that name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     type: str = ""
     format: str = ""
@@ -44,13 +53,45 @@ class TensorFormat(BaseModel):
     is_patch_data: bool | None = None
     channel_def: Mapping[str, str] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _label_def(cls, value: object) -> object:
+        entry = dict(value) if isinstance(value, Mapping) else {}
+        return {**entry, "channel_def": entry.get("channel_def") or entry.get("label_def")}
+
+    @field_validator("type", "format", "dtype", mode="before")
+    @classmethod
+    def _word(cls, value: object) -> object:
+        return value if isinstance(value, str) else ""
+
+    @field_validator("num_channels", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        number = _length(value)
+        return number if isinstance(number, int) and number > 0 else None
+
+    @field_validator("spatial_shape", mode="before")
+    @classmethod
+    def _lengths(cls, value: object) -> object:
+        return tuple(_length(entry) for entry in value) if isinstance(value, list | tuple) else ()
+
+    @field_validator("value_range", mode="before")
+    @classmethod
+    def _range(cls, value: object) -> object:
+        return value if isinstance(value, list | tuple) else ()
+
+    @field_validator("is_patch_data", mode="before")
+    @classmethod
+    def _flag(cls, value: object) -> object:
+        return value if isinstance(value, bool) else None
+
     @field_validator("channel_def", mode="before")
     @classmethod
     def _names_by_index(cls, value: object) -> object:
         # Some bundles give classes as integers or leave holes; keep what is a name by index, in index order.
         if not isinstance(value, Mapping):
             return {}
-        named = {str(key): str(name) for key, name in value.items() if str(key).isdecimal()}
+        named = {str(key): str(name) for key, name in value.items() if _is_index(str(key))}
         return dict(sorted(named.items(), key=lambda pair: int(pair[0])))
 
     @property
@@ -62,6 +103,11 @@ class TensorFormat(BaseModel):
     def means_segmentation(self) -> bool:
         """Tell whether the specification's words say "label map"."""
         return self.format in {"segmentation", "labels"}
+
+    @property
+    def means_grid(self) -> bool:
+        """Tell whether the specification's words allow that the axes are those of an image."""
+        return self.type not in _NO_GRIDS and self.format not in _NO_GRIDS
 
 
 class FeatureDescription(BaseModel):
@@ -104,11 +150,33 @@ class Metadata(BaseModel):
     required_packages: Mapping[str, str] = Field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
+    @field_validator("name", "task", "description", "intended_use", "authors", "copyright", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        # Lists of authors, and a null where nobody thought of anything.
+        return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @field_validator("inputs", "outputs", mode="before")
+    @classmethod
+    def _tensors(cls, value: object) -> object:
+        items = value.items() if isinstance(value, Mapping) else ()
+        return {str(name): entry for name, entry in items if isinstance(entry, Mapping)}
+
+    @field_validator("required_packages", mode="before")
+    @classmethod
+    def _packages(cls, value: object) -> object:
+        items = value.items() if isinstance(value, Mapping) else ()
+        return {str(name): str(version) for name, version in items}
+
     @field_validator("eval_metrics", mode="before")
     @classmethod
     def _numbers_only(cls, value: object) -> object:
-        items = value.items() if isinstance(value, Mapping) else ()
-        return {str(k): float(v) for k, v in items if _is_number(v)}
+        return dict(_metrics(value))
 
     @field_validator("feature_descriptions", mode="before")
     @classmethod
@@ -139,15 +207,15 @@ def read_metadata(bundle_root: Path) -> Metadata:
 
 def parse_metadata(raw: Mapping[str, Any]) -> Metadata:
     """Check parsed metadata; see :func:`read_metadata`."""
-    network = raw.get("network_data_format")
-    network = network if isinstance(network, Mapping) else {}
-    packages = raw.get("required_packages_version", raw.get("optional_packages_version")) or {}
+    network = _mapping(raw.get("network_data_format"))
+    packages = {**_mapping(raw.get("optional_packages_version")), **_mapping(raw.get("required_packages_version"))}
     try:
         return Metadata.model_validate(
             {
                 **{key: raw[key] for key in Metadata.model_fields if key in raw and key not in {"inputs", "outputs"}},
-                "inputs": network.get("inputs") or {},
-                "outputs": network.get("outputs") or {},
+                "inputs": network.get("inputs"),
+                # What is said of the result itself counts for more than what is said of the network's tensor.
+                "outputs": {**_mapping(network.get("outputs")), **_mapping(network.get("post_processed_outputs"))},
                 "required_packages": packages,
                 "missing": _missing(raw),
             }
@@ -156,6 +224,32 @@ def parse_metadata(raw: Mapping[str, Any]) -> Metadata:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
         raise InvalidBundle(f"metadata.json: {where}: {first['msg']}", field=f"metadata.json#{where}") from error
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _length(value: object) -> int | str:
+    """Return an axis length as the number or the formula that it is; ``*`` (any) for anything else."""
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text) if _is_index(text) and int(text) else text or "*"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else "*"
+
+
+def _is_index(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= _LONGEST_INDEX
+
+
+def _metrics(value: object, prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, metric in _mapping(value).items():
+        if _is_number(metric):
+            yield f"{prefix}{name}", float(metric)
+        elif not prefix:  # one level: a metric by class
+            yield from _metrics(metric, f"{name}.")
 
 
 def _is_number(value: object) -> bool:

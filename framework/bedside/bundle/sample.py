@@ -21,6 +21,7 @@ from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedRecor
 
 _LEAST, _MOST, _ANY = 32, 128, 64
 _FIXED_MOST = 256
+_MOST_AXES = 4  # more, and made-up images would not fit into memory
 _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -114,13 +115,24 @@ def _size(spec: InputSpec, metadata: Metadata) -> tuple[int, ...]:
     only = next(iter(metadata.inputs.values())) if len(metadata.inputs) == 1 else None
     tensor = metadata.inputs.get(spec.name, only)
     size = tuple(axis_length(entry) for entry in tensor.spatial_shape) if tensor else ()
-    rank = spec.spatial_dims or len(size) or 3
-    return (*size, *([_ANY] * rank))[:rank]
+    rank = min(spec.spatial_dims or len(size) or 3, _MOST_AXES)
+    most = _FIXED_MOST if rank < _MOST_AXES else _ANY
+    return tuple(min(length, most) for length in (*size, *([_ANY] * rank))[:rank])
 
 
 def _sample_image(spec: InputSpec, size: tuple[int, ...], random: np.random.Generator) -> DecodedImage:
     channels = spec.channels[0] if spec.channels else 1
-    array = np.stack([_smooth(size, random) for _ in range(channels)], axis=-1)
+    return describe_image(spec, np.stack([_smooth(size, random) for _ in range(channels)], axis=-1))
+
+
+def describe_image(spec: InputSpec, array: NDArray[np.float64]) -> DecodedImage:
+    """Return an array as the file that the input takes: a picture where it can be one, a volume, or a ``.npy`` array.
+
+    Args:
+        spec: the input.
+        array: values in 0..1, shape (*spatial, channels); they become 8 bits in a picture, else 16.
+    """
+    size, channels = array.shape[:-1], array.shape[-1]
     array = array if channels > 1 else array[..., 0]
     as_picture = not spec.media_types or "image/png" in spec.media_types
     if len(size) == 2 and as_picture and channels <= 4:

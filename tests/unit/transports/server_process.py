@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 from tests.unit.transports.fakes import RECORD, FakeExecutor, FakeModel, make_world, record_run
+from tests.unit.transports.kinds import add_kinds
 
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.transports.rest import connection
@@ -38,6 +39,8 @@ def _child(pipe: Pipe, settings: dict[str, Any], options: dict[str, Any]) -> Non
     connection.Connection.head_seconds = options.get("head_seconds", 10.0)
     lifecycle = Lifecycle(startup, shutdown)
     world = make_world(started=False, lifecycle=lifecycle, **settings)
+    if options.get("kinds"):
+        add_kinds(world)
     contract = replace(RECORD, model="slow")
     world.repository.models["slow"] = FakeModel(contract, FakeExecutor(contract, run))
     try:

@@ -423,12 +423,12 @@ def test_metadata_of_what_is_not_known() -> None:
 def test_features_tell_what_is_known_of_them() -> None:
     """Unit, codes and the range seen in training, in metadata and OpenAPI."""
     feature = FeatureSpec("sex", "sex", "code", {0.0: "female", 1.0: "male"}, (0.0, 1.0), nullable=True)
-    contract = replace(RECORD, inputs=(InputSpec("features", "record", features=(feature,)),))
+    contract = replace(RECORD, inputs=(InputSpec("features", "record", ("application/json",), features=(feature,)),))
     (tensor,) = model_metadata(contract, ())["inputs"]
     assert orjson.loads(tensor["parameters"]["codes"]) == {"0.0": "female", "1.0": "male"}
     assert tensor["parameters"]["seen"] == "[0.0,1.0]"
     path = predict_path(contract, ("application/json",))
-    content = path["post"]["requestBody"]["content"]["application/octet-stream"]
+    content = path["post"]["requestBody"]["content"]["application/json"]
     assert content["schema"]["properties"]["sex"] == {
         "enum": [0.0, 1.0, "?", "", None],
         "description": "sex; unit: code; 0 = female; 1 = male; seen in training: 0 to 1",

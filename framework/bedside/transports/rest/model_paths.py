@@ -5,7 +5,7 @@ from typing import Any
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.model_metadata import model_metadata
-from bedside.bundle.sample import sample_record
+from bedside.transports.rest.paste import infer_document, predict_document, predict_shell
 
 PROBLEM_RESPONSE: dict[str, Any] = {
     "description": "what to correct (RFC 9457)",
@@ -34,9 +34,9 @@ def predict_path(contract: Contract, available: Sequence[str]) -> dict[str, Any]
         "post": {
             "tags": [contract.model],
             "summary": f"Predict with {contract.model}",
-            "description": _description(contract),
+            "description": f"{_description(contract)}\n\n```sh\n{predict_shell(contract)}\n```",
             "operationId": f"predict_{contract.model}",
-            "requestBody": {"required": True, "content": _bodies(contract)},
+            "requestBody": {"required": contract.needs_input, "content": _bodies(contract)},
             "responses": {
                 "200": {
                     "description": "the prediction; Accept chooses the form",
@@ -50,9 +50,7 @@ def predict_path(contract: Contract, available: Sequence[str]) -> dict[str, Any]
 
 def infer_path(contract: Contract) -> dict[str, Any]:
     """Return the path item of the Open Inference Protocol's ``infer``."""
-    body: dict[str, Any] = {"schema": _request_schema(contract)}
-    if contract.record is not None and len(contract.inputs) == 1:
-        body["example"] = {"inputs": _example_tensors(contract.record)}
+    body: dict[str, Any] = {"schema": _request_schema(contract), "example": infer_document(contract)}
     return {
         "post": {
             "tags": [contract.model],
@@ -85,23 +83,40 @@ def _description(contract: Contract) -> str:
 
 def _bodies(contract: Contract) -> dict[str, Any]:
     bodies: dict[str, Any] = {}
-    if len(contract.inputs) == 1:
-        only = contract.inputs[0]
-        for media in only.media_types or ("application/octet-stream",):
-            bodies[media] = _record_body(only) if only.kind == "record" else {"schema": _BINARY}
+    only, document = contract.only, predict_document(contract)
+    if only is not None and only.kind in {"image", "tensor"} and only.files in {1, None}:
+        bodies |= {media: {"schema": _BINARY} for media in only.media_types or ("application/octet-stream",)}
+    if document is not None:
+        bodies["application/json"] = {"schema": _document_schema(contract), "example": document}
+    if not contract.inputs:
+        return bodies
     parts = {spec.name: _part_schema(spec) for spec in contract.inputs}
-    form: dict[str, Any] = {"type": "object", "required": list(parts), "properties": parts}
+    needed = [spec.name for spec in contract.inputs if not spec.optional]
+    form: dict[str, Any] = {"type": "object", "required": needed, "properties": parts}
     encoding = {spec.name: {"contentType": ", ".join(spec.media_types)} for spec in contract.inputs if spec.media_types}
     bodies["multipart/form-data"] = {"schema": {**form, "additionalProperties": False}, "encoding": encoding}
     return bodies
 
 
 def _part_schema(spec: InputSpec) -> dict[str, Any]:
-    return _record_schema(spec) if spec.kind == "record" else _BINARY
+    if spec.kind == "record":
+        return _record_schema(spec)
+    if spec.files == 1:
+        return _BINARY  # of a value, too: any JSON
+    counted = {} if spec.files is None else {"maxItems": spec.files}
+    return {"type": "array", "items": _BINARY, "minItems": spec.files or 1, **counted}
 
 
-def _record_body(spec: InputSpec) -> dict[str, Any]:
-    return {"schema": _record_schema(spec), "example": dict(sample_record(spec).record)}
+def _document_schema(contract: Contract) -> dict[str, Any]:
+    if contract.record is not None:
+        return _record_schema(contract.record)
+    values = [spec for spec in contract.inputs if spec.kind == "value"]
+    return {
+        "type": "object",
+        "required": [spec.name for spec in values if not spec.optional],
+        "properties": {spec.name: {} for spec in values},
+        "additionalProperties": False,
+    }
 
 
 def _record_schema(spec: InputSpec) -> dict[str, Any]:
@@ -153,23 +168,21 @@ def _class_schema(spec: OutputSpec) -> dict[str, Any]:
     }
 
 
-def _example_tensors(spec: InputSpec) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "shape": [1], "datatype": "FP64", "data": [value]}
-        for name, value in sample_record(spec).record.items()
-    ]
-
-
 def _request_schema(contract: Contract) -> dict[str, Any]:
     names = [spec.name for spec in contract.inputs]
     names += [feature.name for spec in contract.inputs for feature in spec.features]
+    least = 1 if contract.needs_input else 0
     return {
         "type": "object",
         "required": ["inputs"],
         "properties": {
             "id": {"type": "string"},
             "parameters": {"$ref": "#/components/schemas/Parameters"},
-            "inputs": {"type": "array", "minItems": 1, "items": _tensor_schema(names, ["data"])},
+            "inputs": {
+                "type": "array",
+                "minItems": least,
+                "items": _tensor_schema(names, ["data"]),
+            },
             "outputs": {"type": "array", "items": _requested_schema(contract)},
         },
     }
