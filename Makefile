@@ -50,8 +50,9 @@ check: $(VENV)/.dev ## Lint, types, import contracts, documentation, workflows
 	@python scripts/protos.py --check
 	@zizmor --offline --quiet .github/workflows
 
-check-infra: ## Manifests, images and workflows, without a cluster (deploy/k8s/validate.sh)
+check-infra: ## Manifests, images and workflows, and Terraform, without a cluster (INFRA_OPTIONS="--mutations")
 	@PYTHON=$(PYTHON) deploy/k8s/validate.sh
+	@infra/terraform/validate.sh $(INFRA_OPTIONS)
 
 format: $(VENV)/.dev ## Format and mend what can be mended
 	@ruff check --fix framework tests benchmarks demo scripts deploy

@@ -1,0 +1,2 @@
+elasticsearch = ["https://elasticsearch.hospital.example:9200"]
+kibana        = "https://kibana.hospital.example"

@@ -1,0 +1,4 @@
+output "seed" {
+  description = "Folder of the machine's seed."
+  value       = "${var.folder}/${var.name}"
+}
