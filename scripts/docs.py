@@ -145,6 +145,8 @@ def _default(name: str, field: FieldInfo) -> str:
     words = {
         "runtime.staging_dir": "`/dev/shm`, else the temporary folder",
         "runtime.state_dir": "`~/.local/state/bedside`",
+        "registry.cache_dir": "`~/.cache/bedside`",
+        "registry.pins": "`{}`",
     }
     if name in words:
         return words[name]

@@ -4,30 +4,32 @@ import gc
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Literal
 from urllib.parse import urlsplit
 
 from bedside.batching.bounded import BoundedExecutor
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
-from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
-from bedside.bundle.validation import validate
+from bedside.bundle.golden import read_golden
 from bedside.bundle.vetting import pure_configuration, read_site_policy
 from bedside.codecs import Answers, Codecs
 from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Door, Lifecycle
-from bedside.errors import BedsideError, ConfigurationError
-from bedside.interfaces import Executor
+from bedside.errors import BundleError, ConfigurationError
+from bedside.interfaces import BundleSource, Executor
 from bedside.observability.accounting import Accountant
 from bedside.observability.events import Event
+from bedside.observability.frames import safe_frames
 from bedside.observability.logging import EventLogger, Log, configure, get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.models import ModelObserver
 from bedside.registry.admission import Admission, AdmissionLog
-from bedside.registry.repository import Model, Repository
+from bedside.registry.finding import Finder
+from bedside.registry.golden import GoldenCheck, GoldenResult, outcomes, run_case
+from bedside.registry.loading import Loader
+from bedside.registry.reporting import ExecutorGauges, SourceReport
+from bedside.registry.repository import Repository, Version
+from bedside.registry.watching import Watcher
 from bedside.runtime.inline import InlineExecutor
 from bedside.runtime.process import ProcessExecutor
 from bedside.runtime.staging import Staging
@@ -39,18 +41,7 @@ from bedside.settings import Settings
 from bedside.transports.rest import server
 from bedside.transports.rest.app import create_app
 from bedside.transports.rest.parts import Parts
-from bedside.types import DecodedInput, RawPart, RawRecord
 from bedside.version import __version__
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenResult:
-    """How one golden case went; ``remarks`` says what differs, or why it was skipped."""
-
-    name: str
-    outcome: Literal["passed", "failed", "skipped"]
-    seconds: float
-    remarks: tuple[str, ...] = ()
 
 
 async def inspect_bundle(settings: Settings, folder: BundleFolder) -> Contract:
@@ -64,9 +55,9 @@ async def run_golden_cases(settings: Settings, folder: BundleFolder) -> list[Gol
     cases = read_golden(folder.root)
     if not cases:
         return []
-    codecs = Codecs(settings.limits)
+    codecs, seconds = Codecs(settings.limits), settings.limits.request_seconds
     async with _loaded(settings, folder) as (executor, contract):
-        return [await _golden(case, codecs, executor, contract, settings) for case in cases]
+        return [await run_case(case, codecs, executor, contract, seconds=seconds) for case in cases]
 
 
 @asynccontextmanager
@@ -81,29 +72,6 @@ async def _loaded(settings: Settings, folder: BundleFolder) -> AsyncIterator[tup
         staging.close()
 
 
-async def _golden(
-    case: GoldenCase, codecs: Codecs, executor: Executor, contract: Contract, settings: Settings
-) -> GoldenResult:
-    begin = perf_counter()
-    try:
-        raw = case.raw_inputs()
-        inputs = validate(contract, [_decode(codecs, contract, item) for item in raw])
-        prediction = await executor.run(inputs, timeout_seconds=settings.limits.request_seconds)
-    except PackageMissing as missing:
-        return GoldenResult(case.name, "skipped", 0.0, (str(missing),))
-    except BedsideError as error:
-        return GoldenResult(case.name, "failed", perf_counter() - begin, (error.detail,))
-    labels = {output.name: output.labels for output in contract.outputs}
-    remarks = case.differences({output.name: output for output in prediction.arrays}, labels)
-    return GoldenResult(case.name, "failed" if remarks else "passed", perf_counter() - begin, tuple(remarks))
-
-
-def _decode(codecs: Codecs, contract: Contract, item: RawPart | RawRecord) -> DecodedInput:
-    if isinstance(item, RawRecord):
-        return codecs.decode_record(item, contract.inputs[0])
-    return codecs.decode_part(item, contract.input(item.name or "") or contract.inputs[0])
-
-
 def mint_token(settings: Settings, *, subject: str, scopes: Sequence[str], seconds: int) -> str:
     """Return a token of the embedded issuer.
 
@@ -115,33 +83,63 @@ def mint_token(settings: Settings, *, subject: str, scopes: Sequence[str], secon
     return EmbeddedIssuer(settings).mint(subject, scopes, seconds)
 
 
-def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callable[[str], None]) -> None:
+def serve(
+    settings: Settings, sources: Sequence[BundleSource], announce: Callable[[str], None], model_name: str | None = None
+) -> None:
     """Serve bundles until SIGTERM or SIGINT; ``announce`` is told what a person at the terminal wants to know.
+
+    With ``model_name`` the one model that the sources hold is served under that name.
 
     Raises:
         ConfigurationError: the address, the certificate or the issuer cannot be used.
+        BundleError: nothing can be served, or with ``registry.strict`` not everything.
     """
     log, metrics = configure(settings), Metrics()
     metrics.count_lost_lines(lambda: log.lost_lines)
     events = get_logger("bedside.server")
     staging = Staging(settings.runtime.staging_dir)
     authenticator = make_authenticator(settings)
-    repository = make_repository(settings, folders, staging, metrics, announce)
+    finder = Finder(sources, SourceReport(sources, announce), model_name)
+    repository = make_repository(settings, finder, staging, metrics, announce)
+    watcher = make_watcher(settings, repository)
     dataplane = make_dataplane(settings, authenticator, repository, log, metrics)
 
     async def startup() -> None:
+        watcher.start()
         await _start(authenticator, repository)
-        events.info(Event.SERVER_READY, models=len(folders))
+        require_service(repository, finder, settings)
+        events.info(Event.SERVER_READY, models=len(repository.index()))
 
     async def shutdown() -> None:
         events.info(Event.SERVER_STOPPING)
+        await watcher.stop()
         await repository.close()
         await dataplane.close()
 
     lifecycle = Lifecycle(startup, shutdown)
 
-    on_listening = _listening(events, folders, announce)
-    parts = Parts(
+    on_listening = _listening(events, sources, announce)
+    parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics)
+    if settings.server.grpc_port is not None:
+        lifecycle.add(_grpc_door(parts, on_listening))
+    try:
+        server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
+    finally:
+        staging.close()
+        events.info(Event.SERVER_STOPPED)
+        log.close()
+
+
+def make_parts(
+    settings: Settings,
+    lifecycle: Lifecycle,
+    authenticator: TokenAuthenticator,
+    repository: Repository,
+    dataplane: DataPlane,
+    metrics: Metrics,
+) -> Parts:
+    """Return what the REST transport is built from."""
+    return Parts(
         dataplane=dataplane,
         repository=repository,
         authenticate=authenticator.authenticate,
@@ -153,25 +151,17 @@ def serve(settings: Settings, folders: Sequence[BundleFolder], announce: Callabl
         version=__version__,
         lifecycle=lifecycle,
     )
-    if settings.server.grpc_port is not None:
-        lifecycle.add(_grpc_door(parts, on_listening))
-    try:
-        server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
-    finally:
-        staging.close()
-        events.info(Event.SERVER_STOPPED)
-        log.close()
 
 
 def _listening(
-    events: EventLogger, folders: Sequence[BundleFolder], announce: Callable[[str], None]
+    events: EventLogger, sources: Sequence[BundleSource], announce: Callable[[str], None]
 ) -> Callable[[str], None]:
     def on_listening(url: str) -> None:
         address = urlsplit(url)
         transport = "grpc" if address.scheme.startswith("grpc") else "rest"
         place = {"transport": transport, "host": address.hostname, "port": address.port}
-        events.info(Event.SERVER_STARTED, **place, models=len(folders))
-        loading = f" and loads {', '.join(folder.name for folder in folders)}" if transport == "rest" else ""
+        events.info(Event.SERVER_STARTED, **place)
+        loading = f" and loads {', '.join(source.location for source in sources)}" if transport == "rest" else ""
         announce(f"Bedside listens on {url}{loading}")
 
     return on_listening
@@ -190,7 +180,7 @@ def _grpc_door(parts: Parts, on_listening: Callable[[str], None]) -> Door:
 async def _start(authenticator: TokenAuthenticator, repository: Repository) -> None:
     if isinstance(authenticator, OidcAuthenticator):
         await authenticator.prefetch()
-    await repository.load_all()
+    await repository.rescan()
     # Half a million objects of torch and MONAI stay for good: a full collection would walk them all, and stop the
     # event loop for a tenth of a second.
     gc.collect()
@@ -218,36 +208,69 @@ def make_authenticator(settings: Settings) -> TokenAuthenticator:
 
 
 def make_repository(
-    settings: Settings,
-    folders: Sequence[BundleFolder],
-    staging: Staging,
-    metrics: Metrics,
-    announce: Callable[[str], None],
+    settings: Settings, finder: Finder, staging: Staging, metrics: Metrics, announce: Callable[[str], None]
 ) -> Repository:
-    """Return the models to serve, none of them loaded yet."""
+    """Return the models to serve, none of them found or loaded yet."""
     observer = ModelObserver(metrics)
+    gauges = ExecutorGauges(metrics)
 
     def on_crash(folder: BundleFolder, code: int | None) -> None:
         observer.crashed(folder.name, folder.metadata.version, code)
 
-    def on_change(model: Model) -> None:
-        observer.changed(model)
-        if model.state == "UNAVAILABLE":
-            announce(f"{model.name} could not be loaded: {model.reason}")
-        elif model.state == "READY":
-            announce(f"{model.name} {model.version} is ready")
+    def on_change(version: Version) -> None:
+        observer.changed(version)
+        if version.reason:
+            announce(f"{version.name} {version.version} could not be loaded: {version.reason}")
+        elif version.state == "READY":
+            announce(f"{version.name} {version.version} is ready")
+
+    def on_golden(folder: BundleFolder, results: Sequence[GoldenResult]) -> None:
+        seconds = sum(result.seconds for result in results)
+        observer.golden((folder.name, folder.metadata.version, folder.digest), outcomes(results), seconds)
 
     def new_executor(folder: BundleFolder) -> Executor:
         executor = make_executor(folder, settings, staging, on_crash)
         if isinstance(executor, BoundedExecutor):
-            gauges = metrics.for_model(folder.name, folder.metadata.version)
-            gauges.in_flight.set_function(lambda: executor.running)
-            gauges.queue_length.set_function(lambda: executor.waiting)
+            gauges.watch(folder.name, executor)
         return executor
 
     policy = read_site_policy(settings.admission.policy_file)
     admission = Admission(settings.admission, policy, AdmissionLog(settings.admission.mode))
-    return Repository(folders, new_executor, on_change, admission.admit)
+    check = GoldenCheck(settings.registry, Codecs(settings.limits), on_golden)
+    loader = Loader(admission.admitted, new_executor, check)
+    ready_when = settings.server.ready_when
+    return Repository(finder.find, loader, on_change, pins=settings.registry.pins, ready_when=ready_when)
+
+
+def make_watcher(settings: Settings, repository: Repository) -> Watcher:
+    """Return who looks at the sources again."""
+    events = get_logger("bedside.registry")
+
+    def on_error(error: Exception) -> None:
+        events.error(Event.RESCAN_FAILED, error_type=type(error).__name__, frames=safe_frames(error))
+
+    return Watcher(lambda settled: repository.rescan(settled=settled), settings.registry.poll_seconds, on_error)
+
+
+def require_service(repository: Repository, finder: Finder, settings: Settings) -> None:
+    """Check after the first look that there is something to serve.
+
+    Raises:
+        BundleError: nothing is ready and nobody looks again, or with ``registry.strict`` something is not.
+        BedsideError: what a source said, where there is nothing at all.
+    """
+    missing = [status for status in repository.index() if status.state != "READY"]
+    if settings.registry.strict:
+        for error in finder.failures.values():
+            raise error
+        if missing:
+            raise BundleError(f"registry.strict is on, and {missing[0].name} is not served: {missing[0].reason}")
+    if settings.registry.poll_seconds or len(missing) < len(repository.index()):
+        return
+    if missing:
+        told = "; ".join(f"{status.name}: {status.reason}" for status in missing)
+        raise BundleError(f"no bundle can be served: {told}")
+    raise next(iter(finder.failures.values()), ConfigurationError("there are no bundles", field="bundle"))
 
 
 def _pseudonym_key(settings: Settings) -> bytes:

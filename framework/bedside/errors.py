@@ -22,12 +22,13 @@ BedsideError
 │                               ├── WrongChannelCount ├── UnknownFeature ├── MissingFeature
 │                               ├── NonFiniteValue └── BadParameter
 ├── Unavailable                 try again later
-│   ├── ModelNotReady  ├── QueueFull  ├── Draining  ├── IssuerUnavailable  └── StagingFull
+│   ├── ModelNotReady  ├── QueueFull  ├── Draining  ├── IssuerUnavailable  ├── StagingFull
+│   └── SourceUnavailable
 ├── DeadlineExceeded
 ├── ModelFailure                the model, not the request
 │   ├── InputNotProcessable  ├── RunFailed  └── WorkerCrashed
 ├── BundleError                 the folder is not a bundle we can serve
-│   ├── InvalidBundle  ├── NotAdmitted  └── LoadFailed
+│   ├── InvalidBundle  ├── NotAdmitted  ├── LoadFailed  └── GoldenMismatch
 └── ConfigurationError
 """
 
@@ -211,6 +212,12 @@ class StagingFull(Unavailable):
     """Have the file system of BEDSIDE_RUNTIME__STAGING_DIR enlarged; it has no room for the input."""
 
 
+class SourceUnavailable(Unavailable):
+    """Check that the server reaches the folder, bucket or registry that its bundles come from, and may read it."""
+
+    retry_after_seconds = 30
+
+
 class DeadlineExceeded(BedsideError):
     """Send the work as a job, or have BEDSIDE_LIMITS__REQUEST_SECONDS raised."""
 
@@ -250,6 +257,10 @@ class NotAdmitted(BundleError):
 
 class LoadFailed(BundleError):
     """Correct the bundle or install what it needs; it could not be built."""
+
+
+class GoldenMismatch(BundleError):
+    """Run `bedside bundle test` on the bundle: its answers are not those that its golden cases expect."""
 
 
 class ConfigurationError(BedsideError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from bedside.bundle.contract import Contract, InputSpec
@@ -135,25 +136,54 @@ class ServedModel(Protocol):
         """Return what runs it."""
         ...
 
+    def acquire(self) -> None:
+        """Keep it loaded until :meth:`release`: a call that has begun is answered by the copy it began with."""
+        ...
+
+    def release(self) -> None:
+        """Let go of it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One line of the model repository's index (``RepositoryIndexResponse``).
+    """One line of the model repository's index (``RepositoryIndexResponse``): one version of one model.
 
-    ``state`` is ``READY``, ``LOADING``, ``UNAVAILABLE`` or ``UNLOADED``; ``reason`` says why it is not ready.
+    ``state`` is ``READY``, ``LOADING``, ``UNAVAILABLE`` or ``UNLOADED``; ``reason`` says why it is not ready, or why
+    newer files of it are not served. ``digest`` is that of the copy that answers; ``default`` tells whether it answers
+    where a caller names no version.
     """
 
     name: str
     version: str
     state: str
     reason: str = ""
+    digest: str = ""
+    default: bool = False
+
+
+class BundleSource(Protocol):
+    """Where bundles come from: a folder, an archive, a bucket, a registry."""
+
+    @property
+    def location(self) -> str:
+        """Return what the operator named, for people."""
+        ...
+
+    def fetch(self) -> Sequence[Path]:
+        """Return the roots of the bundles that there are now, as folders on this machine. Blocks; may be called again.
+
+        Raises:
+            SourceUnavailable, ConfigurationError, NotAdmitted.
+        """
+        ...
 
 
 class ModelRepository(Protocol):
     """Stage 3: which models there are, and which of them are loaded."""
 
     def resolve(self, name: str, version: str | None) -> ServedModel:
-        """Return a ready model; without a version, the highest one.
+        """Return a ready model; without a version, the default one (docs/repository.md).
 
         Raises:
             ModelNotFound, ModelVersionNotFound, ModelNotReady.
@@ -161,20 +191,27 @@ class ModelRepository(Protocol):
         ...
 
     def index(self) -> Sequence[ModelStatus]:
-        """Return the state of every model known."""
+        """Return the state of every version of every model known."""
+        ...
+
+    def text(self, name: str, version: str | None, which: str) -> str:
+        """Return the text ``card`` or ``licence`` of a loaded bundle, empty where it has none. Raises as `resolve`."""
         ...
 
     @property
     def ready(self) -> bool:
-        """Tell whether every model that should be loaded is ready."""
+        """Tell whether what should be loaded is ready."""
         ...
 
-    async def load(self, name: str) -> None:
-        """Load a known model. Raises ModelNotFound, BundleError."""
+    async def load(self, name: str, version: str | None = None) -> None:
+        """Look at the sources and load what is not loaded or has changed: of every version of a model, or of one.
+
+        What answers goes on until its successor does. Raises ModelNotFound, ModelVersionNotFound, BundleError.
+        """
         ...
 
-    async def unload(self, name: str) -> None:
-        """Let a model finish its work and end. Raises ModelNotFound."""
+    async def unload(self, name: str, version: str | None = None) -> None:
+        """Let a model finish its work and end. Raises ModelNotFound, ModelVersionNotFound."""
         ...
 
 

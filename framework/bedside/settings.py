@@ -7,6 +7,7 @@ A setting comes from, in this order: a command-line option, an environment varia
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,11 @@ MEBIBYTE = 1024 * 1024
 def _default_state_dir() -> Path:
     base = os.environ.get("XDG_STATE_HOME", "")
     return (Path(base) if base else Path.home() / ".local" / "state") / "bedside"
+
+
+def _default_cache_dir() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "bedside"
 
 
 def _default_staging_dir() -> Path:
@@ -67,6 +73,10 @@ class ServerSettings(_Group):
     readiness_delay_seconds: float = Field(default=0.0, ge=0)
     """On SIGTERM, seconds between failing readiness and closing the socket; set about 5 behind a load balancer,
     which goes on sending until it has seen the failing probe."""
+
+    ready_when: Literal["all", "any"] = "all"
+    """``/readyz`` answers 200, once start-up is over, when ``all`` models answer, or when ``any`` does. With ``any``,
+    one model that is refused or fails does not take the others out of a balancer's rotation."""
 
     keep_alive_seconds: int = Field(default=75, gt=0)
     """Seconds that an idle HTTP/1.1 connection stays open; longer than the usual balancer's 60, so that the balancer
@@ -229,6 +239,41 @@ class AdmissionSettings(_Group):
     """Most bytes that one byte of an archive may unpack to. Weights hardly shrink at all."""
 
 
+class RegistrySettings(_Group):
+    """Where bundles come from and which version answers (docs/repository.md)."""
+
+    pins: Mapping[str, str] = Field(default_factory=dict)
+    """By model, the version that answers where a caller names none: ``{"spleen": "1.2.0"}``. Without a pin it is the
+    highest that is ready, candidates (``2.0.0-rc.1``) only where there is no release."""
+
+    poll_seconds: float = Field(default=0.0, ge=0)
+    """Seconds between two looks at the sources: what is new or changed is loaded, what has gone is unloaded. 0: only on
+    SIGHUP and by the repository API."""
+
+    strict: bool = False
+    """Refuse to start when any bundle cannot be served, instead of serving the others."""
+
+    golden: Literal["require", "warn", "off"] = "require"
+    """Golden cases at each load: ``require`` keeps a version whose answers differ from serving, ``warn`` only tells,
+    ``off`` does not run them. Cases whose input comes in a package that is not installed are left out."""
+
+    golden_seconds: float = Field(default=120.0, gt=0)
+    """Seconds that all golden cases of one bundle may take; a case that does not finish has failed."""
+
+    cache_dir: Path = Field(default_factory=_default_cache_dir)
+    """Folder for bundles fetched from archives, buckets and registries, shared by all processes of this user."""
+
+    cache_bytes: int = Field(default=64 * 1024 * MEBIBYTE, gt=0)
+    """Size to which the cache is cut back after a fetch, in bytes: the bundles used longest ago go first, those in use
+    never."""
+
+    fetch_timeout_seconds: float = Field(default=30.0, gt=0)
+    """Seconds without a byte after which a bucket or registry counts as not answering."""
+
+    allow_http: bool = False
+    """Fetch bundles over ``http://`` from hosts that are not on loopback. They could be replaced on the way."""
+
+
 class LogSettings(_Group):
     """Logs: one JSON object a line (ECS) on standard output."""
 
@@ -273,6 +318,7 @@ class Settings(BaseSettings):
     runtime: RuntimeSettings = RuntimeSettings()
     log: LogSettings = LogSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    registry: RegistrySettings = RegistrySettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

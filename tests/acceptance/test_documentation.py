@@ -54,16 +54,22 @@ def _run(block: str, folder: Path, **environment: str) -> None:
     assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("page", ["api.md"])
+@pytest.mark.parametrize("page", ["api.md", "repository.md"])
 def test_shell_blocks_run(served: Served, tmp_path: Path, page: str) -> None:
     """Every shell block of the page runs as it stands, against the running server."""
     _inputs(tmp_path)
     blocks = _blocks(page, kinds=False)
 
     for block in blocks:
-        _run(block, tmp_path, URL=served.url, GRPC=served.grpc, TOKEN=served.token())
+        tokens = {"TOKEN": served.token(), "ADMIN": served.token("bedside.admin")}
+        _run(block, tmp_path, URL=served.url, GRPC=served.grpc, **tokens)
 
     assert len(blocks) >= 3
+    if page == "api.md":
+        _check_files(tmp_path)
+
+
+def _check_files(tmp_path: Path) -> None:
     assert (tmp_path / "mask.nii.gz").read_bytes()[:2] == b"\x1f\x8b"
     assert (tmp_path / "overlay.png").read_bytes()[1:4] == b"PNG"
 

@@ -11,6 +11,8 @@ from bedside.bundle.policy import Policy, read_policy
 from bedside.errors import ConfigurationError, InvalidBundle
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+_LOOKS_LIKE_A_VERSION = re.compile(r"v?\d+(\.\d+)*([-+][A-Za-z0-9.+-]+)?")
 _CONFIG_SUFFIXES = (".json", ".yaml", ".yml")
 NOT_CONTENT = ("__pycache__", ".git", ".ipynb_checkpoints")
 """Folders that a run or a tool leaves behind: no part of the bundle, nor of its digest."""
@@ -22,10 +24,10 @@ class BundleFolder:
 
     Attributes:
         root: absolute path.
-        name: the folder's name; the model's name in every address.
+        name: the model's name in every address: the folder's name, or in ``NAME/VERSION`` that of the folder above.
         metadata: ``configs/metadata.json``.
         policy: ``bedside.toml``, or its defaults.
-        digest: ``sha256:`` and the hex digest over every file's path and content.
+        digest: ``sha256:`` and the hex digest over every file's path and content; empty until somebody has read them.
     """
 
     root: Path
@@ -53,18 +55,29 @@ class BundleFolder:
 
 
 def open_bundle(root: Path) -> BundleFolder:
-    """Recognise a bundle folder.
+    """Recognise a bundle folder, and read all of it for its digest.
 
     Raises:
-        InvalidBundle: no metadata, no inference configuration, a name that cannot be an address, or something in it
-            that is no plain file of its own.
+        InvalidBundle: see :func:`recognise`.
+    """
+    folder = recognise(root)
+    return replace(folder, digest=tree_digest(folder.root))
+
+
+def recognise(root: Path) -> BundleFolder:
+    """Recognise a bundle folder by its metadata and configuration, without a digest: weights are not read.
+
+    Raises:
+        InvalidBundle: no metadata, no inference configuration, a name or version that cannot be an address, or
+            something in it that is no plain file of its own.
     """
     root = root.resolve()
-    if not _NAME.fullmatch(root.name):
-        raise InvalidBundle("the folder's name must be letters, digits, '.', '_' and '-': it is the model's address")
+    model_name(root)
     if _is_bundle(root):  # else read_metadata says so, and a folder that is no bundle is not walked
         _require_plain(root)
-    folder = BundleFolder(root, root.name, read_metadata(root), read_policy(root), tree_digest(root))
+    metadata = read_metadata(root)
+    _check_version(root, metadata.version)
+    folder = BundleFolder(root, model_name(root), metadata, read_policy(root), "")
     if not all(path.resolve().is_relative_to(root) for path in folder.config_files):
         raise InvalidBundle("config_files must lie in the bundle's configs/", field="config_files")
     missing = [path.name for path in folder.config_files if not path.is_file()]
@@ -73,8 +86,35 @@ def open_bundle(root: Path) -> BundleFolder:
     return folder
 
 
+def model_name(root: Path) -> str:
+    """Return the name of the model in a folder: the folder's, or in ``NAME/VERSION`` that of the folder above.
+
+    Raises:
+        InvalidBundle: it cannot be part of an address.
+    """
+    name = root.parent.name if _LOOKS_LIKE_A_VERSION.fullmatch(root.name) else root.name
+    if not _NAME.fullmatch(name):
+        raise InvalidBundle("the folder's name must be letters, digits, '.', '_' and '-': it is the model's address")
+    return name
+
+
+def _check_version(root: Path, version: str) -> None:
+    if not _VERSION.fullmatch(version):
+        raise InvalidBundle(
+            "metadata.json: version must be letters, digits, '.', '_', '+' and '-': it is part of the address",
+            field="metadata.json#version",
+        )
+    # Whoever copies a folder and forgets its metadata would serve the old version under the new one's name.
+    if _LOOKS_LIKE_A_VERSION.fullmatch(root.name) and root.name.removeprefix("v") != version.removeprefix("v"):
+        raise InvalidBundle(
+            f"the folder is called {root.name}, but metadata.json says version {version}", field="metadata.json#version"
+        )
+
+
 def find_bundles(paths: Sequence[Path]) -> list[Path]:
-    """Return the bundle roots among ``paths`` and, for a folder of bundles, directly below it; each once.
+    """Return the bundle roots among ``paths``, each once.
+
+    A path is a bundle, a folder of bundles, or a folder of models with their versions side by side (``NAME/VERSION``).
 
     Raises:
         ConfigurationError: a path does not exist, or holds no bundle.
@@ -83,11 +123,39 @@ def find_bundles(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.is_dir():
             raise ConfigurationError(f"{path} is not a folder", field="bundle")
-        here = [path] if _is_bundle(path) else sorted(child for child in path.iterdir() if _is_bundle(child))
+        here = list(_bundles_in(path, depth=2))
         if not here:
             raise ConfigurationError(f"no MONAI bundle (configs/metadata.json) in {path} or below it", field="bundle")
         found += here
     return list({path.resolve(): path for path in found}.values())
+
+
+def _bundles_in(path: Path, depth: int) -> Iterator[Path]:
+    if _is_bundle(path):
+        yield path
+    elif depth:
+        for child in sorted(path.iterdir()):
+            if child.is_dir() and child.name not in NOT_CONTENT:
+                yield from _bundles_in(child, depth - 1)
+
+
+def tree_fingerprint(root: Path) -> str:
+    """Return what changes when a file of the tree is touched, from names, sizes and times alone: nothing is read.
+
+    The time of the inode's change (``st_ctime``) cannot be set back by whoever writes the file.
+    """
+    total = hashlib.sha256(str(root).encode(errors="surrogateescape"))
+    for path in _entries(root):
+        status = path.lstat()
+        facts = (
+            path.relative_to(root).as_posix(),
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
+        total.update(repr(facts).encode(errors="surrogateescape"))
+    return total.hexdigest()
 
 
 def inference_config(root: Path) -> Path:

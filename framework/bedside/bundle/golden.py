@@ -6,6 +6,7 @@ An input is a file in ``golden/``, a JSON record, or a crop of an image that an 
 
 import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ _MEDIA_TYPES = {
     ".npy": "application/x-npy",
     ".json": "application/json",
 }
+
+
+_PACKAGE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class PackageMissing(Exception):
@@ -59,14 +63,15 @@ class GoldenCase:
         return [_raw(name, described, self.folder) for name, described in self.inputs.items()]
 
     def differences(self, outputs: Mapping[str, OutputArray], labels: Mapping[str, Mapping[int, str]]) -> list[str]:
-        """Return what is not as expected, in words; empty where everything is."""
+        """Return what is not as expected, in words; empty where everything is. Raises InvalidBundle."""
         found: list[str] = []
         for name, wanted in self.expected.items():
             output = outputs.get(name)
             if output is None:
                 found.append(f"{name}: no such output")
             elif "file" in wanted:
-                found += _mask_differences(name, output, self.folder / wanted["file"], float(wanted["min_dice"]))
+                path = _inside(self.folder, wanted["file"])
+                found += _mask_differences(name, output, path, float(wanted["min_dice"]))
             else:
                 found += _probability_differences(name, output, wanted, labels.get(name, {}))
         return found
@@ -104,21 +109,31 @@ def dice(left: NDArray[Any], right: NDArray[Any], label: int) -> float:
 
 def _raw(name: str, described: Any, folder: Path) -> RawPart | RawRecord:
     if isinstance(described, str):
-        path = folder / described
-        if not path.is_file():
-            raise InvalidBundle(f"golden/{described} is missing", field="golden/cases.json")
+        path = _inside(folder, described)
         return RawPart(name, media_type_of(path), path.read_bytes())
     if "package" in described:
         return RawPart(name, "application/x-nifti", _crop_of_package(described))
     return RawRecord(described)
 
 
+def _inside(folder: Path, name: object) -> Path:
+    """Return a file of a folder. Raises InvalidBundle where it lies elsewhere: no case reads the server's own files."""
+    path = (folder / str(name)).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InvalidBundle("golden/cases.json names a file outside its folder", field="golden/cases.json")
+    if not path.is_file():
+        raise InvalidBundle(f"golden/{name} is missing", field="golden/cases.json")
+    return path
+
+
 def _crop_of_package(described: Mapping[str, Any]) -> bytes:
     package = str(described["package"])
+    if not _PACKAGE.fullmatch(package):  # to find 'a.b', Python would import 'a'
+        raise InvalidBundle("golden/cases.json: 'package' must be a top-level package", field="golden/cases.json")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise PackageMissing(package)
-    image = nibabel.load(Path(spec.submodule_search_locations[0]) / str(described["path"]))
+    image = nibabel.load(_inside(Path(spec.submodule_search_locations[0]), described["path"]))
     crop = tuple(slice(int(low), int(high)) for low, high in described.get("crop", ()))
     part = image.slicer[crop] if crop else image
     return bytes(part.to_bytes())

@@ -14,6 +14,7 @@ from bedside import bootstrap
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.cli.terminal import plain
+from bedside.registry.golden import GoldenResult
 from bedside.settings import load_settings
 
 bundle_app = typer.Typer(help="Look at a bundle and try it, before it is served.", no_args_is_help=True)
@@ -84,7 +85,7 @@ def _output_lines(spec: OutputSpec) -> Iterator[str]:
         yield "labels: " + ", ".join(f"{index} {name}" for index, name in spec.labels.items())
 
 
-def _results_table(folder: BundleFolder, results: list[bootstrap.GoldenResult]) -> Table:
+def _results_table(folder: BundleFolder, results: list[GoldenResult]) -> Table:
     table = Table("case", "outcome", "seconds", "remarks", title=plain(f"{folder.name} {folder.metadata.version}"))
     colours = {"passed": "green", "failed": "red", "skipped": "yellow"}
     for result in results:

@@ -7,6 +7,7 @@ from math import inf
 from time import perf_counter
 
 from bedside.errors import BedsideError
+from bedside.interfaces import ServedModel
 from bedside.types import Principal
 
 
@@ -22,6 +23,7 @@ class Call:
         patience: seconds that the caller will wait in all, infinite where it did not say.
         stages: seconds by stage of the spine (``authenticate`` … ``encode``).
         error: why the call failed.
+        served: the model, held until the call is accounted for.
     """
 
     request_id: str
@@ -39,6 +41,7 @@ class Call:
     output_bytes: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     error: BedsideError | None = None
+    served: ServedModel | None = None
 
     @property
     def seconds(self) -> float:

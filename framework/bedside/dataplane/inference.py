@@ -108,6 +108,8 @@ class DataPlane:
         self._authorise(principal, model)
         # (3) resolve
         served = self._repository.resolve(model, version)
+        served.acquire()
+        call.served = served
         call.model, call.version, call.digest = served.name, served.version, served.digest
         call.device = served.executor.device
         return served
@@ -155,7 +157,10 @@ class DataPlane:
         return self._encoder.available(served.contract)
 
     def account(self, call: Call) -> None:
-        """Stage 9: one log event and the metrics of this call."""
+        """Stage 9: one log event and the metrics of this call; it lets go of the model."""
+        if call.served is not None:
+            call.served.release()
+            call.served = None
         self._sink.account(call)
 
     async def close(self) -> None:

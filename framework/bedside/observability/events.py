@@ -23,6 +23,10 @@ class Event(StrEnum):
     MODEL_READY = "model_ready"
     MODEL_LOAD_FAILED = "model_load_failed"
     MODEL_UNLOADED = "model_unloaded"
+    GOLDEN_CASES_PASSED = "golden_cases_passed"
+    GOLDEN_CASES_FAILED = "golden_cases_failed"
+    SOURCE_UNAVAILABLE = "source_unavailable"
+    RESCAN_FAILED = "rescan_failed"
     MODEL_PROCESS_CRASHED = "model_process_crashed"
     INFERENCE_COMPLETED = "inference_completed"
     REQUEST_REFUSED = "request_refused"
@@ -53,6 +57,7 @@ class EventRule:
 _ERROR = ("error_type", "error_code", "error_cause", "frames")
 _MODEL = ("model", "version", "digest", "device")
 _ADMISSION = ("trust", "findings", "mode")
+_GOLDEN = ("passed", "failed", "skipped", "seconds")
 _CALL = ("request_id", "trace_id", "transport", "operation", "outcome", "duration_ns", "user_hash")
 
 
@@ -85,6 +90,19 @@ CATALOGUE: dict[Event, EventRule] = {
         "A bundle could not be built; the repository's index says why.", "configuration", *_MODEL, *_ERROR, "load_ms"
     ),
     Event.MODEL_UNLOADED: _rule("A model was unloaded on request.", "configuration", *_MODEL),
+    Event.GOLDEN_CASES_PASSED: _rule(
+        "A bundle answered its golden cases as expected.", "configuration", *_MODEL, *_GOLDEN
+    ),
+    Event.GOLDEN_CASES_FAILED: _rule(
+        "A bundle's answers are not those of its golden cases; the repository's index names the difference.",
+        "configuration",
+        *_MODEL,
+        *_GOLDEN,
+    ),
+    Event.SOURCE_UNAVAILABLE: _rule(
+        "A source of bundles did not answer; what it offered last is kept.", "network", "source", "error_type"
+    ),
+    Event.RESCAN_FAILED: _rule("A look at the sources failed by a defect.", "process", *_ERROR),
     Event.MODEL_PROCESS_CRASHED: _rule(
         "A model's process ended by itself and is started again.", "process", *_MODEL, "exit_code", "seconds"
     ),

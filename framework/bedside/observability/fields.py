@@ -137,6 +137,10 @@ _FIELDS = (
     ),
     Field("device", "inference.device", Kind.KEYWORD, "", "Torch device that it runs on."),
     Field("load_ms", "inference.load_ms", Kind.DOUBLE, "milliseconds", "Building it and its first forward pass."),
+    Field("passed", "inference.golden.passed", Kind.LONG, "", "Golden cases answered as expected."),
+    Field("failed", "inference.golden.failed", Kind.LONG, "", "Golden cases answered otherwise."),
+    Field("skipped", "inference.golden.skipped", Kind.LONG, "", "Golden cases whose input is not at hand."),
+    Field("source", "inference.source", Kind.LONG, "", "Number of the source on the command line, from 1."),
     Field("exit_code", "process.exit_code", Kind.LONG, "", "Exit code of the model's process, negative for signals."),
     *map(_stage_field, STAGES),
     # what went wrong

@@ -155,6 +155,9 @@ class Metrics:
         self.crashes = Counter(
             "bedside_model_crashes", "Model processes that ended by themselves.", ("model",), registry=registry
         )
+        self.golden_cases = Counter(
+            "bedside_golden_cases", "Golden cases run at load, by outcome.", (*version, "outcome"), registry=registry
+        )
         self.unaccounted = Counter("bedside_unaccounted_requests", "Calls whose account failed.", registry=registry)
         build = Gauge("bedside_build_info", "Version of Bedside; always 1.", ("version",), registry=registry)
         build.labels(__version__).set(1)

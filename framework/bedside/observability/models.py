@@ -1,5 +1,6 @@
 """What happens to models: loaded, failed, unloaded, crashed; one log event and the gauges for each change."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from bedside.observability.events import Event
@@ -63,6 +64,19 @@ class ModelObserver:
         log = self._log.error if model.state == "UNAVAILABLE" else self._log.info
         event = _EVENTS[model.state]
         log(event, model=model.name, version=model.version, digest=model.digest, load_ms=load_ms)
+
+    def golden(self, model: tuple[str, str, str], counts: Mapping[str, int], seconds: float) -> None:
+        """Tell how the golden cases of a bundle went: ``model`` is name, version and digest, ``counts`` by outcome."""
+        name, version, digest = model
+        for outcome, count in counts.items():
+            self._metrics.golden_cases.labels(name, version, outcome).inc(count)
+        if not sum(counts.values()):
+            return
+        told = {"model": name, "version": version, "digest": digest, "seconds": seconds, **counts}
+        if counts["failed"]:
+            self._log.error(Event.GOLDEN_CASES_FAILED, **told)
+        else:
+            self._log.info(Event.GOLDEN_CASES_PASSED, **told)
 
     def crashed(self, name: str, version: str, exit_code: int | None) -> None:
         """Tell that a model's process ended by itself; ``exit_code`` is negative for signals."""

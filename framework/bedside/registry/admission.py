@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
-from bedside.bundle.folder import BundleFolder
+from bedside.bundle.folder import BundleFolder, tree_digest
 from bedside.bundle.vetting import SitePolicy, Verdict, vet
 from bedside.errors import NotAdmitted
 from bedside.observability.events import Event
@@ -42,9 +43,19 @@ class Admission:
         self._on_verdict(folder, verdict)
         if not verdict.admitted and self._settings.mode == "enforce":
             raise NotAdmitted(verdict.reason)
-        if verdict.digest and verdict.digest != folder.digest:
-            raise NotAdmitted("not admitted: its files have changed since the server found it; start the server again")
+        if verdict.digest and folder.digest and verdict.digest != folder.digest:
+            raise NotAdmitted("not admitted: its files have changed since it was found")
         return verdict
+
+    async def admitted(self, folder: BundleFolder) -> BundleFolder:
+        """Return the folder with the digest that was judged; the process that builds it checks it again.
+
+        Raises:
+            NotAdmitted: see :meth:`admit`.
+        """
+        digest = (await self.admit(folder)).digest
+        # In mode warn a folder may come through that was too odd to be read: what is loaded is told all the same.
+        return replace(folder, digest=digest or folder.digest or await asyncio.to_thread(tree_digest, folder.root))
 
 
 class AdmissionLog:

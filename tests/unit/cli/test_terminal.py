@@ -16,6 +16,7 @@ from bedside.bundle.folder import BundleFolder
 from bedside.cli import app, main
 from bedside.cli.terminal import plain
 from bedside.errors import InvalidBundle
+from bedside.registry.golden import GoldenResult
 from bedside.settings import Settings
 
 HOSTILE = "\x1b]0;mine\x07\x9b2J [bold red]x[/nope] [link=http://evil]y[/link] \u202eabc"
@@ -41,7 +42,7 @@ def hostile(tmp_path: Path, bundles: Path) -> Path:
     """Return a bundle whose metadata hold escape sequences and markup."""
     root = Path(shutil.copytree(bundles / "record_classification", tmp_path / "heart"))
     path = root / "configs" / "metadata.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "version": HOSTILE, "description": HOSTILE}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "description": HOSTILE}))
     return root
 
 
@@ -58,7 +59,7 @@ def test_a_text_is_shown_letter_by_letter() -> None:
 
 
 def test_inspect_shows_a_hostile_bundle(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names, units, codes, labels, version and description come from the bundle."""
+    """Names, units, codes, labels and description come from the bundle."""
 
     async def inspect(_settings: Settings, _folder: BundleFolder) -> Contract:
         return CONTRACT
@@ -73,8 +74,8 @@ def test_inspect_shows_a_hostile_bundle(hostile: Path, monkeypatch: pytest.Monke
 def test_golden_cases_of_a_hostile_bundle_are_shown(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names of cases and remarks come from the bundle."""
 
-    async def run(_settings: Settings, _folder: BundleFolder) -> list[bootstrap.GoldenResult]:
-        return [bootstrap.GoldenResult(HOSTILE, "passed", 1.0, (HOSTILE,))]
+    async def run(_settings: Settings, _folder: BundleFolder) -> list[GoldenResult]:
+        return [GoldenResult(HOSTILE, "passed", 1.0, (HOSTILE,))]
 
     monkeypatch.setattr(bootstrap, "run_golden_cases", run)
     result = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["bundle", "test", str(hostile)])
@@ -85,7 +86,7 @@ def test_golden_cases_of_a_hostile_bundle_are_shown(hostile: Path, monkeypatch: 
 
 def test_serve_announces_a_hostile_reason(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Why a model could not be loaded is told in the words of an exception of the bundle's."""
-    monkeypatch.setattr(bootstrap, "serve", lambda _settings, _folders, announce: announce(HOSTILE))
+    monkeypatch.setattr(bootstrap, "serve", lambda _settings, _sources, announce, _name: announce(HOSTILE))
     result = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["serve", str(hostile)])
     assert result.exit_code == 0, result.output
     assert is_harmless(result.output)

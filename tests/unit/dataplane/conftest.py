@@ -50,6 +50,7 @@ class Stages:
     accounted: list[Call] = field(default_factory=list)
     decoded_shape: tuple[int, ...] = (2, 3, 4)
     rows: int = 1
+    held: list[int] = field(default_factory=list)
 
     def take(self, stage: str) -> None:
         """Write down that a stage is taken, or fail in it."""
@@ -73,7 +74,15 @@ class Stages:
     def resolve(self, name: str, version: str | None) -> Any:
         """Return the one model there is."""
         self.take("resolve")
-        return SimpleNamespace(name="spleen", version="1.2.0", digest="sha256:0", contract=self.contract, executor=self)
+        return SimpleNamespace(
+            name="spleen",
+            version="1.2.0",
+            digest="sha256:0",
+            contract=self.contract,
+            executor=self,
+            acquire=lambda: self.held.append(+1),
+            release=lambda: self.held.append(-1),
+        )
 
     device = "cpu"
 

@@ -13,7 +13,9 @@ from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.bundle.vetting import SitePolicy, Verdict
 from bedside.errors import BundleError, NotAdmitted
 from bedside.observability.logging import configure
+from bedside.registry import loading
 from bedside.registry.admission import Admission, AdmissionLog
+from bedside.registry.finding import Found
 from bedside.registry.repository import Repository
 from bedside.settings import AdmissionSettings, LogSettings, Settings
 
@@ -96,11 +98,12 @@ async def test_what_is_refused_is_not_loaded_and_the_others_serve(coded: BundleF
     def make(folder: BundleFolder) -> Loader:
         return loaders.setdefault(folder.name, Loader(folder))
 
-    repository = Repository([coded, plain], make, admit=gate()[0].admit)
-    await repository.load_all()
+    found = [Found(one.name, "1.0.0", "", one) for one in (coded, plain)]
+    repository = Repository(lambda: found, loading.Loader(gate()[0].admitted, make))
+    await repository.rescan()
     states = {status.name: (status.state, status.reason[:12]) for status in repository.index()}
     assert states == {"misbehaving": ("UNAVAILABLE", "not admitted"), "plain": ("READY", "")}
-    assert (loaders["misbehaving"].loads, loaders["plain"].loads) == (0, 1)
+    assert {name: loader.loads for name, loader in loaders.items()} == {"plain": 1}
     with pytest.raises(BundleError, match="not admitted"):
         await repository.load("misbehaving")
 

@@ -2,92 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
+from tests.unit.registry.conftest import Models, found
 
-from bedside.bundle.contract import Contract
-from bedside.bundle.folder import BundleFolder
-from bedside.bundle.metadata import Metadata
-from bedside.bundle.policy import Policy
-from bedside.errors import (
-    BundleError,
-    ConfigurationError,
-    LoadFailed,
-    ModelNotFound,
-    ModelNotReady,
-    ModelVersionNotFound,
-    StagingFull,
-)
-from bedside.interfaces import Executor
-from bedside.registry.repository import Model, Repository
-from bedside.types import Prediction, ValidatedInputs
-
-
-class Loader:
-    """An executor that loads, or fails to, as the test wants."""
-
-    def __init__(self, folder: BundleFolder) -> None:
-        self.folder = folder
-        self.error: Exception | None = None
-        self.may_load = asyncio.Event()
-        self.may_load.set()
-        self.loading = asyncio.Event()
-        self.loads = 0
-        self.device = "cpu"
-        self.ready = False
-
-    async def load(self) -> Contract:
-        """Load once the test lets it."""
-        self.loads += 1
-        self.loading.set()
-        await self.may_load.wait()
-        if self.error:
-            raise self.error
-        self.ready = True
-        return Contract(self.folder.name, self.folder.metadata.version, self.folder.digest, "", "", (), (), {})
-
-    async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
-        """Run nothing."""
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        """End."""
-        self.ready = False
-
-
-def folder(name: str, version: str = "1.0.0") -> BundleFolder:
-    """Return a bundle that lies nowhere."""
-    return BundleFolder(Path("/srv") / name, name, Metadata(version=version), Policy(), f"sha256:{name}{version}")
-
-
-class Models:
-    """A repository with its executors in the test's hand."""
-
-    def __init__(self, *folders: BundleFolder) -> None:
-        self.loaders: dict[tuple[str, str], Loader] = {}
-        self.changes: list[tuple[str, str]] = []
-        self.repository = Repository(folders, self._make, lambda model: self.changes.append((model.name, model.state)))
-
-    def loader(self, name: str, version: str = "1.0.0") -> Loader:
-        """Return one of the executors."""
-        return self.loaders[name, version]
-
-    def _make(self, folder: BundleFolder) -> Executor:
-        self.loaders[folder.name, folder.metadata.version] = loader = Loader(folder)
-        return loader
-
-    def states(self) -> dict[str, str]:
-        """Return the index by name."""
-        return {status.name: status.state for status in self.repository.index()}
+from bedside.errors import BundleError, LoadFailed, ModelNotFound, ModelNotReady, ModelVersionNotFound, StagingFull
+from bedside.registry.loading import Loader, Model
+from bedside.registry.repository import Repository
 
 
 async def test_a_loaded_model_is_resolved() -> None:
     """Name, version, digest and contract are the bundle's."""
-    models = Models(folder("spleen"))
-    await models.repository.load_all()
+    models = Models(found("spleen"))
+    await models.repository.rescan()
     model = models.repository.resolve("spleen", None)
-    assert (model.name, model.version, model.digest) == ("spleen", "1.0.0", "sha256:spleen1.0.0")
+    assert (model.name, model.version, model.digest) == ("spleen", "1.0.0", "sha256:spleen1.0.0a")
     assert model.contract.model == "spleen"
     assert models.repository.resolve("spleen", "1.0.0") is model
     assert model.seconds >= 0
@@ -95,53 +25,14 @@ async def test_a_loaded_model_is_resolved() -> None:
 
 async def test_unknown_names_and_versions_are_told_apart() -> None:
     """Each names the field that is wrong."""
-    repository = Models(folder("spleen")).repository
+    repository = Models(found("spleen")).repository
+    await repository.rescan()
     with pytest.raises(ModelNotFound) as name:
         repository.resolve("liver", None)
     with pytest.raises(ModelVersionNotFound) as version:
         repository.resolve("spleen", "9")
     assert (name.value.field, version.value.field) == ("model", "version")
     assert not isinstance(name.value, ModelVersionNotFound)
-
-
-async def test_a_model_that_is_not_loaded_is_not_resolved() -> None:
-    """Nor has it a contract."""
-    repository = Models(folder("spleen")).repository
-    with pytest.raises(ModelNotReady):
-        repository.resolve("spleen", None)
-    with pytest.raises(ModelNotReady):
-        _ = repository.find("spleen").contract
-
-
-@pytest.mark.parametrize(
-    ("versions", "highest"),
-    [
-        (["1.9.0", "1.10.0", "1.2.0"], "1.10.0"),
-        (["1.0.0-rc1", "1.0.0"], "1.0.0"),
-        (["1.0.0-rc1", "0.9.0"], "1.0.0-rc1"),
-        (["1.0.0-rc.1", "1.0.0-rc.2"], "1.0.0-rc.2"),
-        (["1.0", "1.0.1"], "1.0.1"),
-        (["²", "1"], "1"),
-    ],
-)
-async def test_without_a_version_the_highest_is_meant(versions: list[str], highest: str) -> None:
-    """By number, not by letter, and a candidate comes before its release."""
-    for order in (versions, versions[::-1]):
-        repository = Models(*(folder("spleen", version) for version in order)).repository
-        assert repository.find("spleen").version == highest
-        assert repository.versions("spleen") == tuple(order)
-
-
-async def test_the_versions_of_no_model_are_not_found() -> None:
-    """An empty list would look like a model."""
-    with pytest.raises(ModelNotFound):
-        Models().repository.versions("spleen")
-
-
-async def test_two_bundles_cannot_share_an_address() -> None:
-    """Same name and version twice is refused, rather than one hiding the other."""
-    with pytest.raises(ConfigurationError, match="spleen"):
-        Models(folder("spleen"), folder("spleen"))
 
 
 @pytest.mark.parametrize(
@@ -153,31 +44,60 @@ async def test_two_bundles_cannot_share_an_address() -> None:
     ],
 )
 async def test_a_model_that_fails_does_not_stop_the_others(error: Exception, reason: str) -> None:
-    """It is UNAVAILABLE with its reason, whatever it raised; the next one is loaded."""
-    models = Models(folder("liver"), folder("spleen"))
-    models.loader("liver").error = error
-    await models.repository.load_all()
-    assert models.states() == {"liver": "UNAVAILABLE", "spleen": "READY"}
-    assert next(s.reason for s in models.repository.index() if s.name == "liver") == reason
-    assert not models.repository.ready
+    """It is UNAVAILABLE with its reason, whatever it raised, and nothing of it goes on; the next one is loaded."""
+    models = Models(found("liver"), found("spleen"))
+    models.errors["liver", "1.0.0"] = error
+    await models.repository.rescan()
+    assert models.states() == {"liver 1.0.0": "UNAVAILABLE", "spleen 1.0.0": "READY"}
+    assert models.reason("liver") == reason
+    assert models.executor("liver").closed
+    with pytest.raises(ModelNotReady):
+        models.repository.resolve("liver", None)
+
+
+async def test_a_folder_that_is_no_bundle_is_listed_with_its_reason() -> None:
+    """The others serve."""
+    broken = replace(found("broken", "unknown"), folder=None, reason="configs/metadata.json is missing")
+    models = Models(broken, found("spleen"))
+    await models.repository.rescan()
+    assert models.states() == {"broken unknown": "UNAVAILABLE", "spleen 1.0.0": "READY"}
+    assert models.reason("broken", "unknown") == "configs/metadata.json is missing"
+
+
+@pytest.mark.parametrize(("ready_when", "expected"), [("all", False), ("any", True)])
+async def test_the_operator_decides_what_readiness_means(ready_when: str, expected: bool) -> None:  # noqa: FBT001
+    """One model that fails keeps the server from readiness, or it does not."""
+    models = Models(found("liver"), found("spleen"), ready_when=ready_when)
+    models.errors["liver", "1.0.0"] = LoadFailed()
+    await models.repository.rescan()
+    assert models.repository.ready is expected
+
+
+async def test_no_model_answers_and_the_server_is_not_ready() -> None:
+    """Whatever readiness means."""
+    for ready_when in ("all", "any"):
+        models = Models(found("liver"), ready_when=ready_when)
+        models.errors["liver", "1.0.0"] = LoadFailed()
+        await models.repository.rescan()
+        assert not models.repository.ready
 
 
 async def test_all_are_loading_until_they_are_ready() -> None:
     """The index says so, and readiness waits for the last one."""
-    models = Models(folder("liver"), folder("spleen"))
-    models.loader("spleen").may_load.clear()
-    loading = asyncio.create_task(models.repository.load_all())
-    await models.loader("spleen").loading.wait()
-    assert models.states() == {"liver": "READY", "spleen": "LOADING"}
+    models = Models(found("liver"), found("spleen"))
+    models.blocked.add(("spleen", "1.0.0"))
+    loading = asyncio.create_task(models.repository.rescan())
+    executor = await models.loading("spleen", after=1)
+    assert models.states() == {"liver 1.0.0": "READY", "spleen 1.0.0": "LOADING"}
     assert not models.repository.ready
-    models.loader("spleen").may_load.set()
+    executor.may_load.set()
     await loading
     assert models.repository.ready
 
 
 async def test_every_change_is_told() -> None:
     """Loading, ready and unloaded, for the log and the metrics."""
-    models = Models(folder("spleen"))
+    models = Models(found("spleen"))
     await models.repository.load("spleen")
     await models.repository.unload("spleen")
     assert models.changes == [("spleen", "LOADING"), ("spleen", "READY"), ("spleen", "UNLOADED")]
@@ -185,20 +105,21 @@ async def test_every_change_is_told() -> None:
 
 async def test_a_model_whose_process_died_is_loading_again() -> None:
     """It is shown as loading, and given out: its executor knows whether waiting for the restart is worth it."""
-    models = Models(folder("spleen"))
-    await models.repository.load_all()
-    models.loader("spleen").ready = False
-    assert models.states() == {"spleen": "LOADING"}
+    models = Models(found("spleen"))
+    await models.repository.rescan()
+    models.executor("spleen").ready = False
+    assert models.states() == {"spleen 1.0.0": "LOADING"}
     assert not models.repository.ready
     assert models.repository.resolve("spleen", None).name == "spleen"
 
 
 async def test_an_unloaded_model_neither_answers_nor_blocks_readiness() -> None:
-    """It is unloaded on purpose, and can be loaded again."""
-    models = Models(folder("liver"), folder("spleen"))
-    await models.repository.load_all()
+    """It is unloaded on purpose, stays so when the sources are looked at again, and can be loaded."""
+    models = Models(found("liver"), found("spleen"))
+    await models.repository.rescan()
     await models.repository.unload("liver")
-    assert models.states() == {"liver": "UNLOADED", "spleen": "READY"}
+    await models.repository.rescan()
+    assert models.states() == {"liver 1.0.0": "UNLOADED", "spleen 1.0.0": "READY"}
     assert models.repository.ready
     with pytest.raises(ModelNotReady):
         models.repository.resolve("liver", None)
@@ -208,20 +129,20 @@ async def test_an_unloaded_model_neither_answers_nor_blocks_readiness() -> None:
 
 async def test_loading_a_ready_model_does_nothing() -> None:
     """Two calls, one load."""
-    models = Models(folder("spleen"))
+    models = Models(found("spleen"))
     await asyncio.gather(models.repository.load("spleen"), models.repository.load("spleen"))
-    assert models.loader("spleen").loads == 1
+    assert len(models.executors) == 1
 
 
 async def test_a_load_that_fails_is_told_to_who_asked() -> None:
     """With the reason; once mended, loading works."""
-    models = Models(folder("spleen"))
-    models.loader("spleen").error = LoadFailed("no weights")
+    models = Models(found("spleen"))
+    models.errors["spleen", "1.0.0"] = LoadFailed("no weights")
     with pytest.raises(BundleError, match="no weights"):
         await models.repository.load("spleen")
-    models.loader("spleen").error = None
+    models.errors.clear()
     await models.repository.load("spleen")
-    assert next(iter(models.repository.index())).reason == ""
+    assert models.reason("spleen") == ""
 
 
 @pytest.mark.parametrize("action", [Repository.load, Repository.unload])
@@ -233,17 +154,23 @@ async def test_unknown_models_are_neither_loaded_nor_unloaded(action: Callable[.
         await result
 
 
-async def test_closing_ends_every_model() -> None:
-    """Whatever its state."""
-    models = Models(folder("liver"), folder("spleen"))
-    await models.repository.load_all()
+async def test_closing_ends_every_model_and_every_load() -> None:
+    """Whatever its state; a load that has begun is given up."""
+    models = Models(found("liver"), found("spleen"))
+    models.blocked.add(("spleen", "1.0.0"))
+    loading = asyncio.create_task(models.repository.rescan())
+    await models.loading("spleen", after=1)
     await models.repository.close()
-    assert not any(model.executor.ready for model in (models.repository.find(n) for n in ("liver", "spleen")))
+    assert [executor.closed for executor in models.executors] == [True, True]
+    with pytest.raises(asyncio.CancelledError):
+        await loading
 
 
 async def test_a_repository_without_models_is_ready() -> None:
     """And tells nobody of changes, unless somebody wants to know."""
-    repository = Repository([folder("spleen")], Loader)
-    await repository.load_all()
-    assert Repository([], Loader).ready
+    models = Models(found("spleen"))
+    loader = Loader(models._admit, models._make)
+    repository = Repository(lambda: models.offered, loader)
+    assert repository.ready
+    await repository.rescan()
     assert isinstance(repository.resolve("spleen", None), Model)

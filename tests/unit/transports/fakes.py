@@ -113,6 +113,15 @@ class FakeModel:
     executor: FakeExecutor
     state: str = "READY"
     reason: str = ""
+    holders: int = 0
+
+    def acquire(self) -> None:
+        """Count a call in."""
+        self.holders += 1
+
+    def release(self) -> None:
+        """Count it out."""
+        self.holders -= 1
 
     @property
     def name(self) -> str:
@@ -136,6 +145,7 @@ class FakeRepository:
 
     models: dict[str, FakeModel]
     load_error: Exception | None = None
+    asked: list[str | None] = field(default_factory=list)
 
     def find(self, name: str) -> FakeModel:
         """Return a model in whatever state."""
@@ -154,22 +164,29 @@ class FakeRepository:
 
     def index(self) -> Sequence[ModelStatus]:
         """Return every model's state."""
-        return [ModelStatus(m.name, m.version, m.state, m.reason) for m in self.models.values()]
+        return [ModelStatus(m.name, m.version, m.state, m.reason, m.digest, default=True) for m in self.models.values()]
+
+    def text(self, name: str, version: str | None, which: str) -> str:
+        """Return a model card for one model, and no licence."""
+        model = self.resolve(name, version)
+        return "# Heart\n" if (model.name, which) == ("heart", "card") else ""
 
     @property
     def ready(self) -> bool:
         """Tell whether all are ready."""
         return all(model.state == "READY" for model in self.models.values())
 
-    async def load(self, name: str) -> None:
+    async def load(self, name: str, version: str | None = None) -> None:
         """Load, or raise what the test wants."""
+        self.asked.append(version)
         model = self.find(name)
         if self.load_error:
             raise self.load_error
         model.state = "READY"
 
-    async def unload(self, name: str) -> None:
+    async def unload(self, name: str, version: str | None = None) -> None:
         """Unload."""
+        self.asked.append(version)
         self.find(name).state = "UNLOADED"
 
 

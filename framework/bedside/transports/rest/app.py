@@ -11,6 +11,7 @@ from bedside.transports.rest.guard import Guard
 from bedside.transports.rest.health import add_health
 from bedside.transports.rest.infer import Infer
 from bedside.transports.rest.json_response import as_response
+from bedside.transports.rest.models import add_models
 from bedside.transports.rest.openapi import add_openapi
 from bedside.transports.rest.pages import add_pages
 from bedside.transports.rest.parts import Parts
@@ -39,6 +40,7 @@ def create_app(parts: Parts) -> ASGIApp:
     _add_errors(app)
     add_health(app, parts, guard)
     add_protocol(app, parts, guard)
+    add_models(app, parts, guard)
     add_pages(app, parts, guard)
     add_openapi(app, parts, guard)
     front = Front(app, parts.lifecycle)

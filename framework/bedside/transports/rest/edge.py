@@ -153,7 +153,10 @@ class Edge:
                 field="Content-Encoding",
             )
         # (4) to (8)
-        return await self._operations[target.operation](exchange, served)
+        reply = await self._operations[target.operation](exchange, served)
+        # Which copy of the model this is from: a newer one may have taken its name since.
+        told = ((b"bedside-model-version", served.version.encode()), (b"bedside-model-digest", served.digest.encode()))
+        return Reply(reply.status, reply.media_type, reply.body, (*reply.headers, *told))
 
     async def _send(self, scope: Scope, send: Send, reply: Reply, exchange: Exchange) -> bool:
         """Send the answer; return True where the caller may still be sending and the connection must be closed."""

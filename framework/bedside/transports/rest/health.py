@@ -1,5 +1,7 @@
 """Liveness, readiness and metrics: what an orchestrator and a scraper ask."""
 
+from collections import Counter
+
 from fastapi import FastAPI, Request, Response
 
 from bedside.transports.rest.guard import Guard
@@ -17,13 +19,11 @@ def add_health(app: FastAPI, parts: Parts, guard: Guard) -> None:
 
     @app.get("/readyz", tags=["health"], summary="Would every model answer?")
     async def readyz() -> Response:
-        """Answer 200 only when every model has made a real forward pass and the server is not shutting down."""
-        # States without reasons: this path is open, and a reason may say what a bundle holds.
-        models = [
-            {"name": model.name, "version": model.version, "state": model.state} for model in parts.repository.index()
-        ]
+        """Answer 200 when the models have made a real forward pass (``server.ready_when``) and nothing is ending."""
+        # Numbers only: this path is open, and which models a hospital has is not for everybody. The index names them.
+        states = Counter(model.state for model in parts.repository.index())
         ready = parts.lifecycle.ready(parts.repository)
-        body = {"ready": ready, "draining": parts.lifecycle.draining, "models": models}
+        body = {"ready": ready, "draining": parts.lifecycle.draining, "models": dict(states)}
         return json_response(body, 200 if ready else 503)
 
     @app.get("/v2/health/live", tags=["Open Inference Protocol"], summary="Server live")

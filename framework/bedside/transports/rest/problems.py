@@ -77,6 +77,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.Draining: ProblemType(503, "draining", "Server is shutting down"),
     errors.IssuerUnavailable: ProblemType(503, "issuer-unavailable", "Token issuer not reachable"),
     errors.StagingFull: ProblemType(503, "staging-full", "No room for the input"),
+    errors.SourceUnavailable: ProblemType(503, "source-unavailable", "Source of bundles not reachable"),
     errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "Time limit reached"),
     # stage 7
     errors.ModelFailure: ProblemType(500, "model-failure", "Model failed"),
@@ -89,6 +90,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.InvalidBundle: ProblemType(409, "invalid-bundle", "Bundle not valid"),
     errors.NotAdmitted: ProblemType(409, "not-admitted", "Bundle not admitted"),
     errors.LoadFailed: ProblemType(409, "load-failed", "Bundle could not be loaded"),
+    errors.GoldenMismatch: ProblemType(409, "golden-mismatch", "Bundle gives other answers than it promises"),
     errors.ConfigurationError: ProblemType(500, "configuration-error", "Server misconfigured"),
 }
 

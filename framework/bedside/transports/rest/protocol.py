@@ -1,6 +1,7 @@
 """The Open Inference Protocol beside ``infer``: metadata, readiness, and the model repository extension."""
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -77,26 +78,27 @@ def _add_repository(app: FastAPI, parts: Parts, guard: Guard) -> None:
         """
         visible = await guard.listing(request)
         only_ready = _flag(await _document(request, seconds), "ready")
-        models = [
-            {"name": status.name, "version": status.version, "state": status.state, "reason": status.reason}
-            for status in listed(parts.repository, visible, only_ready=only_ready)
-        ]
+        models = [asdict(status) for status in listed(parts.repository, visible, only_ready=only_ready)]
         return json_response(models)
 
     @app.post("/v2/repository/models/{model}/load", tags=[_REPOSITORY], summary="Load a model")
     async def load(request: Request, model: str) -> Response:
-        """Load a model that is known; needs the scope ``bedside.admin``. Answers once it is ready."""
+        """Look at the sources again and load what is new or has changed of a model; needs ``bedside.admin``.
+
+        Answers once it is ready; what answered before goes on until then. The parameter ``version`` chooses one.
+        """
         await guard.admin(request)
-        await _document(request, seconds)
-        await parts.repository.load(model)
+        await parts.repository.load(model, _version(await _document(request, seconds)))
         return json_response({})
 
     @app.post("/v2/repository/models/{model}/unload", tags=[_REPOSITORY], summary="Unload a model")
     async def unload(request: Request, model: str) -> Response:
-        """Let a model finish its work and end it; needs the scope ``bedside.admin``."""
+        """Let a model finish its work and end it; needs the scope ``bedside.admin``.
+
+        With the parameter ``version`` only that one; the next highest then answers for the name.
+        """
         await guard.admin(request)
-        await _document(request, seconds)
-        await parts.repository.unload(model)
+        await parts.repository.unload(model, _version(await _document(request, seconds)))
         return json_response({})
 
 
@@ -116,6 +118,14 @@ async def _document(request: Request, seconds: float) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise MalformedPayload("must be a JSON object", field="body")
     return document
+
+
+def _version(document: dict[str, Any]) -> str | None:
+    parameters = document.get("parameters") or {}
+    value = parameters.get("version") if isinstance(parameters, dict) else 0
+    if value is not None and not isinstance(value, str):
+        raise MalformedPayload("must be an object; its 'version' must be a text", field="parameters")
+    return value
 
 
 def _flag(document: dict[str, Any], name: str) -> bool:

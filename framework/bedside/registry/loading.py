@@ -1,0 +1,112 @@
+"""From a folder to a model that answers: admitted, built, warmed, checked; or closed again, with the reason."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bedside.bundle.contract import Contract
+from bedside.bundle.folder import BundleFolder
+from bedside.interfaces import Executor
+
+_TEXT_BYTES = 256 * 1024
+TEXTS = {"card": "docs/README.md", "licence": "LICENSE"}
+"""Texts of a bundle that callers may read, by their name in the address."""
+
+
+@dataclass(slots=True, eq=False)
+class Model:
+    """One loaded copy of one version. Implements ``interfaces.ServedModel``.
+
+    Whoever has resolved it holds it until its call is accounted for, so that a newer copy may take its name meanwhile.
+    """
+
+    folder: BundleFolder
+    executor: Executor
+    contract: Contract
+    seconds: float
+    texts: Mapping[str, str] = field(default_factory=dict)
+    _holders: int = 0
+    _free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def name(self) -> str:
+        """Return the model's name."""
+        return self.folder.name
+
+    @property
+    def version(self) -> str:
+        """Return the bundle's version."""
+        return self.folder.metadata.version
+
+    @property
+    def digest(self) -> str:
+        """Return the digest over the bundle's tree."""
+        return self.folder.digest
+
+    def acquire(self) -> None:
+        """Keep it from being closed until :meth:`release`."""
+        self._holders += 1
+        self._free.clear()
+
+    def release(self) -> None:
+        """Let go of it."""
+        self._holders -= 1
+        if not self._holders:
+            self._free.set()
+
+    async def retire(self) -> None:
+        """Wait until nobody holds it (each call has a deadline of its own), and close it; at once when cancelled."""
+        try:
+            if self._holders:
+                await self._free.wait()
+        finally:
+            await self.executor.close()
+
+
+Admit = Callable[[BundleFolder], Awaitable[BundleFolder]]
+Check = Callable[[BundleFolder, Executor, Contract], Awaitable[None]]
+
+
+async def check_nothing(_folder: BundleFolder, _executor: Executor, _contract: Contract) -> None:
+    """Let every model pass."""
+
+
+class Loader:
+    """Loads models.
+
+    Args:
+        admit: returns the folder with the digest that was judged; raises where it may not be loaded.
+        make_executor: builds what runs a bundle.
+        check: asked once the model is warm, before anybody else is; raises where its answers are wrong.
+    """
+
+    def __init__(
+        self, admit: Admit, make_executor: Callable[[BundleFolder], Executor], check: Check = check_nothing
+    ) -> None:
+        self._admit = admit
+        self._make_executor = make_executor
+        self._check = check
+
+    async def load(self, folder: BundleFolder) -> Model:
+        """Load a bundle. Raises BundleError; whatever is raised, nothing of it goes on running."""
+        begin = asyncio.get_running_loop().time()
+        admitted = await self._admit(folder)
+        texts = await asyncio.to_thread(_texts, admitted.root)
+        executor = self._make_executor(admitted)
+        try:
+            contract = await executor.load()
+            await self._check(admitted, executor, contract)
+        except BaseException:
+            await executor.close()
+            raise
+        return Model(admitted, executor, contract, asyncio.get_running_loop().time() - begin, texts)
+
+
+def _texts(root: Path) -> dict[str, str]:
+    found = {}
+    for name, path in TEXTS.items():
+        if (root / path).is_file():
+            with (root / path).open("rb") as stream:
+                found[name] = stream.read(_TEXT_BYTES).decode(errors="replace")
+    return found

@@ -1,0 +1,1 @@
+"""Where bundles come from: folders, archives, buckets, registries. Each is one ``interfaces.BundleSource``."""
