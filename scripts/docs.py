@@ -24,7 +24,7 @@ from bedside.observability import events, fields, rendering
 ROOT = Path(__file__).resolve().parent.parent
 HELP = re.compile(r"(<!-- help:begin -->\n).*?(<!-- help:end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
-BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify")
+BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify", "pack", "push", "pull")
 SHIP_COMMANDS = ("detect", "pin", "promote")
 COMMANDS = (
     *((), ("serve",), ("predict",), ("token",), ("health",)),

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from bedside.cli.admission import sign, verify, vet
 from bedside.cli.bundle import bundle_app
+from bedside.cli.delivery import pack, pull, push
 from bedside.cli.health import health
 from bedside.cli.predict import predict
 from bedside.cli.serve import serve
@@ -28,7 +29,7 @@ app.command()(serve)
 app.command()(predict)
 app.command()(token)
 app.command()(health)
-for command in (vet, sign, verify):
+for command in (vet, sign, verify, pack, push, pull):
     bundle_app.command()(command)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(ship_app, name="ship")

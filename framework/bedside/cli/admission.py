@@ -22,7 +22,7 @@ BUNDLE = typer.Argument(help="Bundle folder.", metavar="PATH", show_default=Fals
 
 
 def vet(
-    path: Annotated[Path, typer.Argument(help="Bundle folder, or a zip archive with one.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="Bundle folder, or a zip or tar archive with one.", show_default=False)],
     policy: Annotated[Path | None, typer.Option(help="Policy file. [default: admission.policy_file]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,  # noqa: FBT002
     config: Annotated[Path | None, typer.Option(help="TOML file with settings (docs/settings.md).")] = None,

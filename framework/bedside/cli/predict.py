@@ -102,10 +102,10 @@ def predict(
         SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=console
     )
     with httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify) as client, progress:
-        for case in files:
+        for case, stem in zip(files, _stems(files), strict=True):
             task = progress.add_task(plain(f"{model} ← {_label(case)}").plain, total=None)
             answer = send(client, model, case)
-            paths = answer.save(f"{_stem(case)}.{model}", output)
+            paths = answer.save(f"{stem}.{model}", output)
             progress.update(task, total=1, completed=1)
             progress.console.print(_table(answer, paths), highlight=False)
 
@@ -220,6 +220,20 @@ def _volume(label: dict[str, Any]) -> tuple[str, str]:
 
 def _label(case: str) -> str:
     return Path(case).name
+
+
+def _stems(files: list[str]) -> Iterator[str]:
+    """Yield a name for each answer: that of the input, from the second of a name on with its number."""
+    counts: Counter[str] = Counter()
+    taken = {_stem(case) for case in files}
+    for case in files:
+        stem = name = _stem(case)
+        counts[name] += 1
+        while counts[name] > 1 and stem in taken:
+            stem = f"{name}.{counts[name]}"
+            counts[name] += stem in taken
+        taken.add(stem)
+        yield stem
 
 
 def _stem(case: str) -> str:

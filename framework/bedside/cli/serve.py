@@ -39,13 +39,16 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     addresses = {"host": host, "port": port, "grpc_port": grpc_port}
     certificate = {"tls_certificate": tls_certificate, "tls_key": tls_key}
     settings = load_settings(config, server=_given({**addresses, **certificate}), runtime=_given({"workers": workers}))
-    opened = [open_source(source, settings) for source in sources]
     console = Console(stderr=True)
 
+    def announce(line: str) -> None:
+        console.print(plain(line), highlight=False)
+
+    opened = [open_source(source, settings, announce) for source in sources]
     if not settings.auth.issuer:
         console.print("Embedded issuer, for this machine only. A token: [bold]bedside token[/bold]", highlight=False)
     console.print("Not a medical device.", style="dim")
-    bootstrap.serve(settings, opened, lambda line: console.print(plain(line), highlight=False), model_name)
+    bootstrap.serve(settings, opened, announce, model_name)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

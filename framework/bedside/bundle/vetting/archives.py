@@ -3,8 +3,10 @@
 import stat
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from bedside.bundle.vetting.findings import Refused, shown
+from bedside.bundle.vetting.tars import is_tar, unpack_tar
 from bedside.bundle.vetting.zips import open_zip
 from bedside.settings import AdmissionSettings
 
@@ -12,22 +14,30 @@ _CHUNK_BYTES = 1 << 20
 
 
 def unpack(path: Path, into: Path, limits: AdmissionSettings) -> Path:
-    """Unpack a zip archive; return the bundle's root in it: ``into``, or the one folder below it.
+    """Unpack a zip or tar archive; return the bundle's root in it: ``into``, or the one folder below it.
 
     Raises:
         Refused: the archive is not plain or too large, or holds no bundle, or more than one.
     """
-    with path.open("rb") as stream, open_zip(stream, limits) as archive:
-        _refuse_files_as_folders(archive)
-        for member in archive.infolist():
-            if not member.is_dir():
-                _unpack_member(archive, member, into / member.filename)
+    with path.open("rb") as stream:
+        if is_tar(stream):
+            unpack_tar(stream, into, limits)
+        else:
+            _unpack_zip(stream, into, limits)
     roots = [root for root in (into, *sorted(into.iterdir())) if (root / "configs" / "metadata.json").is_file()]
     if len(roots) != 1:
         raise Refused(
             "not_a_bundle", f"holds {len(roots) or 'no'} folder(s) with configs/metadata.json, instead of one"
         )
     return roots[0]
+
+
+def _unpack_zip(stream: IO[bytes], into: Path, limits: AdmissionSettings) -> None:
+    with open_zip(stream, limits) as archive:
+        _refuse_files_as_folders(archive)
+        for member in archive.infolist():
+            if not member.is_dir():
+                _unpack_member(archive, member, into / member.filename)
 
 
 def _refuse_files_as_folders(archive: zipfile.ZipFile) -> None:

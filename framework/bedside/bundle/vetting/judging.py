@@ -26,7 +26,7 @@ _POLICY = "bedside.toml"
 
 
 def vet(path: Path, limits: AdmissionSettings, policy: SitePolicy) -> Verdict:
-    """Judge a bundle's folder, or a zip archive with one in it. Nothing of it is imported, evaluated or unpickled.
+    """Judge a bundle's folder, or an archive with one in it. Nothing of it is imported, evaluated or unpickled.
 
     Raises:
         InvalidBundle: there is nothing at ``path``.

@@ -88,7 +88,7 @@ def _check_members(members: list[zipfile.ZipInfo], limits: AdmissionSettings) ->
 
 def _check_member(member: zipfile.ZipInfo, limits: AdmissionSettings) -> None:
     name = member.filename
-    if not _plain_path(name) or member.orig_filename != name:
+    if not plain_path(name) or member.orig_filename != name:
         raise Refused(
             "archive_path", f"the path '{shown(member.orig_filename)}' leads out of the archive, or is not plain"
         )
@@ -103,7 +103,8 @@ def _check_member(member: zipfile.ZipInfo, limits: AdmissionSettings) -> None:
         raise Refused("archive_ratio", f"'{shown(name)}' unpacks to more than {limits.archive_ratio} times its size")
 
 
-def _plain_path(name: str) -> bool:
+def plain_path(name: str) -> bool:
+    """Tell whether a member's path stays in the archive's folder, and means the same on every system."""
     parts = name.rstrip("/").split("/")
     plain = name.isprintable() and "\\" not in name and ":" not in parts[0]
     return plain and not PurePosixPath(name).is_absolute() and not {"", ".", ".."} & set(parts)

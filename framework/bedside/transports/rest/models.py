@@ -10,7 +10,7 @@ from bedside.errors import ModelNotFound, ModelVersionNotFound, Unavailable
 from bedside.interfaces import ModelStatus
 from bedside.transports.rest.guard import Guard
 from bedside.transports.rest.json_response import json_response
-from bedside.dataplane.model_metadata import model_metadata
+from bedside.bundle.model_metadata import model_metadata
 from bedside.transports.rest.parts import Parts
 
 _TAG = "Models"
