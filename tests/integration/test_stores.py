@@ -186,7 +186,7 @@ def test_a_fetch_that_is_cut_short_is_not_used_and_goes_on(
         open_source("s3://models/heart", configured).fetch()
     first = list(fetched)
     fetched[:] = []
-    monkeypatch.setattr(S3Source, "_download", lambda *arguments: real(*arguments))
+    monkeypatch.setattr(S3Source, "_download", real)
     (root,) = open_source("s3://models/heart", configured).fetch()
     assert open_bundle(root).digest == open_bundle(heart).digest
     assert len(first) == 2

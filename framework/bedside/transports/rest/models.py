@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 
+from bedside.bundle.model_metadata import model_metadata
 from bedside.errors import ModelNotFound, ModelVersionNotFound, Unavailable
 from bedside.interfaces import ModelStatus
 from bedside.transports.rest.guard import Guard
 from bedside.transports.rest.json_response import json_response
-from bedside.bundle.model_metadata import model_metadata
 from bedside.transports.rest.parts import Parts
 
 _TAG = "Models"
