@@ -30,6 +30,8 @@ _SUFFIXES = {
     "application/x-npy": ".npy",
     "text/csv": ".csv",
     "text/plain": ".txt",
+    "image/tiff": ".tif",
+    "image/jpeg": ".jpg",
 }
 
 
@@ -130,7 +132,8 @@ def _body(case: str) -> dict[str, Any]:
     if "=" in case and not Path(case).exists():
         named = [pair.partition("=") for pair in case.split(",")]
         # The field's name stands in for the file's: that one may hold a patient's name.
-        files = {name: (name, _read(path), media_type_of(Path(path))) for name, _, path in named}
+        # A list, not a dictionary: an input that takes several files has its name several times.
+        files = [(name, (name, _read(path), media_type_of(Path(path)))) for name, _, path in named]
         return {"files": files, "headers": {"Accept": ACCEPT}}
     return {"content": _read(case), "headers": {"Accept": ACCEPT, "Content-Type": media_type_of(Path(case))}}
 

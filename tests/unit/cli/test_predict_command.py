@@ -40,6 +40,23 @@ def mixed(*parts: tuple[str, bytes]) -> bytes:
     return b"".join(pieces) + b"--B--\r\n"
 
 
+def test_a_name_may_come_several_times(tmp_path: Path) -> None:
+    """An input that takes several files gets them all, in order."""
+    sent: list[bytes] = []
+
+    def receive(request: httpx.Request) -> httpx.Response:
+        sent.append(request.read())
+        return httpx.Response(200, content=b"{}", headers={"content-type": JSON})
+
+    for name in ("t1", "flair"):
+        (tmp_path / f"{name}.nii").write_bytes(name.encode())
+    with httpx.Client(transport=httpx.MockTransport(receive), base_url="http://test") as client:
+        send(client, "tumour", f"image={tmp_path}/t1.nii,image={tmp_path}/flair.nii")
+    [body] = sent
+    assert body.count(b'; name="image"') == 2
+    assert body.index(b"\r\n\r\nt1\r\n") < body.index(b"\r\n\r\nflair\r\n")
+
+
 def test_parts_of_one_media_type_are_all_kept(case: str, tmp_path: Path) -> None:
     """Two masks are two files, numbered from the second on; the server's names for them are not used."""
     body = mixed(("application/gzip", b"one"), ("application/gzip", b"two"), ("text/x-odd", b"a"), ("x/y", b"b"))
