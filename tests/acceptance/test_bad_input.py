@@ -114,7 +114,7 @@ def _tensor(**changes: Any) -> dict[str, Any]:
         (_tensor(shape=[-1, 13]), "shape"),
         (_tensor(data=[1.0] * 12), "features"),
         (_tensor(data=[1.0] * 12 + ["x"]), "features"),
-        ({"inputs": []}, "inputs"),
+        ({"inputs": []}, "features"),
         ({}, "inputs"),
     ],
     ids=["name", "datatype", "bytes", "narrow", "wide", "rank", "negative", "short", "text", "none", "no_inputs"],
