@@ -17,6 +17,10 @@ from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Door, Lifecycle
 from bedside.errors import BundleError, ConfigurationError
 from bedside.interfaces import BundleSource, Executor
+from bedside.jobs.desk import JobDesk
+from bedside.jobs.spool import Spool
+from bedside.jobs.store import JobStore
+from bedside.jobs.tables import connect
 from bedside.observability.accounting import Accountant
 from bedside.observability.events import Event
 from bedside.observability.frames import safe_frames
@@ -38,6 +42,8 @@ from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
 from bedside.security.oidc import OidcAuthenticator
 from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing
 from bedside.settings import Settings
+from bedside.transports.jobs.lane import JobLane
+from bedside.transports.jobs.work import SpineWork
 from bedside.transports.rest import server
 from bedside.transports.rest.app import create_app
 from bedside.transports.rest.parts import Parts
@@ -104,22 +110,26 @@ def serve(
     watcher = make_watcher(settings, repository)
     dataplane = make_dataplane(settings, authenticator, repository, log, metrics)
 
+    desk, lane = make_jobs(settings, repository, dataplane)
+
     async def startup() -> None:
         watcher.start()
         await _start(authenticator, repository)
         require_service(repository, finder, settings)
+        lane.start()
         events.info(Event.SERVER_READY, models=len(repository.index()))
 
     async def shutdown() -> None:
         events.info(Event.SERVER_STOPPING)
         await watcher.stop()
+        await lane.stop()
         await repository.close()
         await dataplane.close()
 
     lifecycle = Lifecycle(startup, shutdown)
 
     on_listening = _listening(events, sources, announce)
-    parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics)
+    parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, (desk, lane))
     if settings.server.grpc_port is not None:
         lifecycle.add(_grpc_door(parts, on_listening))
     try:
@@ -137,8 +147,10 @@ def make_parts(
     repository: Repository,
     dataplane: DataPlane,
     metrics: Metrics,
+    jobs: tuple[JobDesk, JobLane],
 ) -> Parts:
     """Return what the REST transport is built from."""
+    desk, lane = jobs
     return Parts(
         dataplane=dataplane,
         repository=repository,
@@ -150,6 +162,8 @@ def make_parts(
         settings=settings,
         version=__version__,
         lifecycle=lifecycle,
+        jobs=desk,
+        wake_jobs=lane.wake,
     )
 
 
@@ -200,6 +214,21 @@ def make_dataplane(
         sink=Accountant(metrics, _pseudonym_key(settings), log),
         limits=settings.limits,
     )
+
+
+def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane) -> tuple[JobDesk, JobLane]:
+    """Return where jobs are handed in, and what runs them here. Raises ConfigurationError."""
+    jobs, state_dir = settings.jobs, settings.runtime.state_dir
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    url = f"sqlite:///{state_dir / 'jobs.db'}" if jobs.database is None else jobs.database.get_secret_value()
+    store, spool = JobStore(connect(url)), Spool(jobs.spool_dir or state_dir / "spool")
+
+    def digests() -> list[str]:
+        ready = [status for status in repository.index() if status.state == "READY"]
+        return [repository.resolve(status.name, status.version).digest for status in ready]
+
+    desk = JobDesk(store, spool, jobs)
+    return desk, JobLane(store, spool, SpineWork(dataplane, jobs), digests, jobs, desk.tidy)
 
 
 def make_authenticator(settings: Settings) -> TokenAuthenticator:

@@ -13,6 +13,7 @@ BedsideError
 │   ├── Unauthenticated         ├── MissingToken ├── InvalidToken ├── ExpiredToken
 │   ├── InsufficientScope
 │   ├── ModelNotFound           └── ModelVersionNotFound
+│   ├── JobNotFound  ├── JobNotFinished  └── JobNotDead
 │   ├── UnsupportedMediaType
 │   ├── NotAcceptable
 │   ├── PayloadTooLarge         └── DecompressedTooLarge
@@ -23,7 +24,8 @@ BedsideError
 │                               ├── NonFiniteValue └── BadParameter
 ├── Unavailable                 try again later
 │   ├── ModelNotReady  ├── QueueFull  ├── Draining  ├── IssuerUnavailable  ├── StagingFull
-│   └── SourceUnavailable
+│   ├── SourceUnavailable
+│   └── SpoolFailed
 ├── DeadlineExceeded
 ├── ModelFailure                the model, not the request
 │   ├── InputNotProcessable  ├── RunFailed  └── WorkerCrashed
@@ -108,6 +110,18 @@ class ModelNotFound(RequestError):
 
 class ModelVersionNotFound(ModelNotFound):
     """Choose a version from GET /v2/models/{model}; this one is not served here."""
+
+
+class JobNotFound(RequestError):
+    """Check the job's id; it is not there, not yours, or was forgotten after jobs.retention_seconds."""
+
+
+class JobNotFinished(RequestError):
+    """Follow the job's events; it has no result yet, or will have none."""
+
+
+class JobNotDead(RequestError):
+    """Look at the job's state; only a dead job can be driven again, and only while the same work is not under way."""
 
 
 class UnsupportedMediaType(RequestError):
@@ -216,6 +230,10 @@ class SourceUnavailable(Unavailable):
     """Check that the server reaches the folder, bucket or registry that its bundles come from, and may read it."""
 
     retry_after_seconds = 30
+
+
+class SpoolFailed(Unavailable):
+    """Look at the file system of BEDSIDE_JOBS__SPOOL_DIR: a job's file could not be written or read there."""
 
 
 class DeadlineExceeded(BedsideError):

@@ -274,6 +274,49 @@ class RegistrySettings(_Group):
     """Fetch bundles over ``http://`` from hosts that are not on loopback. They could be replaced on the way."""
 
 
+class JobSettings(_Group):
+    """Work that outlives a connection: ``POST /v1/models/{m}/jobs``."""
+
+    database: SecretStr | None = None
+    """SQLAlchemy URL of the jobs' database. Unset: an SQLite file in ``runtime.state_dir``, for one server. Several
+    replicas share ``postgresql+psycopg://…`` (``pip install 'bedside[postgres]'``) and one ``spool_dir``."""
+
+    spool_dir: Path | None = None
+    """Folder for inputs and results of jobs, each encrypted with a key of its own. Unset: in ``runtime.state_dir``.
+    Leave its ``keys`` folder out of backups: what has been deleted could be read again with them."""
+
+    concurrency: int = Field(default=1, ge=0)
+    """Jobs that this server runs at one time, beside the requests; 0 only takes jobs and leaves them to others."""
+
+    attempts: int = Field(default=3, ge=1)
+    """Times that a job is tried before it is dead. A refusal by the model is never tried again."""
+
+    retry_seconds: float = Field(default=5.0, gt=0)
+    """Wait before the second attempt, in seconds; it doubles each time, with up to half of it added by chance."""
+
+    retry_most_seconds: float = Field(default=300.0, gt=0)
+    """Longest wait between two attempts, in seconds."""
+
+    lease_seconds: float = Field(default=30.0, ge=1)
+    """A job whose server has not been heard of for so long is given to another."""
+
+    run_seconds: float = Field(default=3600.0, gt=0)
+    """Seconds that one attempt may take."""
+
+    deadline_seconds: float = Field(default=86400.0, gt=0)
+    """Seconds after which a job that still waits is dead."""
+
+    retention_seconds: float = Field(default=7 * 86400.0, gt=0)
+    """Seconds for which a finished job and its result are kept. Inputs are shredded as soon as a job has succeeded or
+    been cancelled; those of dead jobs are kept as long, so that they can be driven again."""
+
+    delivery_seconds: float = Field(default=3 * 86400.0, gt=0)
+    """Seconds for which an undelivered result is tried again before it waits for a person."""
+
+    poll_seconds: float = Field(default=1.0, gt=0)
+    """Seconds between two looks for work that came by another replica."""
+
+
 class LogSettings(_Group):
     """Logs: one JSON object a line (ECS) on standard output."""
 
@@ -319,6 +362,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     admission: AdmissionSettings = AdmissionSettings()
     registry: RegistrySettings = RegistrySettings()
+    jobs: JobSettings = JobSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

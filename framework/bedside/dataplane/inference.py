@@ -106,6 +106,10 @@ class DataPlane:
         """Stage 2, second half, and stage 3; see :meth:`admit`."""
         # (2) authorise
         self._authorise(principal, model)
+        return self.find(call, model, version)
+
+    def find(self, call: Call, model: str, version: str | None) -> ServedModel:
+        """Stage 3 alone, for a call whose caller has been let in before. Raises ModelNotFound, ModelNotReady."""
         # (3) resolve
         served = self._repository.resolve(model, version)
         served.acquire()
@@ -135,6 +139,10 @@ class DataPlane:
             for stage, seconds in prediction.seconds.items():
                 call.stages[stage] = call.stages.get(stage, 0.0) + seconds
         return [Row(inputs, prediction) for inputs, prediction in zip(rows, results, strict=True)]
+
+    async def check(self, call: Call, served: ServedModel, raw: Sequence[RawInput]) -> None:
+        """Stages 4 and 5 alone: refuse now what could not be run later. Raises RequestError."""
+        call.rows = len(await self._decode_and_validate(call, served.contract, raw))
 
     async def encode(self, call: Call, served: ServedModel, row: Row, media_type: str) -> EncodedAnswer:
         """Stage 8 of the files-in, files-out transport; ``media_type`` is one of :meth:`available`."""
@@ -169,7 +177,8 @@ class DataPlane:
         await self._authenticator.close()
 
     def _remaining(self, call: Call) -> float:
-        remaining = min(self._limits.request_seconds, call.patience) - call.seconds
+        limit = self._limits.request_seconds if call.limit_seconds is None else call.limit_seconds
+        remaining = min(limit, call.patience) - call.seconds
         if remaining <= 0:
             raise DeadlineExceeded
         return remaining

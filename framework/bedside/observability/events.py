@@ -31,6 +31,10 @@ class Event(StrEnum):
     INFERENCE_COMPLETED = "inference_completed"
     REQUEST_REFUSED = "request_refused"
     REQUEST_ERROR_UNEXPECTED = "request_error_unexpected"
+    JOB_ATTEMPT_ENDED = "job_attempt_ended"
+    JOB_STORE_FAILED = "job_store_failed"
+    RESULT_DELIVERED = "result_delivered"
+    RESULT_NOT_DELIVERED = "result_not_delivered"
     TOKEN_KEYS_REFRESHED = "token_keys_refreshed"  # noqa: S105 - an event's name
     TOKEN_KEYS_STALE = "token_keys_stale"  # noqa: S105 - an event's name
     TOKEN_KEYS_UNAVAILABLE = "token_keys_unavailable"  # noqa: S105 - an event's name
@@ -122,6 +126,20 @@ CATALOGUE: dict[Event, EventRule] = {
     ),
     Event.REQUEST_ERROR_UNEXPECTED: _rule(
         "A defect, ours or a library's; the caller got 500 and the request id.", "api", *_CALL, *_ERROR
+    ),
+    Event.JOB_ATTEMPT_ENDED: _rule(
+        "One attempt of a job has ended; `inference_completed` with the same id tells how long it took.",
+        "process",
+        "job",
+        "job_state",
+        "attempt",
+        "model",
+        "error_code",
+    ),
+    Event.JOB_STORE_FAILED: _rule("The jobs' database does not answer; it is tried again.", "database", "error_type"),
+    Event.RESULT_DELIVERED: _rule("A destination has confirmed a result.", "process", "job", "attempt"),
+    Event.RESULT_NOT_DELIVERED: _rule(
+        "A result could not be delivered; it is kept and tried again.", "process", "job", "attempt", "error_code"
     ),
     Event.TOKEN_KEYS_REFRESHED: _rule(
         "The issuer's keys have changed, or it answers again.", "authentication", "keys", "generation"

@@ -125,6 +125,10 @@ _FIELDS = (
     Field("input_bytes", "http.request.body.bytes", Kind.LONG, "bytes", "Input as it came."),
     Field("output_bytes", "http.response.body.bytes", Kind.LONG, "bytes", "Answer as it went."),
     Field("rows", "inference.batch_size", Kind.LONG, "", "Rows of one request."),
+    # the job
+    Field("job", "inference.job.id", Kind.KEYWORD, "", "Id of the job; request id of its calls."),
+    Field("job_state", "inference.job.state", Kind.KEYWORD, "", "State that the attempt left it in, or lease_lost."),
+    Field("attempt", "inference.job.attempt", Kind.LONG, "", "Number of the attempt."),
     # the model
     Field("model", "inference.bundle.name", Kind.KEYWORD, "", "Name of the served bundle."),
     Field("version", "inference.bundle.version", Kind.KEYWORD, "", "Version of it."),

@@ -93,8 +93,11 @@ class RecordGraph:
         """Run one record."""
         begin = perf_counter()
         try:
-            # Without inference_mode, which costs 2 µs: a frozen graph has no gradients.
-            result = self._run(torch.from_numpy(item[self._name])).numpy()
+            values = torch.from_numpy(item[self._name])
+        except Exception as error:
+            raise InputNotProcessable(**told(error)) from error
+        try:
+            result = self._run(values).numpy()  # without inference_mode, which costs 2 µs: no gradients are left in it
         except Exception as error:
             raise RunFailed(**told(error)) from error
         return {CommonKeys.PRED: result}, {"inference": perf_counter() - begin}

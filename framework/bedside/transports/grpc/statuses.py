@@ -19,6 +19,9 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     # stage 3
     errors.ModelNotFound: StatusCode.NOT_FOUND,
     errors.ModelVersionNotFound: StatusCode.NOT_FOUND,
+    errors.JobNotFound: StatusCode.NOT_FOUND,
+    errors.JobNotFinished: StatusCode.FAILED_PRECONDITION,
+    errors.JobNotDead: StatusCode.FAILED_PRECONDITION,
     # stages 1 and 4
     errors.NotAcceptable: StatusCode.INVALID_ARGUMENT,
     errors.RequestTimeout: StatusCode.DEADLINE_EXCEEDED,
@@ -45,6 +48,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.Draining: StatusCode.UNAVAILABLE,
     errors.IssuerUnavailable: StatusCode.UNAVAILABLE,
     errors.StagingFull: StatusCode.UNAVAILABLE,
+    errors.SpoolFailed: StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     # stage 7
     errors.ModelFailure: StatusCode.INTERNAL,

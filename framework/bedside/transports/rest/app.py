@@ -10,6 +10,7 @@ from bedside.transports.rest.front import Front
 from bedside.transports.rest.guard import Guard
 from bedside.transports.rest.health import add_health
 from bedside.transports.rest.infer import Infer
+from bedside.transports.rest.jobs import SubmitJob, add_jobs
 from bedside.transports.rest.json_response import as_response
 from bedside.transports.rest.models import add_models
 from bedside.transports.rest.openapi import add_openapi
@@ -41,6 +42,7 @@ def create_app(parts: Parts) -> ASGIApp:
     add_health(app, parts, guard)
     add_protocol(app, parts, guard)
     add_models(app, parts, guard)
+    add_jobs(app, parts, guard)
     add_pages(app, parts, guard)
     add_openapi(app, parts, guard)
     front = Front(app, parts.lifecycle)
@@ -49,7 +51,11 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _operations(parts: Parts) -> dict[str, Operation]:
     limits = parts.settings.limits
-    return {"predict": Predict(parts.dataplane, limits), "infer": Infer(parts.dataplane, limits)}
+    predict = Predict(parts.dataplane, limits)
+    operations: dict[str, Operation] = {"predict": predict, "infer": Infer(parts.dataplane, limits)}
+    if parts.jobs is not None:
+        operations["jobs"] = SubmitJob(parts.dataplane, predict, parts.jobs, parts.wake_jobs)
+    return operations
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -27,6 +27,8 @@ from bedside.transports.rest.watchdog import Kennel
 
 ALLOWED = "OPTIONS, POST"
 
+_ENDS = (("v1", "predict"), ("v1", "jobs"), ("v2", "infer"))
+
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 2.0
 
@@ -40,13 +42,13 @@ class Target(NamedTuple):
 
 
 def target_of(path: str) -> Target | None:
-    """Return what ``/v1/models/{m}[/versions/{v}]/predict`` or ``/v2/…/infer`` names, None for any other path.
+    """Return what ``/v1/models/{m}[/versions/{v}]/{predict,jobs}`` or ``/v2/…/infer`` names, None for any other path.
 
     The path is the one on the wire: it is split before it is decoded (RFC 3986 §2.4), so ``%2F`` in a model's name
     stays a letter of the name.
     """
     parts = path.split("/")
-    if len(parts) not in (5, 7) or (parts[1], parts[-1]) not in (("v1", "predict"), ("v2", "infer")):
+    if len(parts) not in (5, 7) or (parts[1], parts[-1]) not in _ENDS:
         return None
     if parts[2] != "models" or not parts[3]:
         return None
@@ -91,7 +93,7 @@ class Edge:
         if scope["type"] == "http":
             raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
             target = target_of(raw_path.decode("latin-1"))
-            if target is not None:
+            if target is not None and target.operation in self._operations:
                 await self._respond(target, scope, receive, send)
                 return
         await self._app(scope, receive, send)

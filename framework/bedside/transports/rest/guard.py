@@ -5,9 +5,10 @@ from collections.abc import Callable
 from starlette.requests import Request
 
 from bedside.dataplane.gate import Gate
+from bedside.errors import InsufficientScope
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.parts import Parts
-from bedside.types import UnverifiedToken
+from bedside.types import Principal, UnverifiedToken
 
 
 class Guard:
@@ -17,6 +18,10 @@ class Guard:
         self._auth = parts.settings.auth
         self._gate = Gate(parts.authenticate, parts.authorise, parts.authorise_admin, parts.authorise_listing)
 
+    async def caller(self, request: Request) -> Principal:
+        """Return who calls. Raises Unauthenticated."""
+        return await self._gate.caller(_token(request))
+
     async def model(self, request: Request, name: str) -> None:
         """Let in who may use the model; before the look-up, so that others cannot learn which models exist."""
         await self._gate.model(_token(request), name)
@@ -24,6 +29,14 @@ class Guard:
     async def admin(self, request: Request) -> None:
         """Let in who may change what is served. Raises InsufficientScope."""
         await self._gate.admin(_token(request))
+
+    def is_admin(self, principal: Principal) -> bool:
+        """Tell whether a caller may see what belongs to others."""
+        try:
+            self._gate.authorise_admin(principal)
+        except InsufficientScope:
+            return False
+        return True
 
     async def metrics(self, request: Request) -> None:
         """Keep ``auth.metrics_access``."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.interfaces import ModelRepository
+from bedside.jobs.desk import JobDesk
 from bedside.settings import Settings
 from bedside.types import Principal, UnverifiedToken
 
@@ -25,6 +26,8 @@ class Parts:
         settings: of the whole server.
         version: of Bedside.
         lifecycle: the server's state and its hooks.
+        jobs: where jobs are handed in; None where this server takes none.
+        wake_jobs: called when one has been handed in.
     """
 
     dataplane: DataPlane
@@ -37,3 +40,5 @@ class Parts:
     settings: Settings
     version: str
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    jobs: JobDesk | None = None
+    wake_jobs: Callable[[], None] = lambda: None

@@ -22,21 +22,23 @@ class Predict:
     async def __call__(self, exchange: Exchange, served: ServedModel) -> Reply:
         """Answer one request whose caller has been let in; see ``exchange.Operation``."""
         # Before the body is read and the model runs: a 406 costs nothing.
-        media_type = self._negotiate(exchange, served)
-        raw = await self._read(exchange, served)
+        media_type = self.negotiate(exchange, served)
+        raw = await self.read(exchange, served)
         rows = await self._dataplane.infer(exchange.call, served, raw)
         answer = await self._dataplane.encode(exchange.call, served, rows[0], media_type)
         fields = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers)
         return Reply(200, answer.media_type, answer.body, fields)
 
-    def _negotiate(self, exchange: Exchange, served: ServedModel) -> str:
+    def negotiate(self, exchange: Exchange, served: ServedModel) -> str:
+        """Return the media type to answer with. Raises NotAcceptable."""
         available = self._dataplane.available(served)
         accept = exchange.head.accept
         if accept == "*/*":
             return available[0]
         return accept if accept in available else negotiate(accept, available)
 
-    async def _read(self, exchange: Exchange, served: ServedModel) -> list[RawInput]:
+    async def read(self, exchange: Exchange, served: ServedModel) -> list[RawInput]:
+        """Read the body, within the limits. Raises RequestError."""
         media_type, whole = exchange.head.content_type
         if media_type == "application/json":
             return [await self._document(exchange, served)]

@@ -51,6 +51,9 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     # stage 3
     errors.ModelNotFound: ProblemType(404, "model-not-found", "Model not found"),
     errors.ModelVersionNotFound: ProblemType(404, "model-version-not-found", "Model version not found"),
+    errors.JobNotFound: ProblemType(404, "job-not-found", "Job not found"),
+    errors.JobNotFinished: ProblemType(409, "job-not-finished", "Job has no result"),
+    errors.JobNotDead: ProblemType(409, "job-not-dead", "Job is not dead"),
     # stages 1 and 4
     errors.NotAcceptable: ProblemType(406, "not-acceptable", "No acceptable answer format"),
     errors.RequestTimeout: ProblemType(408, "request-timeout", "Body did not arrive in time"),
@@ -78,6 +81,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.IssuerUnavailable: ProblemType(503, "issuer-unavailable", "Token issuer not reachable"),
     errors.StagingFull: ProblemType(503, "staging-full", "No room for the input"),
     errors.SourceUnavailable: ProblemType(503, "source-unavailable", "Source of bundles not reachable"),
+    errors.SpoolFailed: ProblemType(503, "spool-failed", "Job files not accessible"),
     errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "Time limit reached"),
     # stage 7
     errors.ModelFailure: ProblemType(500, "model-failure", "Model failed"),

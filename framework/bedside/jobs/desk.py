@@ -1,0 +1,131 @@
+"""Where jobs are handed in, asked for and given up: store and spool together, each step safe against a crash after it.
+
+A file is written before the row that names it and shredded after the row has changed, so a crash leaves at most a file
+that no row names; those are swept. All methods may block: call them in a thread.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from bedside.errors import JobNotDead, JobNotFinished, JobNotFound
+from bedside.jobs.envelope import digest, pack
+from bedside.jobs.records import Job, NewJob
+from bedside.jobs.spool import Spool
+from bedside.jobs.states import JobState
+from bedside.jobs.store import JobStore
+from bedside.settings import JobSettings
+from bedside.types import Principal, RawInput
+
+INPUT, RESULT = "input", "result"
+
+Clock = Callable[[], float]
+
+
+def owner_of(principal: Principal) -> str:
+    """Return the hash by which a caller owns jobs: the store holds no names of staff."""
+    return hashlib.sha256(f"{principal.issuer}\0{principal.subject}".encode()).hexdigest()
+
+
+class JobDesk:
+    """Implements what a transport needs of jobs.
+
+    Args:
+        store: rows.
+        spool: files.
+        settings: deadlines and retention.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, store: JobStore, spool: Spool, settings: JobSettings, clock: Clock = time.time) -> None:
+        self._store = store
+        self._spool = spool
+        self._settings = settings
+        self._clock = clock
+
+    def submit(
+        self,
+        principal: Principal,
+        served: tuple[str, str, str],
+        inputs: Sequence[RawInput],
+        media_type: str,
+        destinations: Sequence[str] = (),
+    ) -> tuple[Job, bool]:
+        """Take inputs that have been checked against the contract; return the job and whether it is new.
+
+        Args:
+            principal: who asks.
+            served: model, version and digest of the bundle that was resolved.
+            inputs: as they came.
+            media_type: of the answer.
+            destinations: names of archives that get the result.
+
+        Raises:
+            SpoolFailed: nothing was taken.
+        """
+        now, envelope = self._clock(), pack(inputs)
+        model, version, bundle_digest = served
+        new = NewJob(
+            id=secrets.token_hex(16),
+            owner=owner_of(principal),
+            model=model,
+            version=version,
+            digest=bundle_digest,
+            input_digest=digest(envelope),
+            media_type=media_type,
+            deadline=now + self._settings.deadline_seconds,
+            destinations=tuple(destinations),
+        )
+        self._spool.put(new.id, INPUT, envelope)
+        job, created = self._store.submit(new, now)
+        if not created:
+            self._spool.shred(new.id, INPUT)
+        return job, created
+
+    def get(self, job_id: str, principal: Principal, *, admin: bool = False) -> Job:
+        """Return a job of the caller's. Raises JobNotFound, also where it is somebody else's."""
+        job = self._store.get(job_id)
+        if job is None or not (admin or job.owner == owner_of(principal)):
+            raise JobNotFound
+        return job
+
+    def find(
+        self, principal: Principal, *, admin: bool = False, states: Sequence[JobState] = (), limit: int = 100
+    ) -> Sequence[Job]:
+        """Return the caller's jobs, or for an administrator all, the newest first."""
+        return self._store.find(owner=None if admin else owner_of(principal), states=states, limit=limit)
+
+    def result(self, job: Job) -> tuple[str, bytes]:
+        """Return media type and bytes of a job's result. Raises JobNotFinished, SpoolFailed."""
+        if job.state is not JobState.SUCCEEDED:
+            raise JobNotFinished(f"the job is {job.state}; it has no result")
+        return job.result_type, self._spool.get(job.id, RESULT)
+
+    def cancel(self, job: Job) -> Job:
+        """Give a job up: at once where it waits, as soon as its worker hears of it where it runs."""
+        changed = self._store.cancel(job.id, self._clock()) or job
+        if changed.state is JobState.CANCELLED:
+            self._spool.shred(job.id, INPUT)
+        return changed
+
+    def redrive(self, job: Job) -> Job:
+        """Queue a dead job again. Raises JobNotDead."""
+        now = self._clock()
+        changed = self._store.redrive(job.id, now, now + self._settings.deadline_seconds)
+        if changed is None:
+            raise JobNotDead(f"the job is {job.state}, or the same work is under way in another job")
+        return changed
+
+    def tidy(self) -> int:
+        """Forget old jobs, and shred what a crash has left behind; return how many jobs were forgotten."""
+        gone = self._store.purge(self._clock() - self._settings.retention_seconds)
+        # Old files only: that of a job that is just being handed in is not yet named by a row.
+        files = sorted(self._spool.older_than(self._settings.lease_seconds))
+        states = self._store.states(files)
+        for job in files:
+            if job not in states:
+                self._spool.shred_all(job)
+            elif states[job] in (JobState.SUCCEEDED, JobState.CANCELLED):
+                self._spool.shred(job, INPUT)
+        return len(gone)

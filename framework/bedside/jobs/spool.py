@@ -1,0 +1,140 @@
+"""Inputs and results of jobs as files, each encrypted with a key of its own: what is deleted cannot be read again.
+
+Overwriting a file promises nothing on flash or on a copy-on-write file system, and a backup may hold it for years. A
+key that is gone is gone everywhere (crypto-shredding, NIST SP 800-88r1 §2.6). So the keys lie apart from the data, in
+one small folder each of which is never backed up with the other.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from bedside.errors import SpoolFailed
+
+_CHUNK = 1 << 20
+_NONCE_BYTES = 12  # NIST SP 800-38D §8.2.1: a counter is unique by itself, and each key is used for one file only
+_TAG_BYTES = 16
+
+
+class Spool:
+    """Files of jobs.
+
+    Args:
+        folder: where data and keys lie; made with mode 0700 where it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._data, self._keys = folder / "data", folder / "keys"
+        for part in (folder, self._data, self._keys):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def put(self, job: str, name: str, data: bytes | memoryview) -> None:
+        """Store bytes under a job's id and a name; on disk before this returns, whole or not at all.
+
+        Raises:
+            SpoolFailed: the file system refused.
+        """
+        key = secrets.token_bytes(32)
+        try:
+            # Data first: a key without data is nothing, and data without a key cannot be read.
+            _write(self._data / _file(job, name), _sealed(AESGCM(key), memoryview(data)))
+            _write(self._keys / _file(job, name), [key])
+        except OSError as error:
+            raise SpoolFailed(f"the spool cannot be written: {error.strerror}") from error
+
+    def get(self, job: str, name: str) -> bytes:
+        """Return what was stored.
+
+        Raises:
+            SpoolFailed: it is not there (any more), or it has been changed.
+        """
+        try:
+            key = (self._keys / _file(job, name)).read_bytes()
+            sealed = (self._data / _file(job, name)).read_bytes()
+            return b"".join(_opened(AESGCM(key), memoryview(sealed)))
+        except OSError as error:
+            raise SpoolFailed(f"the spool has no such file: {error.strerror}") from error
+        except (InvalidTag, ValueError) as error:
+            raise SpoolFailed("a file of the spool has been changed") from error
+
+    def has(self, job: str, name: str) -> bool:
+        """Tell whether something is stored."""
+        return (self._keys / _file(job, name)).exists()
+
+    def shred(self, job: str, name: str) -> None:
+        """Make what was stored unreadable, then remove it."""
+        path = self._keys / _file(job, name)
+        with suppress(FileNotFoundError):
+            size = path.stat().st_size
+            with path.open("r+b") as file:  # one block: worth the try where the file system overwrites in place
+                file.write(secrets.token_bytes(size))
+                os.fsync(file.fileno())
+            path.unlink()
+        _sync_folder(self._keys)
+        (self._data / _file(job, name)).unlink(missing_ok=True)
+
+    def older_than(self, seconds: float) -> frozenset[str]:
+        """Return the ids of jobs that have files, all of them older than this."""
+        newest: dict[str, float] = {}
+        for path in (path for folder in (self._data, self._keys) for path in folder.iterdir()):
+            with suppress(FileNotFoundError):  # shredded meanwhile
+                job = path.name.partition(".")[0]
+                newest[job] = max(newest.get(job, 0.0), path.stat().st_mtime)
+        return frozenset(job for job, written in newest.items() if written < time.time() - seconds)
+
+    def shred_all(self, job: str) -> None:
+        """Shred every file of a job."""
+        for path in [*self._keys.glob(f"{job}.*"), *self._data.glob(f"{job}.*")]:
+            self.shred(job, path.name.partition(".")[2].removesuffix(".partial"))
+            path.unlink(missing_ok=True)
+
+
+def _file(job: str, name: str) -> str:
+    if not (job.isalnum() and name.isidentifier()):  # ours, never a caller's; a separator in it would leave the folder
+        raise ValueError("not an id and a name of the spool")
+    return f"{job}.{name}"
+
+
+def _sealed(cipher: AESGCM, data: memoryview) -> Iterator[bytes]:
+    """Yield the data in chunks, each bound to its place and to being the last: none can be cut off or swapped."""
+    count = max(1, -(-len(data) // _CHUNK))
+    for number in range(count):
+        chunk = data[number * _CHUNK : (number + 1) * _CHUNK]
+        yield cipher.encrypt(number.to_bytes(_NONCE_BYTES, "big"), chunk, _place(number, count))
+
+
+def _opened(cipher: AESGCM, sealed: memoryview) -> Iterator[bytes]:
+    step = _CHUNK + _TAG_BYTES
+    count = max(1, -(-len(sealed) // step))
+    for number in range(count):
+        chunk = sealed[number * step : (number + 1) * step]
+        yield cipher.decrypt(number.to_bytes(_NONCE_BYTES, "big"), chunk, _place(number, count))
+
+
+def _place(number: int, count: int) -> bytes:
+    return b"last" if number == count - 1 else b"more"
+
+
+def _write(path: Path, chunks: Iterator[bytes] | Sequence[bytes]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - the mode
+        file.writelines(chunks)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without it, a new name may be gone after a power cut although the file's bytes are on disk (fsync(2)).
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

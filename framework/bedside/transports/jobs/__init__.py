@@ -1,0 +1,1 @@
+"""The job lane: requests that come from the store instead of the wire, and results that go to archives."""

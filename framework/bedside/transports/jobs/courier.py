@@ -1,0 +1,99 @@
+"""Carries results from the outbox to their destinations, until each has its own."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from bedside.errors import BedsideError
+from bedside.jobs.desk import RESULT
+from bedside.jobs.outbox import Outbox
+from bedside.jobs.records import Delivery, Job
+from bedside.jobs.spool import Spool
+from bedside.jobs.store import JobStore
+from bedside.observability.accounting import slug
+from bedside.observability.events import Event
+from bedside.observability.logging import get_logger
+from bedside.settings import JobSettings
+
+Deliver = Callable[[Job, str, bytes], Awaitable[None]]
+"""Given a job, its result's media type and bytes: returns once the destination has confirmed that it keeps them.
+
+It may be called again with the same result, after a crash between the confirmation and our note of it; results carry
+identifiers that do not change, so a destination keeps one."""
+
+_log = get_logger("bedside.jobs")
+
+
+class Courier:
+    """One server's deliveries.
+
+    Args:
+        outbox: what is to be delivered.
+        store: the jobs that they belong to.
+        spool: the results.
+        destinations: how to deliver, by the destination's name.
+        settings: waits and the time after which a person must look.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        store: JobStore,
+        spool: Spool,
+        destinations: Mapping[str, Deliver],
+        settings: JobSettings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._outbox = outbox
+        self._store = store
+        self._spool = spool
+        self._destinations = destinations
+        self._settings = settings
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        while True:
+            try:
+                if await self.deliver_next():
+                    continue
+            except Exception as error:  # noqa: BLE001 - a database that is away must not end the courier
+                _log.error(Event.JOB_STORE_FAILED, error_type=type(error).__name__)
+            await asyncio.sleep(self._settings.poll_seconds)
+
+    async def deliver_next(self) -> bool:
+        """Try the delivery that is due first; tell whether there was one."""
+        delivery = await asyncio.to_thread(self._outbox.claim, self._clock(), self._settings.lease_seconds)
+        if delivery is None:
+            return False
+        try:
+            async with asyncio.timeout(self._settings.lease_seconds):
+                await self._deliver(delivery)
+        except Exception as error:  # noqa: BLE001 - its text may hold an address with credentials: the class is told
+            await asyncio.to_thread(self._failed, delivery, slug(type(error).__name__))
+        else:
+            await asyncio.to_thread(self._outbox.delivered, delivery)
+            _log.info(Event.RESULT_DELIVERED, job=delivery.job, attempt=delivery.attempt)
+        return True
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        job = await asyncio.to_thread(self._store.get, delivery.job)
+        deliver = self._destinations.get(delivery.destination)
+        if job is None or deliver is None:
+            raise BedsideError("this server knows no such destination")
+        await deliver(job, job.result_type, await asyncio.to_thread(self._spool.get, job.id, RESULT))
+
+    def _failed(self, delivery: Delivery, code: str) -> None:
+        now = self._clock()
+        job = self._store.get(delivery.job)
+        since = now if job is None or job.finished is None else job.finished
+        # The exponent is bounded: after a weekend of attempts, the power would be no float any more.
+        wait = min(
+            self._settings.retry_seconds * 2.0 ** min(delivery.attempt - 1, 16), self._settings.retry_most_seconds
+        )
+        wait *= random.uniform(1.0, 1.5)  # noqa: S311 - jitter, so that retries do not come in waves
+        final = now + wait > since + self._settings.delivery_seconds
+        self._outbox.failed(delivery, code, retry_at=None if final else now + wait)
+        _log.warning(Event.RESULT_NOT_DELIVERED, job=delivery.job, attempt=delivery.attempt, error_code=code)

@@ -1,0 +1,186 @@
+"""Jobs over HTTP: ``POST /v1/models/{m}/jobs`` takes what ``predict`` takes; ``/v1/jobs/{id}`` follows it.
+
+Inputs are decoded and checked against the contract before the job is taken: what can never succeed is refused at once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+
+from bedside.dataplane.inference import DataPlane
+from bedside.errors import BadParameter, JobNotFound, MissingToken
+from bedside.interfaces import ServedModel
+from bedside.jobs.desk import JobDesk
+from bedside.jobs.records import Job
+from bedside.jobs.states import FINISHED, JobState
+from bedside.transports.rest.exchange import Exchange
+from bedside.transports.rest.guard import Guard
+from bedside.transports.rest.json_response import json_response
+from bedside.transports.rest.parts import Parts
+from bedside.transports.rest.predict import Predict
+from bedside.transports.rest.reply import Reply
+
+EVENT_SECONDS = 0.5
+"""How often a job is looked at for its events."""
+
+SILENCE_SECONDS = 15.0
+"""Longest silence of an event stream; a comment then tells proxies that somebody is still there."""
+
+_LARGEST_LIST = 1000
+_TAG = "Jobs"
+
+
+class SubmitJob:
+    """The operation ``jobs`` of the edge."""
+
+    def __init__(self, dataplane: DataPlane, predict: Predict, desk: JobDesk, wake: Callable[[], None]) -> None:
+        self._dataplane = dataplane
+        self._predict = predict
+        self._desk = desk
+        self._wake = wake
+
+    async def __call__(self, exchange: Exchange, served: ServedModel) -> Reply:
+        """Check the inputs and take the job; see ``exchange.Operation``."""
+        principal = exchange.call.principal
+        if principal is None:
+            raise MissingToken
+        media_type = self._predict.negotiate(exchange, served)
+        inputs = await self._predict.read(exchange, served)
+        await self._dataplane.check(exchange.call, served, inputs)
+        which = (served.name, served.version, served.digest)
+        job, created = await asyncio.to_thread(self._desk.submit, principal, which, inputs, media_type)
+        if created:
+            self._wake()
+        location = f"/v1/jobs/{job.id}".encode()
+        return Reply(202, "application/json", orjson.dumps(describe(job)), ((b"location", location),))
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """Return a job as callers see it."""
+    document: dict[str, Any] = {
+        "id": job.id,
+        "state": str(job.state),
+        "model": job.model,
+        "version": job.version,
+        "attempt": job.attempt,
+        "created": _moment(job.created),
+        "started": _moment(job.started),
+        "finished": _moment(job.finished),
+        "deadline": _moment(job.deadline),
+    }
+    if job.total:
+        document["progress"] = {"done": job.done, "total": job.total}
+    if job.error_code:
+        document["error"] = {"code": job.error_code, "detail": job.error_detail}
+    if job.state is JobState.SUCCEEDED:
+        document["result"] = {"href": f"/v1/jobs/{job.id}/result", "media_type": job.result_type}
+    return document
+
+
+def add_jobs(app: FastAPI, parts: Parts, guard: Guard) -> None:
+    """Add the routes of ``/v1/jobs``."""
+    desk = parts.jobs
+    if desk is None:
+        return
+    _add_listing(app, desk, guard)
+    _add_following(app, desk, guard)
+    _add_changes(app, desk, guard)
+
+
+def _add_listing(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
+    @app.get("/v1/jobs", tags=[_TAG], summary="List jobs")
+    async def jobs(request: Request, state: str = "", limit: int = 100) -> Response:
+        """Return the caller's jobs, the newest first; with the scope ``bedside.admin``, everybody's."""
+        principal = await guard.caller(request)
+        if not 1 <= limit <= _LARGEST_LIST:
+            raise BadParameter(f"must be 1 to {_LARGEST_LIST}", field="limit")
+        states = () if not state else (_state(state),)
+        found = await asyncio.to_thread(
+            desk.find, principal, admin=guard.is_admin(principal), states=states, limit=limit
+        )
+        return json_response([describe(job) for job in found])
+
+
+def _add_following(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
+    @app.get("/v1/jobs/{job_id}", tags=[_TAG], summary="A job")
+    async def job(request: Request, job_id: str) -> Response:
+        """Return the job's state, and where its result is."""
+        return json_response(describe(await _mine(request, guard, desk, job_id)))
+
+    @app.get("/v1/jobs/{job_id}/events", tags=[_TAG], summary="Follow a job")
+    async def events(request: Request, job_id: str) -> Response:
+        """Stream the job's changes as server-sent events: ``queued``, ``running``, ``progress``, and its end."""
+        found = await _mine(request, guard, desk, job_id)
+        principal = await guard.caller(request)
+
+        async def look() -> Job | None:
+            try:
+                return await asyncio.to_thread(desk.get, found.id, principal, admin=guard.is_admin(principal))
+            except JobNotFound:
+                return None
+
+        return StreamingResponse(_events(found, look), media_type="text/event-stream")
+
+    @app.get("/v1/jobs/{job_id}/result", tags=[_TAG], summary="A job's result")
+    async def result(request: Request, job_id: str) -> Response:
+        """Return what ``predict`` would have answered; 409 while there is none."""
+        # Whoever runs the server sees that a job is there; its result is its owner's alone.
+        found = await asyncio.to_thread(desk.get, job_id, await guard.caller(request))
+        media_type, body = await asyncio.to_thread(desk.result, found)
+        return Response(body, headers={"content-type": media_type})
+
+
+def _add_changes(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
+    @app.delete("/v1/jobs/{job_id}", tags=[_TAG], summary="Cancel a job")
+    async def cancel(request: Request, job_id: str) -> Response:
+        """Give the job up: at once where it waits, else its worker is stopped and the device freed."""
+        found = await _mine(request, guard, desk, job_id)
+        return json_response(describe(await asyncio.to_thread(desk.cancel, found)))
+
+    @app.post("/v1/jobs/{job_id}/redrive", tags=[_TAG], summary="Try a dead job again")
+    async def redrive(request: Request, job_id: str) -> Response:
+        """Queue a dead job again with all its attempts; 409 where it is not dead."""
+        found = await _mine(request, guard, desk, job_id)
+        return json_response(describe(await asyncio.to_thread(desk.redrive, found)))
+
+
+async def _mine(request: Request, guard: Guard, desk: JobDesk, job_id: str) -> Job:
+    principal = await guard.caller(request)
+    return await asyncio.to_thread(desk.get, job_id, principal, admin=guard.is_admin(principal))
+
+
+async def _events(job: Job, look: Callable[[], Any]) -> AsyncIterator[bytes]:
+    """Yield server-sent events (HTML Living Standard §9.2) until the job has ended or is forgotten."""
+    told: tuple[Any, ...] = ()
+    silence = 0.0
+    current: Job | None = job
+    while current is not None:
+        facts = (current.state, current.attempt, current.done, current.total)
+        if facts != told:
+            name = "progress" if told[:2] == facts[:2] and current.state is JobState.RUNNING else str(current.state)
+            yield b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(describe(current)))
+            told, silence = facts, 0.0
+        elif silence >= SILENCE_SECONDS:
+            yield b": still there\n\n"
+            silence = 0.0
+        if current.state in FINISHED:
+            return
+        await asyncio.sleep(EVENT_SECONDS)
+        silence += EVENT_SECONDS
+        current = await look()
+
+
+def _state(name: str) -> JobState:
+    try:
+        return JobState(name)
+    except ValueError:
+        raise BadParameter(f"must be one of {', '.join(JobState)}", field="state") from None
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

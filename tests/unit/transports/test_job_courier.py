@@ -1,0 +1,125 @@
+"""Results reach their destinations, however long those are away."""
+
+from pathlib import Path
+
+import pytest
+
+from bedside.jobs.desk import RESULT
+from bedside.jobs.outbox import Outbox
+from bedside.jobs.records import Job, NewJob
+from bedside.jobs.spool import Spool
+from bedside.jobs.states import DeliveryState
+from bedside.jobs.store import JobStore
+from bedside.jobs.tables import connect
+from bedside.settings import JobSettings
+from bedside.transports.jobs.courier import Courier
+
+SETTINGS = JobSettings(retry_seconds=10, retry_most_seconds=100, delivery_seconds=3600, lease_seconds=30)
+
+
+class Archive:
+    """A destination that can be away."""
+
+    def __init__(self) -> None:
+        self.away: Exception | None = None
+        self.kept: list[tuple[str, str, bytes]] = []
+
+    async def keep(self, job: Job, media_type: str, data: bytes) -> None:
+        """Keep a result, or fail."""
+        if self.away:
+            raise self.away
+        self.kept.append((job.id, media_type, data))
+
+
+class Place:
+    """A finished job with a result for ``archive``, and a clock of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        engine = connect(f"sqlite:///{folder / 'jobs.db'}")
+        self.store, self.outbox, self.spool = JobStore(engine), Outbox(engine), Spool(folder / "spool")
+        self.archive, self.now = Archive(), 100.0
+        new = NewJob("1" * 32, "me", "heart", "1", "sha256:1", "2", "application/dicom", 1000.0, ("archive",))
+        self.store.submit(new, 0.0)
+        job = self.store.claim(["sha256:1"], 1.0, 30.0)
+        assert job is not None
+        self.spool.put(job.id, RESULT, b"mask")
+        self.store.succeed(job, self.now, "application/dicom")
+        self.courier = self.courier_to({"archive": self.archive.keep})
+
+    def courier_to(self, destinations: dict[str, object]) -> Courier:
+        """Return a courier that knows these destinations."""
+        return Courier(
+            self.outbox,
+            self.store,
+            self.spool,
+            destinations,  # type: ignore[arg-type]
+            SETTINGS,
+            lambda: self.now,
+        )
+
+    @property
+    def state(self) -> DeliveryState:
+        """Return the delivery's state."""
+        (delivery,) = self.outbox.of("1" * 32)
+        return delivery.state
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Return a place with one result to deliver."""
+    return Place(tmp_path)
+
+
+async def test_a_result_is_delivered_once(place: Place) -> None:
+    """With its media type; then there is nothing to do."""
+    assert await place.courier.deliver_next()
+    assert place.archive.kept == [("1" * 32, "application/dicom", b"mask")]
+    assert place.state is DeliveryState.DELIVERED
+    assert not await place.courier.deliver_next()
+
+
+async def test_an_archive_that_is_away_for_an_hour_loses_nothing(place: Place) -> None:
+    """It is tried again with growing waits, and delivered when it is back."""
+    place.archive.away = ConnectionRefusedError("10.1.2.3: user:password")
+    begin, tries = place.now, 0
+    while place.now < begin + 3000:
+        tries += await place.courier.deliver_next()
+        place.now += 1.0
+    assert 20 < tries < 60
+    place.archive.away = None
+    place.now += 200
+    assert await place.courier.deliver_next()
+    assert len(place.archive.kept) == 1
+    (delivery,) = place.outbox.of("1" * 32)
+    assert "password" not in repr(delivery)
+
+
+async def test_what_cannot_be_delivered_in_time_waits_for_a_person(place: Place) -> None:
+    """And is delivered when somebody drives it again."""
+    place.archive.away = TimeoutError()
+    while place.state is DeliveryState.PENDING:
+        await place.courier.deliver_next()
+        place.now += 50.0
+    assert place.state is DeliveryState.DEAD
+    assert place.now < 100.0 + 3600 + 300
+    place.archive.away = None
+    place.outbox.redrive("1" * 32, place.now)
+    assert await place.courier.deliver_next()
+    assert len(place.archive.kept) == 1
+
+
+async def test_a_destination_that_is_not_known_here_is_tried_again(place: Place) -> None:
+    """Another replica, or the next configuration, may know it."""
+    assert await place.courier_to({}).deliver_next()
+    place.now += 100
+    assert await place.courier.deliver_next()
+    assert place.state is DeliveryState.DELIVERED
+
+
+async def test_a_courier_that_is_lost_after_delivering_delivers_again(place: Place) -> None:
+    """At least once: the destination is given the same object, and keeps one."""
+    claimed = place.outbox.claim(place.now, 30.0)
+    assert claimed is not None
+    place.now += 31
+    assert await place.courier.deliver_next()
+    assert place.state is DeliveryState.DELIVERED

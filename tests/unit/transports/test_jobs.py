@@ -1,0 +1,266 @@
+"""Jobs over HTTP: taken after they were checked, followed to their end, and nobody else's."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.unit.transports.fakes import RECORD_BODY, World, make_world, until
+
+from bedside.jobs.desk import JobDesk
+from bedside.jobs.spool import Spool
+from bedside.jobs.states import JobState
+from bedside.jobs.store import JobStore
+from bedside.jobs.tables import connect
+from bedside.settings import JobSettings
+from bedside.transports.jobs.lane import JobLane
+from bedside.transports.jobs.work import SpineWork
+from bedside.transports.rest import jobs
+from bedside.transports.rest.app import create_app
+from bedside.types import Prediction, ValidatedInputs
+
+SUBMIT = "/v1/models/heart/jobs"
+JSON = {"content-type": "application/json"}
+
+
+class Office:
+    """A world that takes jobs, and the lane that runs them."""
+
+    def __init__(self, folder: Path) -> None:
+        plain = make_world()
+        settings = JobSettings(lease_seconds=1, poll_seconds=0.02, retry_seconds=0.01, retry_most_seconds=0.02)
+        self.store, self.spool = JobStore(connect(f"sqlite:///{folder / 'jobs.db'}")), Spool(folder / "spool")
+        desk = JobDesk(self.store, self.spool, settings)
+        self.woken = 0
+        parts = replace(plain.parts, jobs=desk, wake_jobs=self._wake)
+        self.world: World = replace(plain, parts=parts, app=create_app(parts))
+        work = SpineWork(parts.dataplane, settings)
+        self.lane = JobLane(self.store, self.spool, work, self._digests, settings)
+
+    def _wake(self) -> None:
+        self.woken += 1
+        self.lane.wake()
+
+    def _digests(self) -> Sequence[str]:
+        return [model.digest for model in self.world.repository.models.values()]
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Run jobs meanwhile."""
+        self.lane.start()
+        try:
+            yield
+        finally:
+            await self.lane.stop()
+
+    def client(self, who: str = "user") -> httpx.AsyncClient:
+        """Return a client of a caller's."""
+        transport = httpx.ASGITransport(self.world.app)
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://test", headers={"authorization": f"Bearer {who}"}
+        )
+
+    async def submitted(self, client: httpx.AsyncClient) -> str:
+        """Hand a job in and return where it is."""
+        answer = await client.post(SUBMIT, content=RECORD_BODY, headers=JSON)
+        assert answer.status_code == 202, answer.text
+        return answer.headers["location"]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    """Return an office whose lane does not work yet."""
+    return Office(tmp_path)
+
+
+async def ended(client: httpx.AsyncClient, location: str) -> dict[str, object]:
+    """Follow a job to its end."""
+    async with asyncio.timeout(10):
+        while True:
+            job: dict[str, object] = (await client.get(location)).json()
+            if job["state"] not in {"queued", "running"}:
+                return job
+            await asyncio.sleep(0.01)
+
+
+async def test_a_job_from_its_taking_to_its_result(office: Office) -> None:
+    """202 with a place to look; then the answer that ``predict`` would have given."""
+    async with office.client() as client, office.working():
+        location = await office.submitted(client)
+        job = await ended(client, location)
+        assert (job["state"], job["model"], job["version"]) == ("succeeded", "heart", "1.0.0")
+        assert job["result"] == {"href": f"{location}/result", "media_type": "application/json"}
+        result = await client.get(f"{location}/result")
+        direct = await client.post("/v1/models/heart/predict", content=RECORD_BODY, headers=JSON)
+        assert result.json() == direct.json()
+        assert result.headers["content-type"] == direct.headers["content-type"]
+    assert office.woken == 1
+
+
+async def test_every_call_is_accounted_for(office: Office) -> None:
+    """The taking with its caller, the run with the job's id."""
+    async with office.client() as client, office.working():
+        location = await office.submitted(client)
+        await ended(client, location)
+    taken, run = office.world.sink.calls
+    assert (taken.operation, taken.transport, taken.rows) == ("jobs", "rest", 1)
+    assert (run.request_id, run.transport, run.model) == (location.rpartition("/")[2], "jobs", "heart")
+
+
+async def test_what_can_never_succeed_is_refused_at_once(office: Office) -> None:
+    """By its field, and nothing is kept of it."""
+    async with office.client() as client:
+        answer = await client.post(SUBMIT, content=b'{"age": 1}', headers=JSON)
+        assert (answer.status_code, answer.json()["field"]) == (422, "chol")
+        answer = await client.post(SUBMIT, content=RECORD_BODY, headers={**JSON, "accept": "application/dicom"})
+        assert answer.status_code == 406
+        assert (await client.get("/v1/jobs")).json() == []
+    assert office.spool.older_than(-1) == frozenset()
+
+
+async def test_the_same_work_twice_is_one_job(office: Office) -> None:
+    """A client that repeats a request after a time-out does not pay twice."""
+    async with office.client() as client:
+        assert await office.submitted(client) == await office.submitted(client)
+    async with office.client("admin") as other:
+        assert (await other.post(SUBMIT, content=RECORD_BODY, headers=JSON)).status_code == 202
+    assert len(office.store.find()) == 2
+
+
+async def test_a_job_is_its_owners(office: Office) -> None:
+    """Others get 404 for it; an administrator sees that it is there, and not its result."""
+    async with office.client() as mine, office.client("mask") as other, office.client("admin") as admin:
+        async with office.working():
+            location = await office.submitted(mine)
+            await ended(mine, location)
+        for method, path in [("GET", ""), ("GET", "/result"), ("GET", "/events"), ("DELETE", ""), ("POST", "/redrive")]:
+            answer = await other.request(method, location + path)
+            assert (answer.status_code, answer.json()["type"]) == (404, "urn:bedside:problem:job-not-found")
+        assert (await other.get("/v1/jobs")).json() == []
+        assert (await admin.get(location)).json()["state"] == "succeeded"
+        assert (await admin.get(f"{location}/result")).status_code == 404
+        assert len((await admin.get("/v1/jobs")).json()) == 1
+    async with office.client("wrong") as stranger:
+        assert (await stranger.get(location)).status_code == 401
+
+
+async def test_a_job_without_a_result_says_so(office: Office) -> None:
+    """409, with its state."""
+    async with office.client() as client:
+        location = await office.submitted(client)
+        answer = await client.get(f"{location}/result")
+        assert answer.status_code == 409
+        assert "queued" in answer.json()["detail"]
+
+
+async def test_events_tell_the_way_to_the_end(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """queued, running, its end; comments while nothing happens; then the stream ends."""
+    monkeypatch.setattr(jobs, "EVENT_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 0.02)
+    gate = asyncio.Event()
+    run = office.world.model("heart").executor.run_one
+
+    async def gated(inputs: ValidatedInputs, seconds: float) -> Prediction:
+        await gate.wait()
+        return await run(inputs, seconds)
+
+    office.world.model("heart").executor.run_one = gated
+    async with office.client() as client:
+        location = await office.submitted(client)
+        reading = asyncio.create_task(client.get(f"{location}/events"))
+        await asyncio.sleep(0.1)
+        async with office.working():
+            await until(lambda: office.store.find()[0].state is JobState.RUNNING)
+            await asyncio.sleep(0.1)
+            gate.set()
+            answer = await asyncio.wait_for(reading, 10)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    names = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
+    assert names == ["queued", "running", "succeeded"]
+    assert ": still there" in answer.text
+
+
+async def test_progress_is_an_event(office: Office) -> None:
+    """Steps done and in all, while it runs."""
+    async with office.client() as client:
+        location = await office.submitted(client)
+    (job,) = office.store.find()
+    steps = [
+        replace(job, state=JobState.RUNNING, attempt=1),
+        replace(job, state=JobState.RUNNING, attempt=1, done=1, total=4),
+        None,
+    ]
+
+    async def look() -> object:
+        return steps.pop(0)
+
+    events = [text async for text in jobs._events(job, look)]
+    assert [text.split(b"\n")[0] for text in events] == [b"event: queued", b"event: running", b"event: progress"]
+    assert b'"progress":{"done":1,"total":4}' in events[2]
+    assert location.endswith(job.id)
+
+
+async def test_a_job_is_given_up(office: Office) -> None:
+    """At once while it waits; twice is no error."""
+    async with office.client() as client:
+        location = await office.submitted(client)
+        for _ in range(2):
+            answer = await client.delete(location)
+            assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+
+
+async def test_a_dead_job_is_driven_again(office: Office) -> None:
+    """409 while it is not dead; its error is told."""
+
+    async def failing(_inputs: ValidatedInputs, _seconds: float) -> Prediction:
+        raise ValueError("DOE^JOHN")
+
+    executor = office.world.model("heart").executor
+    run, executor.run_one = executor.run_one, failing
+    async with office.client() as client, office.working():
+        location = await office.submitted(client)
+        dead = await ended(client, location)
+        assert dead["state"] == "dead"
+        assert "DOE" not in str(dead)
+        executor.run_one = run
+        assert (await client.post(f"{location}/redrive")).json()["state"] == "queued"
+        assert (await ended(client, location))["state"] == "succeeded"
+        assert (await client.post(f"{location}/redrive")).status_code == 409
+
+
+async def test_a_job_of_a_replaced_bundle_waits_and_is_not_run_by_another(office: Office) -> None:
+    """An answer by another version than the one that was asked would be a wrong answer."""
+    async with office.client() as client:
+        location = await office.submitted(client)
+        model = office.world.model("heart")
+        model.contract = replace(model.contract, digest="sha256:" + "9" * 64)
+        async with office.working():
+            await asyncio.sleep(0.1)
+            assert (await client.get(location)).json()["state"] == "queued"
+
+
+@pytest.mark.parametrize(("query", "field"), [("limit=0", "limit"), ("limit=1001", "limit"), ("state=lost", "state")])
+async def test_a_listing_is_bounded(office: Office, query: str, field: str) -> None:
+    """By number and by known states."""
+    async with office.client() as client:
+        answer = await client.get(f"/v1/jobs?{query}")
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+async def test_jobs_are_listed_by_state(office: Office) -> None:
+    """For whoever looks after the dead ones."""
+    async with office.client() as client:
+        await office.submitted(client)
+        assert len((await client.get("/v1/jobs?state=queued&limit=5")).json()) == 1
+        assert (await client.get("/v1/jobs?state=dead")).json() == []
+
+
+async def test_a_server_without_jobs_has_no_such_path() -> None:
+    """404 as for any other."""
+    world = make_world()
+    async with world.client() as client:
+        assert (await client.post(SUBMIT, content=RECORD_BODY, headers=JSON)).status_code == 404
+        assert (await client.get("/v1/jobs")).status_code == 404
