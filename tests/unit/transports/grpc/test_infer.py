@@ -28,7 +28,7 @@ from bedside.codecs import Codecs
 from bedside.errors import BedsideError, RequestError
 from bedside.settings import LimitSettings
 from bedside.transports.grpc.infer_request import infer_request, parse_message
-from bedside.types import OutputArray, Prediction, ValidatedInputs
+from bedside.types import OutputArray, OutputFile, Prediction, ValidatedInputs
 
 EXPECTED = pytest.approx([0.37, 0.63])
 
@@ -131,6 +131,23 @@ async def test_half_precision_answers_raw(heart: Station) -> None:
     answer = await heart.infer(request(model="half"))
 
     assert np.frombuffer(answer.raw_output_contents[0], "<f2").tolist() == [0.25, 0.75]
+
+
+async def test_files_and_values_are_bytes(heart: Station) -> None:
+    """What is no array goes as BYTES: each element as it is, or behind its length."""
+
+    async def both(inputs: ValidatedInputs, timeout_seconds: float) -> Prediction:
+        return Prediction((), (OutputFile(".bin", b"\0data\0"),), values={"points": [1, 2]})
+
+    contract = replace(RECORD, model="files", outputs=())
+    heart.world.repository.models["files"] = FakeModel(contract, FakeExecutor(contract, both))
+
+    as_typed = await heart.infer(request(model="files"))
+    as_raw = await heart.infer(raw_request(model="files"))
+
+    assert [output.datatype for output in as_typed.outputs] == ["BYTES", "BYTES"]
+    assert [list(output.contents.bytes_contents) for output in as_typed.outputs] == [[b"[1,2]"], [b"\0data\0"]]
+    assert list(as_raw.raw_output_contents) == [b"\5\0\0\0[1,2]", b"\6\0\0\0\0data\0"]
 
 
 async def test_large_tensors_go_through_threads(heart: Station) -> None:
