@@ -80,8 +80,8 @@ class ServerSettings(_Group):
 
     keep_alive_seconds: int = Field(default=75, gt=0)
     """Seconds that an idle HTTP/1.1 connection stays open; longer than the usual balancer's 60, so that the balancer
-    closes first and no request meets a closing socket. A gRPC connection silent for so long is asked whether it lives
-    (HTTP/2 PING)."""
+    closes first and no request meets a closing socket. A gRPC connection is closed after as long without a call, and
+    asked whether it lives (HTTP/2 PING) after as long without a word during one."""
 
 
 class LimitSettings(_Group):

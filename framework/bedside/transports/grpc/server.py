@@ -23,6 +23,7 @@ _LARGEST_MESSAGE = 2**31 - 1  # protobuf.dev, "Proto Limits": 2 GiB
 _IDENTITY_ONLY = 1  # GRPC_COMPRESS_NONE, as a bit set
 _LEAST_PING_SECONDS = 10
 _HEADER_BYTES = 65536
+_HANDSHAKE_SECONDS = 10
 
 
 class Server:
@@ -88,8 +89,9 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
         # Two servers on one port would share its calls between them without a word.
         ("grpc.so_reuseport", 0),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_SECONDS * 1000),
+        ("grpc.max_connection_idle_ms", server.keep_alive_seconds * 1000),
         ("grpc.keepalive_time_ms", server.keep_alive_seconds * 1000),
-        ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_SECONDS * 1000),
     ]
 
