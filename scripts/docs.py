@@ -17,12 +17,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
-from bedside import settings
+from bedside import errors, settings
+from bedside.bundle import dicom_policy
 from bedside.cli import app
 from bedside.observability import events, fields, rendering
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = re.compile(r"(<!-- help:begin -->\n).*?(<!-- help:end -->)", re.DOTALL)
+POLICY = re.compile(r"(<!-- policy:begin -->\n).*?(<!-- policy:end -->)", re.DOTALL)
+REFUSALS = re.compile(r"(<!-- refusals:begin -->\n).*?(<!-- refusals:end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify", "pack", "push", "pull")
 SHIP_COMMANDS = ("detect", "pin", "promote")
@@ -55,6 +58,9 @@ def main() -> int:
 def _generated() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "settings.md", settings_page()
     yield ROOT / "docs" / "logging.md", logging_page()
+    dicom = ROOT / "docs" / "dicom.md"
+    text = POLICY.sub(lambda found: found[1] + policy_tables() + found[2], dicom.read_text(encoding="utf-8"))
+    yield dicom, REFUSALS.sub(lambda found: found[1] + refusals_table() + found[2], text)
     readme = ROOT / "README.md"
     yield readme, HELP.sub(lambda found: found[1] + help_text() + found[2], readme.read_text(encoding="utf-8"))
 
@@ -71,6 +77,23 @@ def settings_page() -> str:
             lines += [f"## `{name}`", "", *_paragraphs(inspect.getdoc(kind) or ""), ""]
             lines += _table((f"{name}.{inner}", value) for inner, value in kind.model_fields.items())
     return "\n".join(lines).rstrip() + "\n"
+
+
+def policy_tables() -> str:
+    """Return what ``[dicom]`` and ``[[dicom.series]]`` may hold."""
+    lines = []
+    for title, table in (("`[dicom]`", dicom_policy.DicomPolicy), ("`[[dicom.series]]`", dicom_policy.SeriesRule)):
+        lines += [f"| {title} | |", "|---|---|"]
+        lines += [f"| `{name}` | {_cell(field.description or '')} |" for name, field in table.model_fields.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def refusals_table() -> str:
+    """Return every reason for which DICOM is refused, with what to do about it."""
+    lines = ["| reason | what to do |", "|---|---|"]
+    lines += [f"| `{leaf.reason()}` | {_cell(leaf.advice())} |" for leaf in errors.DicomRefused.__subclasses__()]
+    return "\n".join(lines) + "\n"
 
 
 def logging_page() -> str:

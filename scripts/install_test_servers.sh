@@ -15,6 +15,20 @@ if ! command -v docker-registry >/dev/null; then
   fi
 fi
 
+# dciodvfy (dicom3tools) judges the DICOM objects that we write; dcmtk compresses and reads as others do.
+for pair in dciodvfy:dicom3tools dcmcjpeg:dcmtk; do
+  if command -v "${pair%%:*}" >/dev/null; then
+    echo "${pair##*:} is installed"
+  elif command -v apt-get >/dev/null; then
+    echo "── installing ${pair##*:}"
+    if [ "$(id -u)" = 0 ]; then as_root=; else as_root=sudo; fi
+    $as_root apt-get install -y --no-install-recommends "${pair##*:}" >/dev/null ||
+      echo "${pair##*:} could not be installed; its tests are skipped" >&2
+  else
+    echo "install ${pair##*:} for the tests of DICOM objects; without it they are skipped" >&2
+  fi
+done
+
 folder=tests/integration/oidc_provider
 wanted=$(sed -nE 's/.*"oidc-provider": "([^"]+)".*/\1/p' "$folder/package.json")
 found=$(sed -nE 's/^ *"version": "([^"]+)".*/\1/p' "$folder/node_modules/oidc-provider/package.json" 2>/dev/null || true)

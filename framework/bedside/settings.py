@@ -96,6 +96,9 @@ class LimitSettings(_Group):
     picture_pixels: int = Field(default=100_000_000, gt=0)
     """Largest number of pixels of a picture (PNG, JPEG, TIFF). A chest X-ray has about 20 million."""
 
+    dicom_instances: int = Field(default=5000, gt=0)
+    """Most DICOM files in one input. A whole-body CT has about 2,000 slices."""
+
     body_seconds: float = Field(default=60.0, gt=0)
     """Seconds in which the body must have arrived (slow-loris)."""
 

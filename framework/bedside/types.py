@@ -84,6 +84,8 @@ class DecodedImage:
         dtype: NumPy name of the stored type.
         affine: voxel to RAS+ millimetres, shape (4, 4); None where the format has no geometry.
         finite: False where a stored floating-point value is NaN or infinite.
+        source: what the codec that made it needs to answer in the input's own format (``codecs.dicom.SourceSeries``);
+            nothing to anybody else, and never shown.
     """
 
     name: str
@@ -95,6 +97,7 @@ class DecodedImage:
     dtype: str
     affine: NDArray[np.float64] | None = None
     finite: bool = True
+    source: object = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

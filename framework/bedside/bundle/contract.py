@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
 
+from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.bundle.media_types import media_type_of_suffix
 from bedside.bundle.metadata import FeatureDescription, Metadata, TensorFormat
 from bedside.types import Json
@@ -23,6 +24,7 @@ InputKind = Literal["image", "record", "value", "tensor"]
 OutputKind = Literal["segmentation", "probabilities", "image", "tensor", "value", "file"]
 
 VOLUME_MEDIA_TYPES = ("application/x-nifti", "application/gzip")
+DICOM_MEDIA_TYPES = ("application/dicom", "application/zip", "multipart/related")
 PLANE_MEDIA_TYPES = ("image/png", "image/jpeg", "image/tiff")
 ARRAY_MEDIA_TYPES = ("application/x-npy",)
 RECORD_MEDIA_TYPES = VALUE_MEDIA_TYPES = ("application/json",)
@@ -131,6 +133,7 @@ class InputSpec:
         example: a value that the bundle itself shows.
         shape: axis lengths of a tensor, -1 for any; empty where unknown.
         dtype: NumPy name of a tensor's elements; empty where unknown.
+        dicom: which series it takes, and how its results are coded, from the bundle's policy.
     """
 
     name: str
@@ -146,6 +149,7 @@ class InputSpec:
     example: Json = None
     shape: tuple[int, ...] = ()
     dtype: str = ""
+    dicom: DicomPolicy = field(default_factory=DicomPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +262,7 @@ def _image_input(fact: InputFact, tensor: TensorFormat | None) -> InputSpec:
         channel_names=names,
         files=fact.files,
         optional=fact.optional,
+        dicom=DicomPolicy(modality=tensor.dicom_modality if tensor else ""),
     )
 
 
@@ -267,14 +272,16 @@ def _image_media_types(reader: str | None, spatial_dims: int | None) -> tuple[st
         "PILReader": PLANE_MEDIA_TYPES,
         "NumpyReader": ARRAY_MEDIA_TYPES,
     }
+    # A DICOM series becomes a NIfTI volume, so what reads the one takes the other.
+    volumes = VOLUME_MEDIA_TYPES if spatial_dims == 2 else (*VOLUME_MEDIA_TYPES, *DICOM_MEDIA_TYPES)
     if reader in by_reader:
-        return by_reader[reader]
+        return volumes if reader == "NibabelReader" else by_reader[reader]
     if spatial_dims == 3:
         # No bare array: without an affine, orientation, spacing and every volume in the answer would be invented.
-        return VOLUME_MEDIA_TYPES
+        return volumes
     if spatial_dims == 2:
-        return (*PLANE_MEDIA_TYPES, *VOLUME_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)
-    return (*VOLUME_MEDIA_TYPES, *PLANE_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)
+        return (*PLANE_MEDIA_TYPES, *volumes, *ARRAY_MEDIA_TYPES)
+    return (*volumes, *PLANE_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)
 
 
 def _record_input(fact: InputFact, tensor: TensorFormat | None, metadata: Metadata) -> InputSpec:

@@ -28,6 +28,8 @@ _MEDIA_TYPES = {
     ".tif": "image/tiff",
     ".npy": "application/x-npy",
     ".json": "application/json",
+    ".dcm": "application/dicom",
+    ".zip": "application/zip",
 }
 
 

@@ -51,6 +51,7 @@ class TensorFormat(BaseModel):
     dtype: str = ""
     value_range: tuple[Any, ...] = ()
     is_patch_data: bool | None = None
+    modality: str = ""
     channel_def: Mapping[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -93,6 +94,16 @@ class TensorFormat(BaseModel):
             return {}
         named = {str(key): str(name) for key, name in value.items() if _is_index(str(key))}
         return dict(sorted(named.items(), key=lambda pair: int(pair[0])))
+
+    @field_validator("modality", mode="before")
+    @classmethod
+    def _modality_is_text(cls, value: object) -> object:
+        return value if isinstance(value, str) else ""
+
+    @property
+    def dicom_modality(self) -> str:
+        """Return what ``modality`` means as DICOM Modality (PS3.3 §C.7.3.1.1.1), empty where it means none."""
+        return {"MR": "MR", "MRI": "MR", "CT": "CT", "PT": "PT", "PET": "PT"}.get(self.modality.strip().upper(), "")
 
     @property
     def means_probabilities(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.errors import InvalidBundle
 
 
@@ -34,6 +35,9 @@ class Policy(BaseModel):
 
     inputs: Mapping[str, InputPolicy] = Field(default_factory=dict)
     """Bounds by input name: ``[inputs.image]``."""
+
+    dicom: DicomPolicy = DicomPolicy()
+    """DICOM series in, DICOM results out (docs/dicom.md)."""
 
     config_files: tuple[str, ...] = ()
     """Configuration files in ``configs/`` to merge, in order; empty: ``inference.json`` or ``.yaml``."""

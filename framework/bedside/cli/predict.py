@@ -18,11 +18,14 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bedside.bundle.golden import media_type_of
+from bedside.cli.study import DICOM, RELATED, is_study, zipped
 from bedside.cli.terminal import plain
 from bedside.errors import BedsideError
 
 ACCEPT = "multipart/mixed, application/json;q=0.9"
+ACCEPT_DICOM = f'{RELATED}; type="{DICOM}", multipart/mixed;q=0.9, application/json;q=0.8'
 _SUFFIXES = {
+    DICOM: ".dcm",
     "application/json": ".json",
     "application/x-nifti": ".nii",
     "application/gzip": ".nii.gz",
@@ -33,6 +36,7 @@ _SUFFIXES = {
     "image/tiff": ".tif",
     "image/jpeg": ".jpg",
 }
+_WHOLE = ("application/json", "application/gzip", "image/png", DICOM)
 
 
 class PredictFailed(BedsideError):
@@ -77,7 +81,8 @@ def predict(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="One case per FILE (.nii.gz, .png, .jpg, .json, …); NAME=FILE,NAME=FILE for several inputs.",
+            help="One case per FILE (.nii.gz, .png, .jpg, .json, .dcm, …), or per folder or .zip of DICOM files; "
+            "NAME=FILE,NAME=FILE for several inputs.",
             metavar="FILE...",
             show_default=False,
         ),
@@ -94,6 +99,12 @@ def predict(
         Path | None, typer.Option(envvar="BEDSIDE_CA", help="PEM file that signed the server's certificate.")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer.")] = 300.0,
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            help="Media types of the answer; unset: DICOM objects for DICOM, else all there is.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Send each FILE to a model and save the answers; prints volumes per label, or the prediction."""
     console = Console(stderr=True)
@@ -106,17 +117,17 @@ def predict(
     with httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify) as client, progress:
         for case, stem in zip(files, _stems(files), strict=True):
             task = progress.add_task(plain(f"{model} ← {_label(case)}").plain, total=None)
-            answer = send(client, model, case)
+            answer = send(client, model, case, accept)
             paths = answer.save(f"{stem}.{model}", output)
             progress.update(task, total=1, completed=1)
             progress.console.print(_table(answer, paths), highlight=False)
 
 
-def send(client: httpx.Client, model: str, case: str) -> Answer:
+def send(client: httpx.Client, model: str, case: str, accept: str | None = None) -> Answer:
     """Send one case; raises PredictFailed with the server's own explanation."""
     begin = perf_counter()
     try:
-        response = client.post(f"/v1/models/{model}/predict", **_body(case))
+        response = client.post(f"/v1/models/{model}/predict", **_body(case, accept))
     except httpx.HTTPError as error:
         raise PredictFailed(
             f"no answer from {client.base_url}: {type(error).__name__}. Is the server running?"
@@ -128,19 +139,23 @@ def send(client: httpx.Client, model: str, case: str) -> Answer:
     return answer
 
 
-def _body(case: str) -> dict[str, Any]:
+def _body(case: str, accept: str | None) -> dict[str, Any]:
     if "=" in case and not Path(case).exists():
         named = [pair.partition("=") for pair in case.split(",")]
         # The field's name stands in for the file's: that one may hold a patient's name.
         # A list, not a dictionary: an input that takes several files has its name several times.
-        files = [(name, (name, _read(path), media_type_of(Path(path)))) for name, _, path in named]
-        return {"files": files, "headers": {"Accept": ACCEPT}}
-    return {"content": _read(case), "headers": {"Accept": ACCEPT, "Content-Type": media_type_of(Path(case))}}
+        files = [(name, (name, *_read(path))) for name, _, path in named]
+        return {"files": files, "headers": {"Accept": accept or ACCEPT}}
+    content, media_type = _read(case)
+    headers = {"Accept": accept or (ACCEPT_DICOM if is_study(Path(case)) else ACCEPT), "Content-Type": media_type}
+    return {"content": content, "headers": headers}
 
 
-def _read(path: str) -> bytes:
+def _read(path: str) -> tuple[bytes, str]:
     try:
-        return Path(path).read_bytes()
+        if Path(path).is_dir():
+            return zipped(Path(path)), "application/zip"
+        return Path(path).read_bytes(), media_type_of(Path(path))
     except OSError as error:
         raise PredictFailed(f"{path}: {error.strerror}") from None
 
@@ -167,9 +182,9 @@ def _object(body: bytes) -> dict[str, Any]:
 def _parts(response: httpx.Response) -> tuple[tuple[str, bytes], ...]:
     whole = response.headers.get("content-type", "")
     media = whole.partition(";")[0].strip().lower()
-    if media == "application/json":
+    if media in _WHOLE:
         return ((media, response.content),)
-    parts = tuple(_mixed(whole, response.content)) if media == "multipart/mixed" else ()
+    parts = tuple(_mixed(whole, response.content)) if media in {"multipart/mixed", RELATED} else ()
     if not parts:  # a page of a proxy, for one
         raise PredictFailed(f"the server answered {media or 'something'} that holds no prediction; is this Bedside?")
     return parts

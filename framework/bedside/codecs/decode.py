@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from bedside.bundle.contract import ARRAY_MEDIA_TYPES, InputSpec
+from bedside.codecs.dicom import MEDIA_TYPES as DICOM_MEDIA_TYPES
+from bedside.codecs.dicom import decode_dicom, is_dicom
 from bedside.codecs.gunzip import gunzip
 from bedside.codecs.nifti import decode_nifti
 from bedside.codecs.npy import decode_array, decode_npy
 from bedside.codecs.plane import decode_plane
 from bedside.codecs.record import decode_values, parse_object
-from bedside.codecs.sniff import FileKind, identify, sniff
+from bedside.codecs.sniff import FileKind, identify, sniff, unsupported
 from bedside.codecs.tensors import decode_request
 from bedside.codecs.value import decode_document, decode_value
 from bedside.errors import MalformedPayload, PayloadTooLarge
@@ -26,7 +28,7 @@ class Codecs:
         self._limits = limits
 
     def decode_part(self, part: RawPart, spec: InputSpec) -> DecodedInput:
-        """Decode an encoded file (NIfTI, PNG, JPEG, TIFF, .npy), a JSON record, or a JSON value.
+        """Decode an encoded file (NIfTI, PNG, JPEG, TIFF, .npy), DICOM files, a JSON record, or a JSON value.
 
         Args:
             part: bytes and declared media type; ``application/octet-stream`` or none lets the bytes speak.
@@ -37,12 +39,15 @@ class Codecs:
             MalformedPayload: the bytes are not what they claim, are damaged or cut short.
             PayloadTooLarge, DecompressedTooLarge: beyond the limits, found before it is in memory.
             ContractViolation: the values cannot be used, naming the feature or input.
+            DicomRefused: the series has no volume that could be vouched for; one leaf per reason.
         """
         data = part.data
         if spec.kind == "value":
             return decode_value(data, part.media_type.partition(";")[0].strip().lower(), spec, self._limits)
         if spec.kind == "record" and part.media_type == "application/json" and data[:1] == b"{":
             return self._record(data, spec)  # the hot path of tabular models: nothing left to identify
+        if is_dicom(part):
+            return self._dicom(part, spec)
         kind = identify(data, part.media_type, spec)
         if kind == "json":
             return self._record(data, spec)
@@ -87,6 +92,11 @@ class Codecs:
                 f"'{spec.name}' has {len(data)} bytes of JSON, the limit is {self._limits.json_bytes}", field=spec.name
             )
         return decode_values(parse_object(data, spec.name), spec)
+
+    def _dicom(self, part: RawPart, spec: InputSpec) -> DecodedImage:
+        if spec.kind != "image" or (spec.media_types and not set(DICOM_MEDIA_TYPES) & set(spec.media_types)):
+            raise unsupported(spec)
+        return decode_dicom(part, spec, self._limits)
 
     def _image(self, data: bytes, kind: FileKind, spec: InputSpec) -> DecodedImage:
         limit, name = self._limits.decompressed_bytes, spec.name

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.bundle.media_types import media_type_of_suffix
+from bedside.codecs.dicom import DICOM, RELATED, write_results
 from bedside.codecs.nifti import compress, encode_nifti
 from bedside.codecs.npy import encode_npy
 from bedside.codecs.overlay import render_overlay
@@ -27,29 +28,39 @@ _Write = Callable[[Contract, ValidatedInputs, Prediction], EncodedAnswer]
 
 
 class Answers:
-    """Predictions to JSON, NIfTI, PNG, .npy, a bundle's own files, and all of them together.
+    """Predictions to JSON, NIfTI, PNG, .npy, DICOM, a bundle's own files, and all of them together.
 
     Implements :class:`bedside.interfaces.Encoder`.
     """
 
     def __init__(self) -> None:
-        self._writers: dict[str, _Write] = {NIFTI_GZ: _nifti, JSON: _json, PNG: _png, NPY: _npy, MIXED: _mixed}
+        self._writers: dict[str, _Write] = {
+            NIFTI_GZ: _nifti,
+            JSON: _json,
+            PNG: _png,
+            NPY: _npy,
+            MIXED: _mixed,
+            DICOM: _dicom,
+            RELATED: _dicoms,
+        }
 
     def available(self, contract: Contract) -> tuple[str, ...]:
         """Return the media types that this model can answer with, the preferred one first.
 
         A model with one result on a grid whose place is known answers with the file that a viewer opens, one with
         several such results with all of them; a model that only writes a file, with that; any other with JSON.
+        DICOM objects are for inputs that were DICOM.
         """
+        objects = (DICOM, RELATED) if _may_answer_dicom(contract) else ()
         grids, own = _grids(contract), _own_types(contract)
         if own:
             return (*own, JSON, MIXED) if len(contract.outputs) == 1 else (JSON, MIXED, *own)
         if not grids:
             arrays = (NPY, MIXED) if _plain(contract) else ()
             written = (MIXED,) if any(spec.kind == "file" for spec in contract.outputs) else ()
-            return (JSON, *(arrays or written))
+            return (JSON, *(arrays or written), *objects)
         pictures = (PNG,) if any(spec.kind == "image" for spec in contract.inputs) else ()
-        return (NIFTI_GZ, JSON, *pictures, MIXED) if len(grids) == 1 else (MIXED, JSON, *pictures)
+        return (NIFTI_GZ, JSON, *pictures, MIXED, *objects) if len(grids) == 1 else (MIXED, JSON, *pictures, *objects)
 
     def encode(
         self, media_type: str, contract: Contract, inputs: ValidatedInputs, prediction: Prediction
@@ -57,7 +68,7 @@ class Answers:
         """Encode a prediction as ``media_type``, one of :meth:`available`.
 
         Raises:
-            NotAcceptable: this model has no such answer.
+            NotAcceptable: this model has no such answer, or DICOM was asked for and not sent.
             RunFailed: the result holds numbers that must not go out (NaN, labels that are none), or has no place in
                 space although the contract promises one.
         """
@@ -82,6 +93,11 @@ def _plain(contract: Contract) -> list[OutputSpec]:
 
 
 _ARRAYS = ("segmentation", "probabilities", "image", "tensor")
+
+
+def _may_answer_dicom(contract: Contract) -> bool:
+    takes = any(DICOM in spec.media_types for spec in contract.inputs)
+    return takes and any(spec.kind in {"segmentation", "probabilities"} for spec in contract.outputs)
 
 
 def _grids(contract: Contract) -> list[OutputSpec]:
@@ -168,6 +184,24 @@ def _grid_arrays(contract: Contract, prediction: Prediction) -> list[OutputArray
     return [array for array in prediction.arrays if array.name in names]
 
 
+def _dicom(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
+    return _objects(contract, inputs, prediction)[0]
+
+
+def _dicoms(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
+    """Return all objects (DICOM PS3.18 §8.7.1)."""
+    return join(_objects(contract, inputs, prediction), f'{RELATED}; type="{DICOM}"')
+
+
+def _objects(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> list[EncodedAnswer]:
+    for item in inputs.items:
+        spec = contract.input(item.name)
+        if isinstance(item, DecodedImage) and item.source is not None and spec is not None:
+            written = write_results(item.source, contract, prediction, spec.dicom, inputs=inputs)
+            return [EncodedAnswer(DICOM, found.data) for found in written]
+    raise NotAcceptable("DICOM answers belong to a DICOM series; this input was none", available=(JSON, NIFTI_GZ))
+
+
 def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
     plain = [spec.name for spec in _plain(contract)]
     parts = [_json(contract, inputs, prediction)]
@@ -184,8 +218,8 @@ def _file(file: OutputFile, index: int) -> EncodedAnswer:
     return EncodedAnswer(media_type_of_suffix(file.suffix), file.data, (("Content-Disposition", disposition),))
 
 
-def join(parts: Sequence[EncodedAnswer]) -> EncodedAnswer:
-    """Return the parts as one ``multipart/mixed`` body (RFC 2046 §5.1.3).
+def join(parts: Sequence[EncodedAnswer], media_type: str = MIXED) -> EncodedAnswer:
+    """Return the parts as one multipart body (RFC 2046 §5.1).
 
     The boundary is a digest of the parts: no part can hold it, and the same answer has the same bytes.
     """
@@ -200,7 +234,7 @@ def join(parts: Sequence[EncodedAnswer]) -> EncodedAnswer:
             body += f"{name}: {value}\r\n".encode()
         body += b"\r\n" + part.body + b"\r\n"
     body += f"--{boundary}--\r\n".encode()
-    return EncodedAnswer(f"{MIXED}; boundary={boundary}", bytes(body))
+    return EncodedAnswer(f"{media_type}; boundary={boundary}", bytes(body))
 
 
 def _attachment(name: str, suffix: str) -> str:

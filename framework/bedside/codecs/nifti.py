@@ -83,18 +83,23 @@ def encode_nifti(array: NDArray[Any], affine: NDArray[np.float64] | None) -> byt
     elif array.dtype == np.float16:
         array = array.astype(np.float32)
     matrix = np.eye(4) if affine is None else np.asarray(affine, np.float64)
-    header = (nibabel.Nifti1Header if max(array.shape, default=0) < 2**15 else nibabel.Nifti2Header)()
-    header.set_data_dtype(array.dtype)
-    header.set_data_shape(array.shape)
-    header.set_sform(matrix, code=1)  # nifti1.h: NIFTI_XFORM_SCANNER_ANAT
-    header.set_zooms((*_spacing(matrix, array.ndim), *([1.0] * (array.ndim - 3))))
-    header.set_qform(matrix, code=1, strip_shears=True)
+    return nifti_header(array.dtype, array.shape, matrix) + array.tobytes(order="F")
+
+
+def nifti_header(dtype: np.dtype[Any], shape: tuple[int, ...], affine: NDArray[np.float64]) -> bytes:
+    """Return all of a single-file NIfTI that stands before the voxels; see :func:`encode_nifti`."""
+    header = (nibabel.Nifti1Header if max(shape, default=0) < 2**15 else nibabel.Nifti2Header)()
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header.set_sform(affine, code=1)  # nifti1.h: NIFTI_XFORM_SCANNER_ANAT
+    header.set_zooms((*_spacing(affine, len(shape)), *([1.0] * (len(shape) - 3))))
+    header.set_qform(affine, code=1, strip_shears=True)
     header.set_xyzt_units("mm", "sec")
     header.set_slope_inter(1.0, 0.0)
     header.set_data_offset(header.single_vox_offset)
     header["magic"] = header.single_magic
     padding = b"\0" * (int(header.single_vox_offset) - int(header["sizeof_hdr"]))
-    return bytes(header.binaryblock) + padding + array.tobytes(order="F")
+    return bytes(header.binaryblock) + padding
 
 
 def compress(data: bytes) -> bytes:

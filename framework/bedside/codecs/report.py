@@ -64,7 +64,7 @@ def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
     for array in prediction.arrays:
         spec = specs.get(array.name, OutputSpec(array.name, "tensor"))
         if named == [array]:
-            result.update(_probabilities(array, spec))
+            result.update(probabilities(array, spec))
         else:
             outputs[array.name] = _describe(array, spec, inputs)
     outputs.update({name: {"value": value} for name, value in prediction.values.items()})
@@ -115,7 +115,7 @@ def _is_named(array: OutputArray, specs: Mapping[str, OutputSpec]) -> bool:
 
 def _describe(array: OutputArray, spec: OutputSpec, inputs: ValidatedInputs) -> dict[str, Any]:
     if spec.kind == "probabilities" and spec.labels:
-        return _probabilities(array, spec)
+        return probabilities(array, spec)
     described: dict[str, Any] = {"shape": list(array.array.shape), "dtype": array.array.dtype.name}
     if array.affine is not None:
         described["spacing_mm"] = voxel_spacing(array.affine, grid_rank(array, inputs))
@@ -142,7 +142,12 @@ def _label(entry: LabelCount) -> dict[str, Any]:
     return described if entry.volume_ml is None else {**described, "volume_ml": round(entry.volume_ml, 6)}
 
 
-def _probabilities(array: OutputArray, spec: OutputSpec) -> dict[str, Any]:
+def probabilities(array: OutputArray, spec: OutputSpec) -> dict[str, Any]:
+    """Return the prediction with ``probabilities`` by class, or ``scores`` where the numbers are none.
+
+    Raises:
+        RunFailed: there are other numbers than classes, or one is not finite.
+    """
     # NumPy scalars go out, not Python floats: float32 is then written with its own digits (0.7, not 0.699999988079071).
     values = list(array.array.ravel())
     names = list(spec.labels.values())

@@ -89,7 +89,7 @@ def identify(data: bytes, media_type: str, spec: InputSpec) -> FileKind:
     declared = media_type.partition(";")[0].strip().lower()
     kinds = _DECLARED.get(declared)
     if kinds is None and declared not in _UNDECLARED:
-        raise _unsupported(spec)
+        raise unsupported(spec)
     if not data:
         raise MalformedPayload(f"'{spec.name}' is empty", field=spec.name)
     kind = sniff(data)
@@ -104,13 +104,14 @@ def identify(data: bytes, media_type: str, spec: InputSpec) -> FileKind:
 def _require_accepted(kinds: tuple[FileKind, ...], spec: InputSpec) -> None:
     offered = [media_type for kind in kinds for media_type in _ACCEPTED_AS.get(kind, ())]
     if spec.kind == "record" and kinds != ("json",):
-        raise _unsupported(spec)
+        raise unsupported(spec)
     if spec.kind != "record" and (kinds == ("json",) or not offered + [k for k in kinds if k in {"npz", "pair"}]):
-        raise _unsupported(spec)
+        raise unsupported(spec)
     if spec.media_types and offered and not set(offered) & set(spec.media_types):
-        raise _unsupported(spec)
+        raise unsupported(spec)
 
 
-def _unsupported(spec: InputSpec) -> UnsupportedMediaType:
+def unsupported(spec: InputSpec) -> UnsupportedMediaType:
+    """Return the error that names what an input may be sent as."""
     accepted = ", ".join(spec.media_types) or ", ".join(sorted(_DECLARED))
     return UnsupportedMediaType(f"'{spec.name}' must be sent as one of: {accepted}", field=spec.name)

@@ -26,6 +26,9 @@ def assemble(folder: BundleFolder, facts: LoadedFacts) -> Contract:
 
 
 def _bounded(spec: InputSpec, policy: Policy) -> InputSpec:
+    spec = replace(
+        spec, dicom=policy.dicom.model_copy(update={"modality": policy.dicom.modality or spec.dicom.modality})
+    )
     bounds = policy.inputs.get(spec.name)
     if bounds is None:
         return spec

@@ -6,6 +6,7 @@ import pytest
 
 from bedside.bundle.contract import (
     ARRAY_MEDIA_TYPES,
+    DICOM_MEDIA_TYPES,
     PLANE_MEDIA_TYPES,
     VOLUME_MEDIA_TYPES,
     Contract,
@@ -52,12 +53,12 @@ def test_what_was_tried_beats_what_was_declared(fact: InputFact, channels: tuple
 @pytest.mark.parametrize(
     ("reader", "rank", "media_types"),
     [
-        ("NibabelReader", 3, VOLUME_MEDIA_TYPES),
+        ("NibabelReader", 3, VOLUME_MEDIA_TYPES + DICOM_MEDIA_TYPES),
         ("PILReader", 2, PLANE_MEDIA_TYPES),
         ("NumpyReader", 2, ARRAY_MEDIA_TYPES),
-        (None, 3, VOLUME_MEDIA_TYPES),
+        (None, 3, VOLUME_MEDIA_TYPES + DICOM_MEDIA_TYPES),
         (None, 2, PLANE_MEDIA_TYPES + VOLUME_MEDIA_TYPES + ARRAY_MEDIA_TYPES),
-        (None, 0, VOLUME_MEDIA_TYPES + PLANE_MEDIA_TYPES + ARRAY_MEDIA_TYPES),
+        (None, 0, VOLUME_MEDIA_TYPES + DICOM_MEDIA_TYPES + PLANE_MEDIA_TYPES + ARRAY_MEDIA_TYPES),
     ],
 )
 def test_reader_decides_the_media_types(reader: str | None, rank: int, media_types: tuple[str, ...]) -> None:

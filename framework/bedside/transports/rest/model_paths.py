@@ -93,9 +93,13 @@ def _bodies(contract: Contract) -> dict[str, Any]:
     parts = {spec.name: _part_schema(spec) for spec in contract.inputs}
     needed = [spec.name for spec in contract.inputs if not spec.optional]
     form: dict[str, Any] = {"type": "object", "required": needed, "properties": parts}
-    encoding = {spec.name: {"contentType": ", ".join(spec.media_types)} for spec in contract.inputs if spec.media_types}
+    encoding = {spec.name: {"contentType": ", ".join(_of_part(spec))} for spec in contract.inputs if spec.media_types}
     bodies["multipart/form-data"] = {"schema": {**form, "additionalProperties": False}, "encoding": encoding}
     return bodies
+
+
+def _of_part(spec: InputSpec) -> list[str]:
+    return [media for media in spec.media_types if not media.startswith("multipart/")]  # no multipart in a part
 
 
 def _part_schema(spec: InputSpec) -> dict[str, Any]:

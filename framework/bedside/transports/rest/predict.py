@@ -47,7 +47,8 @@ class Predict:
         data = await exchange.body.read(self._limits.body_bytes)
         if not data and not served.contract.needs_input:
             return []
-        return [RawPart(None, media_type, data)]
+        # The boundary is among the parameters.
+        return [RawPart(None, whole if media_type.startswith("multipart/") else media_type, data)]
 
     async def _document(self, exchange: Exchange, served: ServedModel) -> RawRecord:
         if served.contract.record is None and not served.contract.takes_document:

@@ -62,6 +62,42 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.DecompressedTooLarge: ProblemType(413, "decompressed-too-large", "Decoded input too large"),
     errors.UnsupportedMediaType: ProblemType(415, "unsupported-media-type", "Media type not supported"),
     errors.MalformedPayload: ProblemType(400, "malformed-payload", "Body cannot be read"),
+    errors.TooManyInstances: ProblemType(413, "too-many-instances", "Too many DICOM instances"),
+    # stage 4, DICOM: the slug is the reason (docs/dicom.md)
+    errors.DicomRefused: ProblemType(422, "dicom-refused", "Dicom refused"),
+    errors.NotDicom: ProblemType(422, "not-dicom", "Not DICOM"),
+    errors.UnsupportedTransferSyntax: ProblemType(422, "unsupported-transfer-syntax", "Unsupported transfer syntax"),
+    errors.UnsupportedSopClass: ProblemType(422, "unsupported-sop-class", "Unsupported SOP class"),
+    errors.MissingTag: ProblemType(422, "missing-tag", "Missing tag"),
+    errors.InvalidTag: ProblemType(422, "invalid-tag", "Invalid tag"),
+    errors.SeveralStudies: ProblemType(422, "several-studies", "Several studies"),
+    errors.NoMatchingSeries: ProblemType(422, "no-matching-series", "No matching series"),
+    errors.AmbiguousSeries: ProblemType(422, "ambiguous-series", "Ambiguous series"),
+    errors.WrongModality: ProblemType(422, "wrong-modality", "Wrong modality"),
+    errors.WrongBodyPart: ProblemType(422, "wrong-body-part", "Wrong body part"),
+    errors.LocalizerMixedIn: ProblemType(422, "localizer-mixed-in", "Localizer mixed in"),
+    errors.FourDimensional: ProblemType(422, "four-dimensional", "Four dimensional"),
+    errors.TooFewSlices: ProblemType(422, "too-few-slices", "Too few slices"),
+    errors.MissingSlice: ProblemType(422, "missing-slice", "Missing slice"),
+    errors.DuplicateSlice: ProblemType(422, "duplicate-slice", "Duplicate slice"),
+    errors.UnevenSpacing: ProblemType(422, "uneven-spacing", "Uneven spacing"),
+    errors.GantryTilt: ProblemType(422, "gantry-tilt", "Gantry tilt"),
+    errors.MixedOrientation: ProblemType(422, "mixed-orientation", "Mixed orientation"),
+    errors.MixedSize: ProblemType(422, "mixed-size", "Mixed size"),
+    errors.MixedPixelSpacing: ProblemType(422, "mixed-pixel-spacing", "Mixed pixel spacing"),
+    errors.MixedRescaleType: ProblemType(422, "mixed-rescale-type", "Mixed rescale type"),
+    errors.MixedFrameOfReference: ProblemType(422, "mixed-frame-of-reference", "Mixed frame of reference"),
+    errors.MixedPixelFormat: ProblemType(422, "mixed-pixel-format", "Mixed pixel format"),
+    errors.MixedSopClass: ProblemType(422, "mixed-sop-class", "Mixed SOP class"),
+    errors.NotMonochrome: ProblemType(422, "not-monochrome", "Not monochrome"),
+    errors.NonlinearRescale: ProblemType(422, "nonlinear-rescale", "Nonlinear rescale"),
+    errors.PaddingPixels: ProblemType(422, "padding-pixels", "Padding pixels"),
+    errors.TruncatedPixelData: ProblemType(422, "truncated-pixel-data", "Truncated pixel data"),
+    errors.PixelDataContradictsHeader: ProblemType(
+        422, "pixel-data-contradicts-header", "Pixel data contradicts header"
+    ),
+    errors.ValueOverflow: ProblemType(422, "value-overflow", "Value overflow"),
+    errors.PrecisionLost: ProblemType(422, "precision-lost", "Precision lost"),
     # stage 5
     errors.ContractViolation: ProblemType(422, "contract-violation", "Input breaks the model's contract"),
     errors.UnknownInput: ProblemType(422, "unknown-input", "Unknown input"),
@@ -96,7 +132,11 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.LoadFailed: ProblemType(409, "load-failed", "Bundle could not be loaded"),
     errors.GoldenMismatch: ProblemType(409, "golden-mismatch", "Bundle gives other answers than it promises"),
     errors.ConfigurationError: ProblemType(500, "configuration-error", "Server misconfigured"),
+    errors.DicomNotInstalled: ProblemType(501, "dicom-not-installed", "Server without DICOM support"),
 }
+
+_MOST_INSTANCES = 100
+"""SOP Instance UIDs in one answer: a series can have thousands, and the first hundred tell what is wrong."""
 
 _V2_STATUS = {422: 400}
 """The protocol knows no 422: "a failed request must be indicated by an HTTP error status (typically 400)"."""
@@ -172,6 +212,9 @@ def _extensions(error: BedsideError) -> dict[str, Any]:
     members: dict[str, Any] = {}
     if error.field:
         members["field"] = error.field
+    if isinstance(error, errors.DicomRefused):
+        members["reason"] = error.reason()
+        members["instances"] = list(error.instances[:_MOST_INSTANCES])
     if isinstance(error, errors.NotAcceptable):
         members["available"] = list(error.available)
     if isinstance(error, errors.InsufficientScope) and error.scope:

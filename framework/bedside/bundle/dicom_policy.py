@@ -1,0 +1,108 @@
+"""``[dicom]`` of ``bedside.toml``: which series a bundle takes, what may be mended, how results are coded."""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Orientation = Literal["axial", "coronal", "sagittal"]
+Repair = Literal["gantry-tilt", "uneven-spacing"]
+ResultObject = Literal["segmentation", "report", "capture"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SeriesRule(_Table):
+    """One way to find the series of an input; what is left out binds nothing."""
+
+    modality: str = ""
+    """Modality (0008,0060), for example ``CT``."""
+
+    description: str = ""
+    """Regular expression that is searched in Series Description (0008,103E), whatever the case."""
+
+    body_part: tuple[str, ...] = ()
+    """Body Part Examined (0018,0015), one of these. A series that states none does not match."""
+
+    orientation: Orientation | None = None
+    """The plane that the slices are nearest to."""
+
+    min_instances: int = Field(default=1, ge=1)
+    """Fewest instances."""
+
+    max_instances: int | None = Field(default=None, ge=1)
+    """Most instances."""
+
+    input: str = ""
+    """The input that this rule is for; empty: every image input."""
+
+    @field_validator("description")
+    @classmethod
+    def _is_regex(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return value
+
+
+class Code(_Table):
+    """A coded concept (DICOM PS3.3 §8): value, scheme and meaning."""
+
+    value: str = Field(min_length=1, max_length=16)
+    """Code Value (0008,0100)."""
+
+    scheme: str = Field(default="SCT", min_length=1, max_length=16)
+    """Coding Scheme Designator (0008,0102)."""
+
+    meaning: str = Field(min_length=1, max_length=64)
+    """Code Meaning (0008,0104)."""
+
+
+class SegmentCoding(_Table):
+    """What one label means to an archive: ``[dicom.segments.<label>]``."""
+
+    category: Code = Code(value="91723000", meaning="Anatomical Structure")
+    """Segmented Property Category (CID 7150)."""
+
+    type: Code
+    """Segmented Property Type (CID 7151)."""
+
+    modifier: Code | None = None
+    """Segmented Property Type Modifier, for example a side (CID 244)."""
+
+
+class DicomPolicy(_Table):
+    """What a site or an author decides about DICOM for one bundle."""
+
+    series: tuple[SeriesRule, ...] = ()
+    """Rules in order; the first that any series matches decides. Without rules, the study must hold one series of the
+    modality that ``metadata.json`` names."""
+
+    modality: str = ""
+    """Modality that the model was made for; empty: the one that ``metadata.json`` names for the input, if any."""
+
+    body_part: tuple[str, ...] = ()
+    """Body parts that the model was made for; a series that states another one is refused."""
+
+    resample: tuple[Repair, ...] = ()
+    """What may be mended by interpolation instead of being refused. The result is put back into the source's grid."""
+
+    padding: Literal["refuse", "keep"] | float = "refuse"
+    """Pixels with Pixel Padding Value (0028,0120): refuse the series, keep what the scanner wrote, or take this number
+    (after rescaling) instead."""
+
+    drop_localizers: bool = False
+    """Leave out localizers that share the series with the images, instead of refusing the series."""
+
+    spacing_tolerance: float = Field(default=0.01, gt=0, lt=0.5)
+    """How far a slice may lie from its place in an even row, as a part of the distance between slices."""
+
+    results: tuple[ResultObject, ...] = ("segmentation", "report")
+    """What a DICOM answer holds, where the model's answer allows it."""
+
+    segments: Mapping[str, SegmentCoding] = Field(default_factory=dict)
+    """Coding by label name, as ``channel_def`` has it."""

@@ -1,0 +1,109 @@
+"""DICOM series in, DICOM results out (docs/dicom.md). Needs the extra ``dicom``; nothing is imported before it is used.
+
+Two functions are the whole surface for transports: :func:`read_series` and :func:`write_results`.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bedside.bundle.contract import Contract, InputSpec
+from bedside.bundle.dicom_policy import DicomPolicy
+from bedside.errors import DicomNotInstalled
+from bedside.settings import LimitSettings
+from bedside.types import DecodedImage, Prediction, RawPart, ValidatedInputs
+
+if TYPE_CHECKING:
+    from bedside.codecs.dicom.objects import DicomObject
+    from bedside.codecs.dicom.source import SourceSeries
+
+DICOM = "application/dicom"
+RELATED = "multipart/related"
+ZIP = "application/zip"
+MEDIA_TYPES = (DICOM, ZIP, RELATED)
+
+__all__ = ["DICOM", "MEDIA_TYPES", "RELATED", "ZIP", "decode_dicom", "is_dicom", "read_series", "write_results"]
+
+
+def is_dicom(part: RawPart) -> bool:
+    """Tell whether a part holds DICOM: by its media type, or, where that says nothing, by its first bytes."""
+    media_type = part.media_type.partition(";")[0].strip().lower()
+    undeclared = media_type in ("", "application/octet-stream")
+    return media_type in MEDIA_TYPES or (undeclared and part.data[128:132] == b"DICM")
+
+
+def decode_dicom(part: RawPart, spec: InputSpec, limits: LimitSettings) -> DecodedImage:
+    """Decode one part (a DICOM file, a zip, or multipart/related of them) into a volume that knows its source.
+
+    Raises:
+        DicomRefused: one leaf per reason.
+        MalformedPayload, PayloadTooLarge: the container is damaged or ambiguous, or beyond the limits.
+        DicomNotInstalled: the extra is missing.
+    """
+    containers = _module("containers")
+    with containers.opened(part, spec.name, limits) as files:
+        image, _ = read_series(files, spec.dicom, limits, name=spec.name)
+    return image
+
+
+def read_series(
+    parts: Iterable[Any], rules: DicomPolicy, limits: LimitSettings, *, name: str = "image", root: Path | None = None
+) -> "tuple[DecodedImage, SourceSeries]":
+    """Choose a series, check its geometry, and build its volume.
+
+    Args:
+        parts: DICOM files as bytes, as functions that return bytes (called up to twice), or as paths.
+        rules: which series is meant, and what may be mended.
+        limits: ``dicom_instances`` and ``decompressed_bytes`` bound what is built.
+        name: the contract's input.
+        root: folder under which every path must lie; without it, paths are refused.
+
+    Returns:
+        The volume as NIfTI, int16 where every value is such a number, else float32; and what results refer to.
+
+    Raises:
+        DicomRefused, PayloadTooLarge, DicomNotInstalled.
+    """
+    image, source = _module("series").read_series(parts, rules, limits, name=name, root=root)
+    return image, source
+
+
+def write_results(
+    source: object,
+    contract: Contract,
+    prediction: Prediction,
+    policy: DicomPolicy,
+    *,
+    inputs: ValidatedInputs | None = None,
+    created: datetime | None = None,
+) -> "list[DicomObject]":
+    """Write what a model found as DICOM objects that refer to their source; the first one is the main one.
+
+    The same source, bundle and policy give the same UIDs; with the same ``created``, the same bytes.
+
+    Args:
+        source: what :func:`read_series` gave, which ``DecodedImage.source`` carries.
+        contract: names, version and digest of the bundle.
+        prediction: arrays on any grid with an affine, or on the grid of the input.
+        policy: which objects, and how segments are coded.
+        inputs: for the secondary capture, which is drawn over the image.
+        created: when the result was made; now, where it is not given.
+
+    Raises:
+        RunFailed: a result has no place in the source's frame of reference, or cannot be written.
+    """
+    written: list[DicomObject] = _module("results").write_results(
+        source, contract, prediction, policy, inputs=inputs, created=created
+    )
+    return written
+
+
+def _module(name: str) -> Any:
+    try:
+        return import_module(f"bedside.codecs.dicom.{name}")
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in {"pydicom", "highdicom"}:
+            raise DicomNotInstalled from None
+        raise

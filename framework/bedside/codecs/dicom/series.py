@@ -1,0 +1,127 @@
+"""From files to a volume, in six numbered steps."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from bedside.bundle.dicom_policy import DicomPolicy
+from bedside.codecs.dicom.containers import Opener
+from bedside.codecs.dicom.frames import Frame, frame_of_reference, frames_of
+from bedside.codecs.dicom.guard import stack
+from bedside.codecs.dicom.instances import Instance, read_instance
+from bedside.codecs.dicom.pixels import frame_bytes, require_plausible
+from bedside.codecs.dicom.selection import choose
+from bedside.codecs.dicom.source import SourceSeries, headers_of, planes_of
+from bedside.codecs.dicom.volume import build
+from bedside.errors import DecompressedTooLarge, DicomRefused, NotDicom, TooManyInstances
+from bedside.settings import LimitSettings
+from bedside.types import DecodedImage
+
+
+def read_series(
+    parts: Iterable[bytes | Path | Opener],
+    rules: DicomPolicy,
+    limits: LimitSettings,
+    *,
+    name: str = "image",
+    root: Path | None = None,
+) -> tuple[DecodedImage, SourceSeries]:
+    """See :func:`bedside.codecs.dicom.read_series`."""
+    try:
+        return _read(parts, rules, limits, name=name, root=root)
+    except DicomRefused as refused:
+        refused.field = refused.field or name
+        raise
+
+
+def _read(
+    parts: Iterable[bytes | Path | Opener], rules: DicomPolicy, limits: LimitSettings, *, name: str, root: Path | None
+) -> tuple[DecodedImage, SourceSeries]:
+    # (1) headers of everything that came
+    instances = list(_instances(parts, limits, name, root))
+    # (2) the series that is meant
+    series = choose(instances, rules, name)
+    # (3) its frames, within bounds
+    frames = _frames(series.instances, limits, name)
+    # (4) the geometry guard
+    stacked = stack(frames, rules)
+    # (5) pixels, rescaled slice by slice
+    payload, dtype, shape = build(stacked, rules)
+    # (6) what results will refer to
+    affine = np.asarray(np.asarray(stacked.affine, np.float32), np.float64)  # as NIfTI-1 holds it, and MONAI reads it
+    first = stacked.frames[0].instance
+    source = SourceSeries(
+        name=name,
+        headers=tuple(headers_of(stacked)),
+        frames=tuple((frame.uid, frame.index + 1) for frame in stacked.frames),
+        planes=planes_of(stacked),
+        size=stacked.frames[0].size,
+        affine=stacked.affine,
+        frame_of_reference=frame_of_reference(first),
+        study=first.study,
+        series=first.series,
+        modality=series.modality,
+        in_place=stacked.offsets is None,
+        digest=_digest(payload, series.instances),
+    )
+    image = DecodedImage(
+        name=name,
+        payload=payload,
+        suffix=".nii",
+        shape=shape,
+        spatial_dims=3,
+        channels=1,
+        dtype=dtype.newbyteorder("=").name,
+        affine=affine,
+        source=source,
+    )
+    return image, source
+
+
+def _instances(
+    parts: Iterable[bytes | Path | Opener], limits: LimitSettings, name: str, root: Path | None
+) -> Iterator[Instance]:
+    count = 0
+    for count, part in enumerate(islice(parts, limits.dicom_instances + 1), 1):
+        if count > limits.dicom_instances:
+            raise TooManyInstances(f"'{name}' holds more than {limits.dicom_instances} DICOM files", field=name)
+        yield read_instance(_opener(part, root))
+    if count == 0:
+        raise NotDicom("no file came")
+
+
+def _opener(part: bytes | Path | Opener, root: Path | None) -> Opener:
+    if isinstance(part, bytes):
+        return lambda: part
+    return _file_under(root, part) if isinstance(part, Path) else part
+
+
+def _file_under(root: Path | None, path: Path) -> Callable[[], bytes]:
+    resolved = path.resolve()  # links included: what they lead to must lie under the root, too
+    if root is None or not resolved.is_relative_to(root.resolve()) or not resolved.is_file():
+        raise NotDicom("a path is no file under the allowed root")
+    return resolved.read_bytes
+
+
+def _frames(instances: Iterable[Instance], limits: LimitSettings, name: str) -> list[Frame]:
+    found: list[Frame] = []
+    total = 0
+    for instance in instances:
+        frames = list(frames_of(instance))
+        require_plausible(frames)
+        # float32 where the stored type is smaller: what will be held
+        total += sum(max(frame_bytes(frame), 4 * frame.size[0] * frame.size[1]) for frame in frames)
+        if total > limits.decompressed_bytes:
+            raise DecompressedTooLarge(f"'{name}' unpacks to more than {limits.decompressed_bytes} bytes", field=name)
+        found += frames
+    return found
+
+
+def _digest(payload: bytes, instances: Iterable[Instance]) -> str:
+    digest = hashlib.sha256(payload)
+    for uid in sorted(instance.uid for instance in instances):
+        digest.update(f"\n{uid}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""Frames on a grid become one NIfTI volume: rescaled slice by slice, in float64, rounded once.
+
+int16 where the rescaled range of the stored type is whole numbers within it, so that the choice hangs on headers alone;
+else float32. float32 is enough where neighbouring stored values stay apart, which is checked: the error is then below
+half of what one stored step means (docs/decisions/0096).
+"""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bedside.bundle.dicom_policy import DicomPolicy
+from bedside.codecs.dicom.frames import Frame
+from bedside.codecs.dicom.guard import Stack
+from bedside.codecs.dicom.pixels import stored_values
+from bedside.codecs.dicom.regrid import mend
+from bedside.codecs.dicom.tags import integer, text
+from bedside.codecs.nifti import nifti_header
+from bedside.errors import PaddingPixels, PrecisionLost, ValueOverflow
+
+_LARGEST = float(np.finfo(np.float32).max)
+_SCALELESS = ("MR",)  # arbitrary units: what scanners write outside of the image is what models were trained on
+
+
+def build(stacked: Stack, policy: DicomPolicy) -> tuple[bytes, np.dtype[Any], tuple[int, int, int]]:
+    """Return the volume as an uncompressed NIfTI file, its element type and its shape (columns, rows, slices).
+
+    Raises:
+        DicomRefused: pixels are damaged, or values cannot be held.
+    """
+    frames = stacked.frames
+    rows, columns = frames[0].size
+    shape = (columns, rows, len(frames))
+    dtype = _dtype(stacked, policy)
+    header = nifti_header(dtype, shape, stacked.affine)
+    # One buffer for header and voxels: the volume exists once while it is filled, and once more when it is sealed.
+    buffer = bytearray(len(header) + dtype.itemsize * rows * columns * len(frames))
+    buffer[: len(header)] = header
+    volume = np.frombuffer(buffer, dtype, offset=len(header)).reshape(shape, order="F")
+    places = {id(frame): place for place, frame in enumerate(frames)}
+    for frame, stored in _all_stored(frames):
+        volume[:, :, places[id(frame)]] = _rescaled(frame, stored, policy).T
+    if stacked.offsets is not None:
+        mend(volume, stacked.offsets)
+    return bytes(buffer), dtype, shape
+
+
+def _all_stored(frames: tuple[Frame, ...]) -> Iterator[tuple[Frame, NDArray[Any]]]:
+    by_file = sorted(frames, key=lambda frame: id(frame.instance))
+    for _, members in groupby(by_file, key=lambda frame: id(frame.instance)):
+        yield from stored_values(list(members))
+
+
+def _dtype(stacked: Stack, policy: DicomPolicy) -> np.dtype[Any]:
+    numbers = [(frame.slope, frame.intercept) for frame in stacked.frames]
+    whole = all(float(number).is_integer() for pair in numbers for number in pair)
+    whole = whole and stacked.offsets is None and isinstance(policy.padding, str)
+    low, high = stacked.frames[0].pixels.bounds
+    reached = [slope * bound + intercept for slope, intercept in numbers for bound in (low, high)]
+    return np.dtype("<i2" if whole and min(reached) >= -(2**15) and max(reached) < 2**15 else "<f4")
+
+
+def _rescaled(frame: Frame, stored: NDArray[Any], policy: DicomPolicy) -> NDArray[np.float64]:
+    values = stored * np.float64(frame.slope) + frame.intercept
+    padding = _padding(frame, stored)
+    if padding is not None and padding.any() and text(frame.instance.header, "Modality") not in _SCALELESS:
+        if policy.padding == "refuse":
+            raise PaddingPixels(instances=[frame.uid])
+        if not isinstance(policy.padding, str):
+            values[padding] = policy.padding
+    largest = float(np.abs(values).max())
+    if not largest <= _LARGEST:
+        raise ValueOverflow(instances=[frame.uid])
+    if float(np.spacing(np.float32(largest))) > abs(frame.slope):
+        raise PrecisionLost(instances=[frame.uid])
+    return values
+
+
+def _padding(frame: Frame, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Return where Pixel Padding Value, or its range, stands (PS3.3 §C.7.5.1.1.2); None where none is stated."""
+    header = frame.instance.header
+    if "PixelPaddingValue" not in header:
+        return None
+    value = _as_stored(integer(header, "PixelPaddingValue", frame.uid), frame)
+    limit = _as_stored(integer(header, "PixelPaddingRangeLimit", frame.uid, value), frame)
+    low, high = sorted((value, limit))
+    return (stored >= low) & (stored <= high)
+
+
+def _as_stored(value: int, frame: Frame) -> int:
+    # Written as US by mistake where the pixels are signed: the same 16 bits, read with the pixels' sign.
+    return value - (1 << 16) if frame.pixels.signed and value >= 1 << 15 else value

@@ -1,0 +1,164 @@
+"""A hospital's series in, an archive's objects out: the real thing, on the wire and on the command line."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.acceptance.conftest import APPS, Served, start, stop
+from typer.testing import CliRunner
+
+from bedside.bundle.dicom_policy import DicomPolicy
+from bedside.cli import app
+from bedside.codecs.dicom import read_series
+from bedside.settings import LimitSettings
+
+pydicom = pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")
+highdicom = pytest.importorskip("highdicom", reason="pip install 'bedside[dicom]'")
+
+STUDIES = ("study1_hippocampus_crop", "study2_hippocampus_crop")
+RELATED = 'multipart/related; type="application/dicom"'
+
+
+@pytest.fixture(scope="module")
+def studies(bedside_data: Path) -> Path:
+    """Return the folder with the public MR series."""
+    return bedside_data / "hippocampus_mr" / "dicom"
+
+
+def zipped(folder: Path) -> bytes:
+    """Return the files of a folder as a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    return buffer.getvalue()
+
+
+def predict(client: httpx.Client, body: bytes, accept: str) -> httpx.Response:
+    """Send a zip archive to the hippocampus model."""
+    headers = {"Content-Type": "application/zip", "Accept": accept}
+    return client.post("/v1/models/hippocampus_mr/predict", content=body, headers=headers)
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return what identifies the patient of a series."""
+    dataset = pydicom.dcmread(next(folder.iterdir()), stop_before_pixels=True)
+    names = {str(dataset.PatientID), str(dataset.AccessionNumber), str(dataset.StudyInstanceUID)}
+    return names | set(str(dataset.PatientName).split("^"))
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_segmentation_lies_on_the_source(client: httpx.Client, studies: Path, study: str) -> None:
+    """The segments are the voxels of the NIfTI answer, slice by slice, and the volumes those of the JSON answer."""
+    body = zipped(studies / study)
+    answer = predict(client, body, "application/dicom")
+    assert answer.status_code == 200, answer.text
+    segmentation = highdicom.seg.segread(io.BytesIO(answer.content))
+    summary = predict(client, body, "application/json").json()["outputs"]["pred"]["labels"]
+    slices = sorted((pydicom.dcmread(path) for path in (studies / study).iterdir()), key=_height)
+    pixels = segmentation.get_pixels_by_source_instance(
+        [dataset.SOPInstanceUID for dataset in slices], combine_segments=True, ignore_spatial_locations=True
+    )
+    counted = {label["name"]: label["voxels"] for label in summary}
+    assert counted == {"anterior": int((pixels == 1).sum()), "posterior": int((pixels == 2).sum())}
+    assert min(counted.values()) > 0
+    assert segmentation.FrameOfReferenceUID == slices[0].FrameOfReferenceUID
+
+
+def _height(dataset: Any) -> float:
+    return float(dataset.ImagePositionPatient[2])
+
+
+def test_the_volume_is_that_of_the_same_series_as_nifti(client: httpx.Client, studies: Path) -> None:
+    """DICOM in and NIfTI in give the same mask, byte for byte."""
+    folder = studies / STUDIES[0]
+    image, _ = read_series(list(folder.iterdir()), DicomPolicy(), LimitSettings(), root=folder)
+    dicom = predict(client, zipped(folder), "application/gzip")
+    nifti = client.post(
+        "/v1/models/hippocampus_mr/predict", content=image.payload, headers={"Content-Type": "application/x-nifti"}
+    )
+    assert dicom.status_code == nifti.status_code == 200
+    assert dicom.content == nifti.content
+
+
+def test_command_line_takes_a_folder(served: Served, studies: Path, tmp_path: Path) -> None:
+    """Segmentation and report are saved, named after the folder."""
+    arguments = ["predict", "hippocampus_mr", str(studies / STUDIES[0]), "-o", str(tmp_path), "--url", served.url]
+    result = CliRunner(env={"NO_COLOR": "1", "BEDSIDE_TOKEN": served.token()}).invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    classes = [pydicom.dcmread(path).SOPClassUID.keyword for path in sorted(tmp_path.iterdir())]
+    assert sorted(classes) == ["Comprehensive3DSRStorage", "SegmentationStorage"]
+
+
+def test_command_line_takes_an_archive_and_an_accept(served: Served, studies: Path, tmp_path: Path) -> None:
+    """With ``--accept`` the answer is another, here the one with volumes for the terminal."""
+    study = tmp_path / "study.zip"
+    study.write_bytes(zipped(studies / STUDIES[1]))
+    arguments = ["predict", "hippocampus_mr", str(study), "-o", str(tmp_path / "out"), "--url", served.url]
+    result = CliRunner(env={"NO_COLOR": "1", "BEDSIDE_TOKEN": served.token()}).invoke(
+        app, [*arguments, "--accept", "multipart/mixed"]
+    )
+    assert result.exit_code == 0, result.output
+    assert "anterior" in result.output
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".gz", ".json", ".png"}
+
+
+def test_a_form_takes_an_archive(client: httpx.Client, studies: Path) -> None:
+    """Beside other inputs, a series is one part."""
+    files = {"image": ("x.zip", zipped(studies / STUDIES[0]), "application/zip")}
+    answer = client.post("/v1/models/hippocampus_mr/predict", files=files, headers={"Accept": RELATED})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith(RELATED)
+    assert answer.content.count(b"Content-Type: application/dicom") == 2
+
+
+def test_a_whole_head_is_refused(client: httpx.Client, studies: Path) -> None:
+    """The wrong series of the right modality: the bundle's bounds say so."""
+    answer = predict(client, zipped(studies / "study1_t1_post"), "application/dicom")
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:bedside:problem:wrong-shape")
+
+
+def test_dicom_answers_belong_to_dicom_inputs(client: httpx.Client, studies: Path) -> None:
+    """A NIfTI file has no study that a segmentation could belong to."""
+    mask = predict(client, zipped(studies / STUDIES[0]), "application/gzip").content
+    headers = {"Content-Type": "application/gzip", "Accept": "application/dicom"}
+    answer = client.post("/v1/models/hippocampus_mr/predict", content=mask, headers=headers)
+    assert (answer.status_code, answer.json()["field"]) == (406, "Accept")
+
+
+def _defective(studies: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in (studies / STUDIES[0]).iterdir():
+            if path.name != "9.dcm":
+                archive.write(path, path.name)
+    return buffer.getvalue()
+
+
+def test_patients_stay_out_of_every_sink(studies: Path, tmp_path: Path) -> None:
+    """Names, patient ids, accession numbers and study UIDs reach neither log nor metrics nor a problem."""
+    running = start([APPS / "hippocampus_mr"], tmp_path, BEDSIDE_LOG__LEVEL="debug")
+    try:
+        with running.client() as client:
+            for study in STUDIES:
+                body = zipped(studies / study)
+                accepts = ("application/dicom", RELATED, "application/json")
+                assert [predict(client, body, accept).status_code for accept in accepts] == [200] * 3
+            refused = predict(client, _defective(studies), "application/dicom")
+            cut = predict(client, zipped(studies / STUDIES[0])[:-50], "application/dicom")
+            metrics = client.get("/metrics").text
+    finally:
+        stop(running)
+    log = running.log.read_text()
+    assert refused.json()["reason"] == "missing-slice"
+    assert len(refused.json()["instances"]) == 2
+    assert log.count("inference_completed") >= 6
+    # The instances at fault are for the caller alone.
+    assert not [uid for uid in refused.json()["instances"] if uid in log + metrics]
+    for study in STUDIES:
+        for name in names_in(studies / study):
+            for text in (log, metrics, refused.text, cut.text):
+                assert name.lower() not in text.lower()

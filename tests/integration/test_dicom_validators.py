@@ -1,0 +1,92 @@
+"""What we write is valid in the eyes of others: dciodvfy (dicom3tools), dicom-validator, and dcmtk's reader."""
+
+import os
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.unit.codecs.dicom import cases
+
+from bedside.bundle.contract import Contract, InputSpec, OutputSpec
+from bedside.bundle.dicom_policy import DicomPolicy
+from bedside.codecs.dicom import write_results
+from bedside.types import OutputArray, Prediction, ValidatedInputs
+
+pytest.importorskip("highdicom", reason="pip install 'bedside[dicom]'")
+
+LABELS = {0: "background", 1: "Liver", 2: "Dark spot"}
+
+
+@pytest.fixture(scope="module", params=["series", "oblique", "mr", "enhanced"])
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Write every object that there is, for each kind of source; return the files."""
+    folder = tmp_path_factory.mktemp(str(request.param))
+    made = getattr(cases.MAKE, request.param)()
+    for dataset in made:
+        dataset.PatientName = "Müller^Zoë"
+    image, source = cases.read(made)
+    contract = Contract(
+        model="liver_ct",
+        version="1.2.0",
+        digest="sha256:" + "5c" * 32,
+        task="",
+        description="",
+        inputs=(InputSpec("image", "image"),),
+        outputs=(
+            OutputSpec("pred", "segmentation", labels=LABELS),
+            OutputSpec("finding", "probabilities", labels={0: "normal", 1: "Edema"}),
+        ),
+        metrics={},
+    )
+    mask = np.random.default_rng(7).integers(0, 3, image.shape, dtype=np.uint8)
+    arrays = (OutputArray("pred", mask, image.affine), OutputArray("finding", np.array([0.25, 0.75], np.float32)))
+    objects = write_results(
+        source,
+        contract,
+        Prediction(arrays),
+        DicomPolicy(results=("segmentation", "report", "capture")),
+        inputs=ValidatedInputs((image,)),
+        created=datetime(2026, 11, 21, tzinfo=UTC),
+    )
+    assert [found.kind for found in objects] == ["segmentation", "report", "capture"]
+    for found in objects:
+        (folder / f"{found.kind}.dcm").write_bytes(found.data)
+    return sorted(folder.iterdir())
+
+
+def _run(*command: Any) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_dciodvfy_finds_no_errors(written: list[Path]) -> None:
+    """David Clunie's verifier of attributes, types and conditions."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("apt-get install dicom3tools")
+    for path in written:
+        told = _run("dciodvfy", path).splitlines()
+        assert [line for line in told if line.startswith(("Error", "Abort"))] == [], path.name
+        assert any("Segmentation" in line or "SR" in line or "SCImage" in line for line in told)
+
+
+def test_dicom_validator_finds_no_errors(written: list[Path]) -> None:
+    """Against the text of the standard itself, which has to be downloaded once: validate_iods does so by itself."""
+    pytest.importorskip("dicom_validator", reason="pip install dicom-validator")
+    standard = Path(os.environ.get("DICOM_STANDARD", Path.home() / "dicom-validator"))
+    if not any(standard.glob("*/docbook/part03.xml")):
+        pytest.skip("run `validate_iods FILE` once with access to dicom.nema.org, or set DICOM_STANDARD")
+    command = ["validate_iods", "--standard-path", str(standard), "--edition", "local", *map(str, written)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout  # the number of errors
+
+
+def test_dcmtk_reads_them(written: list[Path]) -> None:
+    """With names in their letters."""
+    if shutil.which("dcmdump") is None:
+        pytest.skip("apt-get install dcmtk")
+    for path in written:
+        assert "[Müller^Zoë]" in _run("dcmdump", "+P", "PatientName", path)

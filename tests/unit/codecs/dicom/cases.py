@@ -1,0 +1,44 @@
+"""Series made in memory (``tests/assets/dicom/make_series.py``) and how tests read them."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bedside.bundle.dicom_policy import DicomPolicy
+from bedside.codecs.dicom import read_series
+from bedside.codecs.dicom.source import SourceSeries
+from bedside.codecs.nifti import decode_nifti, read_nifti
+from bedside.settings import LimitSettings
+from bedside.types import DecodedImage
+
+MAKER = Path(__file__).resolve().parents[3] / "assets" / "dicom" / "make_series.py"
+LIMITS = LimitSettings(decompressed_bytes=16 << 20, dicom_instances=50)
+
+
+def load_maker() -> Any:
+    """Return the script that makes the series, as a module."""
+    spec = importlib.util.spec_from_file_location("make_series", MAKER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MAKE = load_maker()
+
+
+def read(made: Any, **policy: Any) -> tuple[DecodedImage, SourceSeries]:
+    """Read data sets as one input, with small limits."""
+    return read_series(MAKE.files(made), DicomPolicy(**policy), LIMITS)
+
+
+def voxels(image: DecodedImage) -> Any:
+    """Return the voxel array, after the codec for NIfTI has checked the file and agreed with what is said of it."""
+    checked = decode_nifti(image.payload, name=image.name, limit=1 << 30)
+    assert (checked.shape, checked.dtype, checked.finite) == (image.shape, image.dtype, True)
+    assert checked.affine is not None
+    np.testing.assert_array_equal(checked.affine, image.affine)
+    return read_nifti(image.payload)
