@@ -1,5 +1,6 @@
 """A hospital's series in, an archive's objects out: the real thing, on the wire and on the command line."""
 
+import importlib.util
 import io
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from bedside.settings import LimitSettings
 pydicom = pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")
 highdicom = pytest.importorskip("highdicom", reason="pip install 'bedside[dicom]'")
 
+MAKER = Path(__file__).resolve().parents[1] / "assets" / "dicom" / "make_series.py"
 STUDIES = ("study1_hippocampus_crop", "study2_hippocampus_crop")
 RELATED = 'multipart/related; type="application/dicom"'
 
@@ -127,6 +129,59 @@ def test_dicom_answers_belong_to_dicom_inputs(client: httpx.Client, studies: Pat
     headers = {"Content-Type": "application/gzip", "Accept": "application/dicom"}
     answer = client.post("/v1/models/hippocampus_mr/predict", content=mask, headers=headers)
     assert (answer.status_code, answer.json()["field"]) == (406, "Accept")
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> Any:
+    """Return the maker of series, and a series of the size that the hippocampus model takes."""
+    spec = importlib.util.spec_from_file_location("make_series", MAKER)
+    assert spec is not None
+    assert spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    return maker
+
+
+def made(synthetic: Any, heights: Any = range(20)) -> list[bytes]:
+    """Return the files of a made-up MR series of 20 to 30 mm along each axis."""
+    nothing = {"RescaleSlope": None, "RescaleIntercept": None, "RescaleType": None}
+    changes = {"SOPClassUID": synthetic.MR, "Modality": "MR", **nothing}
+    files: list[bytes] = synthetic.files(synthetic.series(heights, rows=48, columns=40, **changes))
+    return files
+
+
+def related(client: httpx.Client, files: list[bytes], accept: str) -> httpx.Response:
+    """Send files as multipart/related, as STOW-RS does."""
+    body = b"".join(b"--cut\r\nContent-Type: application/dicom\r\n\r\n" + data + b"\r\n" for data in files)
+    headers = {"Content-Type": f"{RELATED}; boundary=cut", "Accept": accept}
+    return client.post("/v1/models/hippocampus_mr/predict", content=body + b"--cut--\r\n", headers=headers)
+
+
+def test_multipart_related_in_and_out(client: httpx.Client, synthetic: Any) -> None:
+    """The same call twice gives objects with the same UIDs, in the patient's study."""
+    answers = [related(client, made(synthetic), "application/dicom") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200], answers[0].text
+    first, second = (pydicom.dcmread(io.BytesIO(answer.content)) for answer in answers)
+    assert first.SOPInstanceUID == second.SOPInstanceUID
+    assert (first.StudyInstanceUID, first.PatientID) == (synthetic.STUDY, synthetic.PATIENT_ID)
+
+
+def test_a_refusal_names_reason_and_instances(served: Served, client: httpx.Client, synthetic: Any) -> None:
+    """A machine can act on it; neither log nor answer holds anything of the patient, and the log no UID."""
+    answer = related(client, made(synthetic, (*range(9), *range(10, 20))), "application/dicom")
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (422, "urn:bedside:problem:missing-slice")
+    assert (problem["reason"], problem["field"]) == ("missing-slice", "image")
+    assert set(problem["instances"]) == {f"{synthetic.SERIES}.9", f"{synthetic.SERIES}.10"}
+    log = served.log.read_text()
+    assert not [secret for secret in synthetic.SECRETS if secret in answer.text + log]
+    assert synthetic.ROOT not in log
+
+
+def test_another_modality_is_refused_by_the_metadata(client: httpx.Client, synthetic: Any) -> None:
+    """The bundle's metadata says MR; nothing had to be configured."""
+    answer = related(client, synthetic.files(synthetic.series()), "application/dicom")
+    assert answer.json()["reason"] == "wrong-modality"
 
 
 def _defective(studies: Path) -> bytes:

@@ -163,8 +163,9 @@ def read_instance(opener: Opener) -> Instance:
 
 def parse(content: bytes, keywords: tuple[str, ...], *, pixels: bool = False) -> Any:
     """Return the named attributes of a DICOM file as a data set."""
-    stream = io.BytesIO(content)
-    return pydicom.dcmread(stream, specific_tags=list(keywords), stop_before_pixels=not pixels)
+    dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=list(keywords), stop_before_pixels=not pixels)
+    dataset.buffer = None  # which would keep the whole file as long as the header lives
+    return dataset
 
 
 def _transfer_syntax(content: bytes) -> str:

@@ -261,3 +261,10 @@ def test_implicit_little_endian() -> None:
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
     image, _ = read(made)
     np.testing.assert_array_equal(voxels(image), expected)
+
+
+def test_headers_do_not_keep_their_files() -> None:
+    """Five hundred slices would otherwise be in memory twice."""
+    _, source = read(MAKE.series())
+    assert all(getattr(header, "buffer", None) is None for header in source.headers)
+    assert not any("PixelData" in header for header in source.headers)
