@@ -30,6 +30,8 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.DecompressedTooLarge: StatusCode.RESOURCE_EXHAUSTED,
     errors.UnsupportedMediaType: StatusCode.INVALID_ARGUMENT,
     errors.MalformedPayload: StatusCode.INVALID_ARGUMENT,
+    errors.TooManyInstances: StatusCode.RESOURCE_EXHAUSTED,
+    **dict.fromkeys((errors.DicomRefused, *errors.DicomRefused.__subclasses__()), StatusCode.INVALID_ARGUMENT),
     # stage 5
     errors.ContractViolation: StatusCode.INVALID_ARGUMENT,
     errors.UnknownInput: StatusCode.INVALID_ARGUMENT,
@@ -62,6 +64,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.NotAdmitted: StatusCode.FAILED_PRECONDITION,
     errors.LoadFailed: StatusCode.FAILED_PRECONDITION,
     errors.ConfigurationError: StatusCode.INTERNAL,
+    errors.DicomNotInstalled: StatusCode.UNIMPLEMENTED,
 }
 
 _OURS = (StatusCode.INTERNAL, StatusCode.DEADLINE_EXCEEDED)
