@@ -50,6 +50,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.Draining: StatusCode.UNAVAILABLE,
     errors.IssuerUnavailable: StatusCode.UNAVAILABLE,
     errors.StagingFull: StatusCode.UNAVAILABLE,
+    errors.SourceUnavailable: StatusCode.UNAVAILABLE,
     errors.SpoolFailed: StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     # stage 7
@@ -63,6 +64,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.InvalidBundle: StatusCode.FAILED_PRECONDITION,
     errors.NotAdmitted: StatusCode.FAILED_PRECONDITION,
     errors.LoadFailed: StatusCode.FAILED_PRECONDITION,
+    errors.GoldenMismatch: StatusCode.FAILED_PRECONDITION,
     errors.ConfigurationError: StatusCode.INTERNAL,
     errors.DicomNotInstalled: StatusCode.UNIMPLEMENTED,
 }

@@ -110,7 +110,7 @@ async def test_model_metadata_equals_rest(heart: Station, model: str) -> None:
 
 
 async def test_repository_index_equals_rest(heart: Station) -> None:
-    """Every model with version, state and reason; or only those that are ready."""
+    """Every model with version, state and reason, which is all that the protocol has; or only those that are ready."""
     heart.world.model("mask").state = "UNLOADED"
     index = await heart.stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), metadata=USER)
     ready = await heart.stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(ready=True), metadata=USER)
@@ -118,7 +118,7 @@ async def test_repository_index_equals_rest(heart: Station) -> None:
         document = (await client.post("/v2/repository/index")).json()
 
     told = [{"name": m.name, "version": m.version, "state": m.state, "reason": m.reason} for m in index.models]
-    assert told == document
+    assert told == [{name: model[name] for name in ("name", "version", "state", "reason")} for model in document]
     assert [model.name for model in ready.models] == ["heart"]
 
 
