@@ -73,3 +73,6 @@ test-servers: ## Install the real servers that integration tests talk to
 
 clean: ## Remove what make made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov demo-output
+
+.PHONY: install
+install: $(VENV)/.demo ## Install Bedside into .venv, and nothing else

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the image under the restrictions of deploy/k8s/base/deployment.yaml and asks it for an inference, with and without
-# a token: deploy/docker/try.sh [IMAGE] [BUNDLE]. Needs podman (or ENGINE=docker) and python3. Prints what it measured as
-# JSON; exits 1 where a budget or a restriction does not hold.
+# a token: deploy/docker/try.sh [IMAGE] [BUNDLE]. KSERVE=1 starts it as deploy/k8s/components/kserve does. Needs podman (or
+# ENGINE=docker), curl and python3. Prints what it measured as JSON; exits 1 where a budget or a restriction does not hold.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -16,12 +16,23 @@ trap '"$engine" rm --force "$container" >/dev/null 2>&1 || true' EXIT
 fail() { echo "try.sh: $*" >&2; "$engine" logs --tail 20 "$container" >&2 || true; exit 1; }
 now() { date +%s.%N; }
 
+if [ -n "${KSERVE:-}" ]; then
+  model=an-inference-service inner=8080 root=/mnt/models
+  start=(serve "$root" "--model-name=$model" "--port=$inner")
+  settings=(--env BEDSIDE_RUNTIME__STAGING_DIR=/tmp)
+else
+  model=$name inner=8000 root=/bundles/$name
+  start=(serve /bundles)
+  settings=(--volume "$PWD/deploy/k8s/base/settings.toml:/etc/bedside/settings.toml:ro"
+    --env BEDSIDE_CONFIG=/etc/bedside/settings.toml --shm-size 512m)
+fi
+
 begin=$(now)
 # `env` is not production here, for the embedded issuer's sake: no identity provider is at hand. All else is the pod's.
-"$engine" run --detach --name "$container" --publish "127.0.0.1:$port:8000" \
+"$engine" run --detach --name "$container" --publish "127.0.0.1:$port:$inner" --no-healthcheck \
   --user 10001:10001 --read-only --cap-drop ALL --security-opt no-new-privileges \
-  --tmpfs /tmp:rw,noexec,nosuid,nodev,size=512m,mode=1777 --shm-size 512m --memory 2g --pids-limit 256 \
-  --volume "$bundle:/bundles/$name:ro" --env BEDSIDE_ENV=test "$image" serve "/bundles/$name" >/dev/null
+  --tmpfs /tmp:rw,noexec,nosuid,nodev,size=512m,mode=1777 --memory 2g --pids-limit 256 \
+  --volume "$bundle:$root:ro" "${settings[@]}" --env BEDSIDE_ENV=test "$image" "${start[@]}" >/dev/null
 
 until status=$(curl --silent --output /dev/null --write-out '%{http_code}' "http://127.0.0.1:$port/readyz") && [ "$status" = 200 ]; do
   [ "$(python3 -c "import time; print(int(time.time() - $begin > 4 * $most_seconds))")" = 0 ] || fail "not ready"
@@ -31,7 +42,7 @@ done
 ready=$(python3 -c "import time; print(round(time.time() - $begin, 2))")
 
 inside() { "$engine" exec "$container" "$@"; }
-inside bedside health || fail "bedside health says no"
+inside bedside health --url "http://127.0.0.1:$inner/readyz" || fail "bedside health says no"
 python=/opt/bedside/bin/python3
 inside $python - <<'PY' || fail "a restriction does not hold"
 import os, pathlib, shutil
@@ -40,7 +51,7 @@ assert os.getuid() == os.getgid() == 10001, "not uid 10001"
 assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0, "capabilities are left"
 assert status["NoNewPrivs"] == "1", "privileges can be gained"
 assert status["Seccomp"] == "2", "no seccomp filter"
-for folder in ("/", "/opt/bedside", "/bundles"):
+for folder in ("/", "/opt/bedside", "/etc", "/run"):
     try:
         pathlib.Path(folder, "written").touch()
     except OSError:
@@ -50,7 +61,7 @@ tools = [tool for tool in ("gcc", "cc", "make", "pip", "pip3", "git", "curl") if
 assert not tools, f"build tools: {tools}"
 PY
 
-url=http://127.0.0.1:$port/v1/models/$name/predict
+url=http://127.0.0.1:$port/v1/models/$model/predict
 record=$(python3 -c "import json; case = json.load(open('$bundle/golden/cases.json'))[0]; print(json.dumps(next(iter(case['inputs'].values()))))")
 ask() { curl --silent --output "$1" --write-out '%{http_code}' --header 'content-type: application/json' --data "$record" "${@:2}" "$url"; }
 answer=$(mktemp)

@@ -94,6 +94,12 @@ def test_the_pod_outlives_the_drain(onprem: list[Manifest], settings: Settings) 
     assert settings.limits.request_seconds <= server.drain_seconds
 
 
+def test_the_server_listens_where_the_service_sends(onprem: list[Manifest], settings: Settings) -> None:
+    """HTTP and gRPC have the container's ports."""
+    ports = {port["name"]: port["containerPort"] for _, c in containers(onprem) for port in c["ports"]}
+    assert ports == {"http": settings.server.port, "grpc": settings.server.grpc_port}
+
+
 def test_a_slow_load_is_not_killed(onprem: list[Manifest], settings: Settings) -> None:
     """The startup probe waits longer than a bundle may take to load, and then not for ever."""
     probe = next(container for _, container in containers(onprem))["startupProbe"]

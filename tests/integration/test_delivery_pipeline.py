@@ -1,0 +1,137 @@
+"""The pipeline's stages, as GitHub runs them, in a clone of this repository."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DIGEST = "sha256:" + "1" * 64
+REFERENCE = f"ghcr.io/bedside/bundles/heart_disease@{DIGEST}"
+
+buildah = pytest.mark.skipif(shutil.which("buildah") is None, reason="apt-get install buildah")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Return a clone that may be changed."""
+    path = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", REPOSITORY, path], check=True)
+    # What is being worked on, and not what was committed last.
+    shutil.copytree(REPOSITORY / "deploy", path / "deploy", dirs_exist_ok=True)
+    git(path, "config", "user.name", "a")
+    git(path, "config", "user.email", "a@example.org")
+    git(path, "add", "--all")
+    git(path, "commit", "--quiet", "--allow-empty", "--message", "now")
+    return path
+
+
+def git(repository: Path, *arguments: str) -> str:
+    """Run git."""
+    command = ["git", "-C", str(repository), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def stage(clone: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a stage with this Python's `bedside`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    variables = {**os.environ, "PATH": path, "PYTHONPATH": str(REPOSITORY / "framework"), **environment}
+    command = [str(clone / "deploy" / "pipeline.sh"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Return a folder that names one bundle's reference."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    (folder / "heart_disease").write_text(REFERENCE + "\n")
+    return folder
+
+
+def pins(clone: Path, environment: str) -> dict[str, str]:
+    """Return the bundles that an environment runs."""
+    content = json.loads((clone / f"deploy/k8s/environments/{environment}/pins.json").read_text())
+    return dict(content["bundles"])
+
+
+def test_what_changed_is_handed_to_the_next_job(clone: Path, tmp_path: Path) -> None:
+    """As a line of JSON on standard output, and in the file that GitHub reads."""
+    output = tmp_path / "output"
+    done = stage(clone, "detect", "0" * 40, "HEAD", GITHUB_OUTPUT=str(output))
+    assert done.returncode == 0, done.stderr
+    assert output.read_text() == f"changes={done.stdout}"
+    assert "heart_disease" in json.loads(done.stdout)["deliver"]
+
+
+def test_pinning_commits_the_environment_and_nothing_else(clone: Path, published: Path) -> None:
+    """A stray file in the working tree does not get into the commit."""
+    (clone / "stray.txt").write_text("a")
+    done = stage(clone, "pin", "dev", published)
+    assert done.returncode == 0, done.stderr
+    assert pins(clone, "dev")["heart_disease"] == REFERENCE
+    changed = git(clone, "show", "--name-only", "--format=", "HEAD").splitlines()
+    assert changed
+    assert all(name.startswith("deploy/k8s/environments/dev/") for name in changed)
+
+
+def test_pinning_again_commits_nothing(clone: Path, published: Path) -> None:
+    """A job that is run again goes through."""
+    stage(clone, "pin", "dev", published)
+    before = git(clone, "rev-parse", "HEAD")
+    assert stage(clone, "pin", "dev", published).returncode == 0
+    assert git(clone, "rev-parse", "HEAD") == before
+
+
+def test_a_withdrawn_bundle_is_gone(clone: Path, published: Path, tmp_path: Path) -> None:
+    """A deleted folder in apps/ ends here."""
+    stage(clone, "pin", "dev", published)
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    assert stage(clone, "pin", "dev", nothing, "heart_disease").returncode == 0
+    assert "heart_disease" not in pins(clone, "dev")
+
+
+def test_production_gets_the_digest_that_dev_ran(clone: Path, published: Path) -> None:
+    """And a revert of that commit takes it back."""
+    before = pins(clone, "production")
+    stage(clone, "pin", "dev", published)
+    assert stage(clone, "promote", "dev", "production", "heart_disease").returncode == 0
+    assert pins(clone, "production")["heart_disease"] == REFERENCE
+    git(clone, "revert", "--no-edit", "HEAD")
+    assert pins(clone, "production") == before
+
+
+def test_what_was_never_tried_is_not_promoted(clone: Path) -> None:
+    """The stage fails, and nothing is committed."""
+    before = git(clone, "rev-parse", "HEAD")
+    assert stage(clone, "promote", "dev", "production", "no_such_bundle").returncode != 0
+    assert git(clone, "rev-parse", "HEAD") == before
+
+
+def test_an_unknown_stage_is_told_what_there_is(clone: Path) -> None:
+    """The header of the script is its help."""
+    done = stage(clone, "deploy")
+    assert done.returncode == 2
+    assert "rollout ENVIRONMENT OVERLAY" in done.stderr
+
+
+@buildah
+def test_the_same_tree_has_the_same_digest(clone: Path, tmp_path: Path) -> None:
+    """Whoever publishes it, whenever, from whichever clone; what a run leaves behind is no part of it."""
+    references = []
+    for number in range(2):
+        registry = tmp_path / f"registry{number}"
+        registry.mkdir()
+        (clone / "apps/heart_disease/__pycache__").mkdir(exist_ok=True)
+        (clone / f"apps/heart_disease/__pycache__/{number}.pyc").write_bytes(b"a")
+        os.utime(clone / "apps/heart_disease/LICENSE", (number, number))
+        done = stage(clone, "publish", "heart_disease", f"oci:{registry}")
+        assert done.returncode == 0, done.stderr
+        references.append(done.stdout.strip())
+    assert references[0] == references[1]
+    assert references[0].startswith("localhost/bundles/heart_disease@sha256:")
