@@ -4,7 +4,7 @@
 #
 #   pipeline.sh detect BASE HEAD            which bundles changed, as JSON
 #   pipeline.sh check BUNDLE                vet it, then run its golden cases
-#   pipeline.sh publish BUNDLE REPOSITORY   push it as an OCI image of files; prints REPOSITORY/BUNDLE@sha256:…
+#   pipeline.sh publish BUNDLE REPOSITORY   push it as an OCI artefact; prints REPOSITORY/BUNDLE@sha256:…
 #   pipeline.sh pin ENVIRONMENT FOLDER [WITHDRAWN…]
 #                                           pin what FOLDER names (a file a bundle, its reference inside), and commit
 #   pipeline.sh promote FROM TO BUNDLE…     `bedside ship promote`, then a commit
@@ -31,20 +31,10 @@ case ${1:-} in
     bedside bundle vet "apps/$2"
     bedside bundle test "apps/$2" ;;
   publish)
-    # A layer of nothing but the bundle's files, the same bytes for the same tree: what an image volume mounts. REPOSITORY is
-    # registry.example/bundles, or oci:FOLDER for a layout on disk.
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
-    tar -C "apps/$2" --exclude=__pycache__ --exclude=.git --exclude=.ipynb_checkpoints --sort=name --mtime=@0 \
-      --owner=0 --group=0 --numeric-owner --mode='u=rwX,go=rX' -cf "$work/bundle.tar" .
-    container=$(buildah from scratch)
-    buildah add --quiet "$container" "$work/bundle.tar" / >/dev/null
-    buildah config --created-by bedside --label "org.opencontainers.image.title=$2" "$container"
-    case $3 in oci:*) target=$3:$2 name=localhost/bundles/$2 ;; *) target=docker://$3/$2:latest name=$3/$2 ;; esac
-    buildah commit --quiet --format oci --timestamp 0 --rm "$container" "localhost/bedside-publish/$2" >/dev/null
-    buildah push --quiet --digestfile "$work/digest" "localhost/bedside-publish/$2" "$target"
-    buildah rmi --force "localhost/bedside-publish/$2" >/dev/null
-    reference=$name@$(cat "$work/digest")
+    # REPOSITORY is registry.example/bundles, or a folder (/…), which gets an OCI layout for each bundle.
+    case $3 in /*) target=$3/$2 name=localhost/bundles/$2 ;; *) target=oci://$3/$2:latest name=$3/$2 ;; esac
+    reference=$name@$(bedside bundle push "apps/$2" "$target" | tail -n 1)
+    [[ $reference =~ @sha256:[0-9a-f]{64}$ ]] || { echo "no digest: $reference" >&2; exit 1; }
     echo "$reference"
     output "reference=$reference"
     output "digest=${reference#*@}" ;;

@@ -3,7 +3,7 @@
 # machine: deploy/try-pipeline.sh [IMAGE]. What stands in for the rest: a bare repository for GitHub, an OCI layout on disk for
 # the registry, podman with the pod's restrictions for the cluster. Prints the seconds of each stage.
 #
-# Needs git, buildah, skopeo, podman, curl, openssl, bedside on the PATH (or in .venv), and an image (deploy/docker/build.sh).
+# Needs git, skopeo, podman, curl, openssl, bedside on the PATH (or in .venv), and an image (deploy/docker/build.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source_tree=$PWD
@@ -47,7 +47,7 @@ stage detect
 deploy/pipeline.sh check "$bundle" > "$work/check.log" || { cat "$work/check.log" >&2; exit 1; }
 stage check
 mkdir "$work/published" "$work/registry"
-deploy/pipeline.sh publish "$bundle" "oci:$work/registry" > "$work/published/$bundle"
+deploy/pipeline.sh publish "$bundle" "$work/registry" > "$work/published/$bundle"
 stage publish
 deploy/pipeline.sh pin dev "$work/published" > /dev/null
 deploy/pipeline.sh promote dev production "$bundle" > /dev/null
@@ -57,8 +57,8 @@ stage pin
 # The node: it pulls what the pins name, by digest, and mounts it as an image volume.
 reference=$(python3 -c 'import json, sys; print(json.load(open("deploy/k8s/environments/production/pins.json"))["bundles"][sys.argv[1]])' "$bundle")
 digest=${reference#*@}
-[ "$(skopeo inspect --format '{{.Digest}}' "oci:$work/registry:$bundle")" = "$digest" ]
-skopeo copy --quiet "oci:$work/registry:$bundle" "containers-storage:localhost/bundles/$bundle:try"
+[ "$(skopeo inspect --format '{{.Digest}}' "oci:$work/registry/$bundle:9.9.9")" = "$digest" ]
+skopeo copy --quiet "oci:$work/registry/$bundle:9.9.9" "containers-storage:localhost/bundles/$bundle:try"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost \
   -addext subjectAltName=DNS:localhost -keyout "$work/key.pem" -out "$work/certificate.pem" 2>/dev/null
 chmod 0644 "$work/key.pem"

@@ -143,7 +143,7 @@ def _init_pull(pins: Pins) -> dict[str, Any]:
             "name": f"pull-{volume}",
             "image": pins.image,
             "imagePullPolicy": "IfNotPresent",
-            "args": ["bundle", "pull", pins.bundles[name], f"/bundles/{name}"],
+            "args": ["bundle", "pull", f"oci://{pins.bundles[name]}", "--output", "/bundles"],
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "privileged": False,

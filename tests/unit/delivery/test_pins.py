@@ -101,7 +101,7 @@ def test_older_clusters_pull_with_the_same_digests() -> None:
     """Init containers run the pinned image and pull the pinned bundle."""
     (pull,) = pod(rendered(Pins(IMAGE, {"ct": CT}))["init-pull/kustomization.yaml"])["initContainers"]
     assert pull["image"] == IMAGE
-    assert pull["args"] == ["bundle", "pull", CT, "/bundles/ct"]
+    assert pull["args"] == ["bundle", "pull", f"oci://{CT}", "--output", "/bundles"]
     assert pull["securityContext"]["readOnlyRootFilesystem"] is True
 
 
