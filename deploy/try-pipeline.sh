@@ -66,7 +66,7 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 podman run --detach --name "$container" --publish "127.0.0.1:$port:8000" --no-healthcheck \
   --user 10001:10001 --read-only --cap-drop ALL --security-opt no-new-privileges \
   --tmpfs /tmp:rw,noexec,nosuid,nodev,size=512m,mode=1777 --shm-size 512m --memory 2g --pids-limit 256 \
-  --mount "type=image,source=localhost/bundles/$bundle:try,destination=/bundles/$bundle" \
+  --mount "type=image,source=localhost/bundles/$bundle:try,destination=/bundles" \
   --volume "$work/certificate.pem:/tls/certificate.pem:ro" --volume "$work/key.pem:/tls/key.pem:ro" --env BEDSIDE_ENV=test \
   "$image" serve /bundles --tls-certificate /tls/certificate.pem --tls-key /tls/key.pem > /dev/null 2> "$work/podman.log" || { cat "$work/podman.log" >&2; exit 1; }
 url=https://localhost:$port

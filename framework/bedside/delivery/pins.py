@@ -130,7 +130,8 @@ def _patch(pod: dict[str, Any]) -> dict[str, Any]:
 def _image_volumes(pins: Pins) -> dict[str, Any]:
     """Mount each bundle's artefact: no copy, no start-up time, read only (Kubernetes 1.35 and newer)."""
     names = _volume_names(pins)
-    mounts = [{"name": names[n], "mountPath": f"/bundles/{n}", "readOnly": True} for n in names]
+    # An artefact holds one folder with the bundle's name; of it, and not of the mount, the bundle is made.
+    mounts = [{"name": names[n], "mountPath": f"/bundles/{n}", "subPath": n, "readOnly": True} for n in names]
     volumes = [{"name": names[n], "image": {"reference": pins.bundles[n], "pullPolicy": "IfNotPresent"}} for n in names]
     return {"containers": [{"name": "bedside", "volumeMounts": mounts}], "volumes": volumes}
 

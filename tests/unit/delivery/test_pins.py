@@ -94,7 +94,8 @@ def test_image_volumes_mount_each_bundle_under_its_name() -> None:
     """The folder's name is the model's address."""
     found = pod(rendered(Pins(IMAGE, {"ct_lung": CT}))["image-volume/kustomization.yaml"])
     assert found["volumes"] == [{"name": "bundle-ct-lung", "image": {"reference": CT, "pullPolicy": "IfNotPresent"}}]
-    assert found["containers"][0]["volumeMounts"][0]["mountPath"] == "/bundles/ct_lung"
+    (mount,) = found["containers"][0]["volumeMounts"]
+    assert (mount["mountPath"], mount["subPath"]) == ("/bundles/ct_lung", "ct_lung")
 
 
 def test_older_clusters_pull_with_the_same_digests() -> None:
