@@ -45,6 +45,7 @@ def settings(tmp_path: Path) -> Settings:
         runtime=RuntimeSettings(
             device="cpu",
             load_seconds=120.0,
+            forecast_seconds=0.5,
             stop_grace_seconds=0.05,
             restart_backoff_seconds=0.01,
             restart_backoff_max_seconds=0.05,

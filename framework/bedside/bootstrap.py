@@ -4,6 +4,7 @@ import gc
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bedside.batching.bounded import BoundedExecutor
@@ -34,8 +35,10 @@ from bedside.registry.loading import Loader
 from bedside.registry.reporting import ExecutorGauges, SourceReport
 from bedside.registry.repository import Repository, Version
 from bedside.registry.watching import Watcher
+from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.inline import InlineExecutor
-from bedside.runtime.process import ProcessExecutor
+from bedside.runtime.memory import MemoryBudget, MemoryNeed, memory_limit
+from bedside.runtime.process import ProcessEvents, ProcessExecutor
 from bedside.runtime.staging import Staging
 from bedside.security.authenticator import TokenAuthenticator
 from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
@@ -50,10 +53,19 @@ from bedside.transports.rest.parts import Parts
 from bedside.version import __version__
 
 
-async def inspect_bundle(settings: Settings, folder: BundleFolder) -> Contract:
-    """Load a bundle in a process of its own, run it once, and return its contract. Raises BundleError."""
-    async with _loaded(settings, folder) as (_, contract):
-        return contract
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What loading a bundle told: its contract, what confined its process, and what memory it was seen to need."""
+
+    contract: Contract
+    layers: tuple[str, ...] = ()
+    memory: MemoryNeed | None = None
+
+
+async def inspect_bundle(settings: Settings, folder: BundleFolder) -> Inspection:
+    """Load a bundle in a process of its own and run it. Raises BundleError."""
+    async with _loaded(settings, folder) as (executor, contract):
+        return Inspection(contract, executor.layers, executor.memory)
 
 
 async def run_golden_cases(settings: Settings, folder: BundleFolder) -> list[GoldenResult]:
@@ -67,7 +79,7 @@ async def run_golden_cases(settings: Settings, folder: BundleFolder) -> list[Gol
 
 
 @asynccontextmanager
-async def _loaded(settings: Settings, folder: BundleFolder) -> AsyncIterator[tuple[Executor, Contract]]:
+async def _loaded(settings: Settings, folder: BundleFolder) -> AsyncIterator[tuple[ProcessExecutor, Contract]]:
     await Admission(settings.admission, read_site_policy(settings.admission.policy_file)).admit(folder)
     staging = Staging(settings.runtime.staging_dir)
     executor = ProcessExecutor(folder, settings.runtime, staging)
@@ -243,9 +255,6 @@ def make_repository(
     observer = ModelObserver(metrics)
     gauges = ExecutorGauges(metrics)
 
-    def on_crash(folder: BundleFolder, code: int | None) -> None:
-        observer.crashed(folder.name, folder.metadata.version, code)
-
     def on_change(version: Version) -> None:
         observer.changed(version)
         if version.reason:
@@ -257,8 +266,13 @@ def make_repository(
         seconds = sum(result.seconds for result in results)
         observer.golden((folder.name, folder.metadata.version, folder.digest), outcomes(results), seconds)
 
+    events = _Processes(observer)
+
+    budget = MemoryBudget(memory_limit(settings.runtime.memory_limit_mib))
+    metrics.show_memory(lambda: budget.capacity, lambda: budget.reserved)
+
     def new_executor(folder: BundleFolder) -> Executor:
-        executor = make_executor(folder, settings, staging, on_crash)
+        executor = make_executor(folder, settings, staging, events, budget)
         if isinstance(executor, BoundedExecutor):
             gauges.watch(folder.name, executor)
         return executor
@@ -267,8 +281,32 @@ def make_repository(
     admission = Admission(settings.admission, policy, AdmissionLog(settings.admission.mode))
     check = GoldenCheck(settings.registry, Codecs(settings.limits), on_golden)
     loader = Loader(admission.admitted, new_executor, check)
-    ready_when = settings.server.ready_when
-    return Repository(finder.find, loader, on_change, pins=settings.registry.pins, ready_when=ready_when)
+    repository = Repository(
+        finder.find, loader, on_change, pins=settings.registry.pins, ready_when=settings.server.ready_when
+    )
+    events.repository = repository
+    return repository
+
+
+class _Processes(ProcessEvents):
+    """Tells the log, the metrics and the repository what happens to model processes."""
+
+    def __init__(self, observer: ModelObserver) -> None:
+        self._observer = observer
+        self.repository: Repository | None = None
+
+    def started(self, folder: BundleFolder, facts: LoadedFacts) -> None:
+        """Tell the log what confines the process."""
+        self._observer.process_started(folder.name, folder.metadata.version, facts.layers)
+
+    def crashed(self, folder: BundleFolder, exit_code: int | None) -> None:
+        """Tell the log and the metrics."""
+        self._observer.crashed(folder.name, folder.metadata.version, exit_code)
+
+    def gave_up(self, folder: BundleFolder, reason: str) -> None:
+        """Tell the repository, whose index shows the reason."""
+        if self.repository is not None:
+            self.repository.failed(folder, reason)
 
 
 def make_watcher(settings: Settings, repository: Repository) -> Watcher:
@@ -308,14 +346,14 @@ def _pseudonym_key(settings: Settings) -> bytes:
 
 
 def make_executor(
-    folder: BundleFolder, settings: Settings, staging: Staging, on_crash: Callable[..., None]
+    folder: BundleFolder, settings: Settings, staging: Staging, events: ProcessEvents, budget: MemoryBudget
 ) -> Executor:
     """Choose how a bundle runs: on the event loop where it asks for it and may, else in processes of its own."""
     if folder.policy.execution == "inline" and _may_run_inline(folder):
         return InlineExecutor(folder, settings.runtime, staging)
     runtime = settings.runtime
     return BoundedExecutor(
-        ProcessExecutor(folder, runtime, staging, on_crash),
+        ProcessExecutor(folder, runtime, staging, events, budget),
         slots=runtime.workers,
         queue_length=settings.limits.queue_length,
     )

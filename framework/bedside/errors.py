@@ -16,7 +16,7 @@ BedsideError
 │   ├── JobNotFound  ├── JobNotFinished  └── JobNotDead
 │   ├── UnsupportedMediaType
 │   ├── NotAcceptable
-│   ├── PayloadTooLarge         ├── DecompressedTooLarge  └── TooManyInstances
+│   ├── PayloadTooLarge         ├── DecompressedTooLarge ├── MemoryLimitExceeded └── TooManyInstances
 │   ├── RequestTimeout          └── ClientGone
 │   ├── MalformedPayload
 │   ├── DicomRefused            ├── NotDicom ├── UnsupportedTransferSyntax ├── UnsupportedSopClass ├── MissingTag
@@ -37,7 +37,7 @@ BedsideError
 │   └── SpoolFailed
 ├── DeadlineExceeded
 ├── ModelFailure                the model, not the request
-│   ├── InputNotProcessable  ├── RunFailed  └── WorkerCrashed
+│   ├── InputNotProcessable  ├── RunFailed  ├── ModelOutOfMemory  └── WorkerCrashed
 ├── BundleError                 the folder is not a bundle we can serve
 │   ├── InvalidBundle  ├── NotAdmitted  ├── LoadFailed  └── GoldenMismatch
 └── ConfigurationError          └── DicomNotInstalled
@@ -155,6 +155,10 @@ class DecompressedTooLarge(PayloadTooLarge):
 
 class TooManyInstances(PayloadTooLarge):
     """Send fewer files, or have BEDSIDE_LIMITS__DICOM_INSTANCES raised."""
+
+
+class MemoryLimitExceeded(PayloadTooLarge):
+    """Send a smaller image, or have BEDSIDE_RUNTIME__MEMORY_LIMIT_MIB raised."""
 
 
 class RequestTimeout(RequestError):
@@ -409,6 +413,10 @@ class InputNotProcessable(ModelFailure):
 
 class RunFailed(ModelFailure):
     """Report the request id: the bundle raised an error on an input that keeps its contract."""
+
+
+class ModelOutOfMemory(ModelFailure):
+    """Send a smaller input, or have the memory limit raised; the model needed more than it may take."""
 
 
 class WorkerCrashed(ModelFailure):

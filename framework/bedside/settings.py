@@ -199,7 +199,35 @@ class RuntimeSettings(_Group):
     """Pause before a crashed model process is started again; doubles with each crash in a row."""
 
     restart_backoff_max_seconds: float = Field(default=60.0, gt=0)
-    """Longest such pause."""
+    """Longest such pause. Each is shortened by up to a half at random, so that processes that fell together do not
+    rise together."""
+
+    restart_limit: int = Field(default=8, gt=0)
+    """Starts that may fail in a row once a loaded model has crashed; then it is UNAVAILABLE, with the reason in the
+    repository's index, until it is loaded again."""
+
+    answer_bytes: int = Field(default=2048 * MEBIBYTE, gt=0)
+    """Largest answer of a model's process, in bytes. Its code came with a bundle: it may announce anything."""
+
+    sandbox: Literal["auto", "require", "off"] = "auto"
+    """What confines a model's process: ``auto``, every layer that this platform has; ``require``, no model loads where
+    a layer that matters is missing; ``off``, nothing, for debugging on a developer's machine (docs/isolation.md)."""
+
+    memory_limit_mib: int = Field(default=0, ge=0)
+    """Memory in MiB that all models of the server may take together, weights and running requests. 0: four fifths of
+    the container's limit, or of what the machine has free at start. What can never fit is refused with 413 before it
+    runs, what does not fit now waits; a process that takes more all the same gets MemoryError (not on CUDA)."""
+
+    memory_safety_factor: float = Field(default=1.5, ge=1)
+    """A request is forecast to need so many times what was measured when the model was loaded."""
+
+    forecast_seconds: float = Field(default=5.0, ge=0)
+    """Seconds that measuring may add to loading a model that takes images: runs with inputs of one, two, four … times
+    the size, up to 64 or as many as the time allows. 0 measures nothing: nothing is forecast then."""
+
+    readable_paths: tuple[Path, ...] = ()
+    """Further folders that model processes may read: packages installed outside of Python's own folders. The bundle,
+    Python, what is installed with it, ``/usr`` and ``/opt`` can be read anyhow; keep no secrets there."""
 
     stop_grace_seconds: float = Field(default=2.0, ge=0)
     """Seconds that a run may still take once its caller has gone or its time is over, before its process is ended.

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bedside.bundle.folder import open_bundle
+from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.errors import DeadlineExceeded, LoadFailed, ModelNotReady, RunFailed, StagingFull, WorkerCrashed
-from bedside.runtime.process import ModelProcess, ProcessExecutor
+from bedside.runtime.model_process import ModelProcess
+from bedside.runtime.process import ProcessEvents, ProcessExecutor
 from bedside.runtime.staging import StagedFiles, Staging
 from bedside.settings import Settings
 from bedside.types import DecodedImage, DecodedRecord, Prediction, ValidatedInputs
@@ -52,6 +53,17 @@ def gone(pid: int) -> bool:
         return True
 
 
+class Crashes(ProcessEvents):
+    """Notes exit codes."""
+
+    def __init__(self, codes: list[int | None]) -> None:
+        self._codes = codes
+
+    def crashed(self, folder: BundleFolder, exit_code: int | None) -> None:
+        """Note one."""
+        self._codes.append(exit_code)
+
+
 @pytest.fixture
 def crashes() -> list[int | None]:
     """Return the exit codes that executors reported."""
@@ -67,9 +79,7 @@ def serve(bundles: Path, settings: Settings, crashes: list[int | None]) -> Serve
         """Load a bundle and end it again."""
         runtime = settings.runtime.model_copy(update={"workers": workers})
         staging = Staging(runtime.staging_dir)
-        executor = ProcessExecutor(
-            open_bundle(bundles / name), runtime, staging, lambda _folder, code: crashes.append(code)
-        )
+        executor = ProcessExecutor(open_bundle(bundles / name), runtime, staging, Crashes(crashes))
         try:
             await executor.load()
             yield executor
@@ -232,10 +242,10 @@ async def test_an_image_whose_caller_went_away_while_it_was_written_is_removed(
     may_write, folders = threading.Event(), []
     put = Staging.put
 
-    def slow(self: Staging, inputs: ValidatedInputs) -> StagedFiles:
+    def slow(self: Staging, inputs: ValidatedInputs, place: Path) -> StagedFiles:
         """Write once the test lets it."""
         may_write.wait(LONG)
-        folders.append(put(self, inputs))
+        folders.append(put(self, inputs, place))
         return folders[-1]
 
     image = DecodedImage("image", bytes(2 << 20), ".npy", (2 << 20,), 1, 1, "uint8")
@@ -389,7 +399,7 @@ _SERVER = """
 import asyncio, sys
 from pathlib import Path
 import numpy as np
-from bedside.bundle.folder import open_bundle
+from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.runtime.process import ProcessExecutor
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
@@ -454,11 +464,11 @@ async def test_an_input_that_cannot_be_staged_costs_nobody_a_process(
     failures: list[Exception] = [StagingFull(), TypeError("a fault of our own")]
     put = Staging.put
 
-    def sometimes(self: Staging, inputs: ValidatedInputs) -> StagedFiles:
+    def sometimes(self: Staging, inputs: ValidatedInputs, place: Path) -> StagedFiles:
         """Fail as often as there are failures."""
         if failures:
             raise failures.pop()
-        return put(self, inputs)
+        return put(self, inputs, place)
 
     async with serve("misbehaving") as executor:
         before = pids(executor)

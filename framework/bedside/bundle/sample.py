@@ -8,6 +8,7 @@ import io
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import nibabel
@@ -31,23 +32,29 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
 }
 
 
-def sample_inputs(inputs: Sequence[InputSpec], metadata: Metadata, *, seed: int = 0) -> tuple[DecodedInput, ...]:
+def sample_inputs(
+    inputs: Sequence[InputSpec], metadata: Metadata, *, seed: int = 0, stretch: int = 1
+) -> tuple[DecodedInput, ...]:
     """Return one made-up item that keeps the contract, the same for the same seed.
 
     Images are smooth, positive and as large as the network's patch: ``spatial_shape`` of the metadata, its formulas
     (``8*n``, ``2**p*n``) taken at the least value from 32 on. A volume is NIfTI with 1 mm voxels in RAS, a plane
     is PNG, or whatever else the input takes. A value is the one that the bundle shows; an optional input that the
-    bundle shows nothing of is left out.
+    bundle shows nothing of is left out. The first axis of images is ``stretch`` times as long.
     """
     random = np.random.default_rng(seed)
-    return tuple(item for spec in inputs if not _is_left_out(spec) for item in _sample_input(spec, metadata, random))
+    return tuple(
+        item for spec in inputs if not _is_left_out(spec) for item in _sample_input(spec, metadata, random, stretch)
+    )
 
 
 def _is_left_out(spec: InputSpec) -> bool:
     return spec.optional and not (spec.kind == "value" and spec.example is not None)
 
 
-def _sample_input(spec: InputSpec, metadata: Metadata, random: np.random.Generator) -> Iterator[DecodedInput]:
+def _sample_input(
+    spec: InputSpec, metadata: Metadata, random: np.random.Generator, stretch: int
+) -> Iterator[DecodedInput]:
     if spec.kind == "record":
         yield sample_record(spec)
     elif spec.kind == "value":
@@ -55,8 +62,16 @@ def _sample_input(spec: InputSpec, metadata: Metadata, random: np.random.Generat
     elif spec.kind == "tensor":
         yield sample_array(spec, random)
     else:
-        size = _size(spec, metadata)
+        first, *rest = _size(spec, metadata)
+        size = (first * stretch, *rest)
         yield from (_sample_image(spec, size, random) for _ in range(spec.files or 1))
+
+
+def with_spacing(image: DecodedImage, millimetres: float) -> DecodedImage:
+    """Return a NIfTI sample with the same voxels, of another size along all three axes."""
+    affine = np.diag([millimetres, millimetres, millimetres, 1.0])
+    array = np.asanyarray(nibabel.Nifti1Image.from_bytes(image.payload).dataobj)
+    return replace(image, payload=_nifti(array, affine), affine=affine)
 
 
 def sample_array(spec: InputSpec, random: np.random.Generator) -> DecodedArray:
@@ -169,8 +184,8 @@ def _describe(spec: InputSpec, size: tuple[int, ...], channels: int, array: NDAr
     )
 
 
-def _nifti(array: NDArray[Any]) -> bytes:
-    image = nibabel.Nifti1Image(array, np.eye(4))
+def _nifti(array: NDArray[Any], affine: NDArray[np.float64] | None = None) -> bytes:
+    image = nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine)
     image.header.set_xyzt_units("mm", "sec")
     return bytes(image.to_bytes())
 

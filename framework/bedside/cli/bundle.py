@@ -15,7 +15,8 @@ from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.cli.terminal import plain
 from bedside.registry.golden import GoldenResult
-from bedside.settings import load_settings
+from bedside.runtime.memory import MemoryNeed
+from bedside.settings import MEBIBYTE, load_settings
 
 bundle_app = typer.Typer(help="Look at a bundle and try it, before it is served.", no_args_is_help=True)
 
@@ -28,13 +29,17 @@ def inspect(path: Annotated[Path, BUNDLE]) -> None:
     console = Console()
     folder = open_bundle(path)
     with Console(stderr=True).status(f"building {folder.name} and running it once …"):
-        contract = asyncio.run(bootstrap.inspect_bundle(load_settings(), folder))
+        inspection = asyncio.run(bootstrap.inspect_bundle(load_settings(), folder))
+    contract = inspection.contract
     title = Text.assemble(plain(contract.model, "bold"), " ", plain(contract.version), "  ", contract.digest)
     console.print(title, highlight=False)
     console.print(plain(contract.description or contract.task))
     if folder.metadata.missing:
         console.print(f"[yellow]metadata.json lacks: {', '.join(folder.metadata.missing)}[/yellow]")
     console.print(_contract_table(contract))
+    console.print(f"sandbox: {', '.join(inspection.layers) or 'none'}", highlight=False)
+    if inspection.memory is not None:
+        console.print(_memory_line(inspection.memory), highlight=False)
 
 
 @bundle_app.command()
@@ -49,6 +54,15 @@ def test(path: Annotated[Path, BUNDLE]) -> None:
         console.print("no golden cases: add golden/cases.json (docs/bundles.md)")
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(1)
+
+
+def _memory_line(need: MemoryNeed) -> str:
+    counted = " at 1 mm" if need.by_volume else ""
+    per_million = need.per_voxel * 1e6 / MEBIBYTE
+    return (
+        f"memory: {need.resident // MEBIBYTE} MiB loaded; a request {need.base // MEBIBYTE} MiB"
+        f" and {per_million:.0f} MiB for each million voxels{counted}, as measured"
+    )
 
 
 def _contract_table(contract: Contract) -> Table:

@@ -27,6 +27,7 @@ class Event(StrEnum):
     GOLDEN_CASES_FAILED = "golden_cases_failed"
     SOURCE_UNAVAILABLE = "source_unavailable"
     RESCAN_FAILED = "rescan_failed"
+    MODEL_PROCESS_STARTED = "model_process_started"
     MODEL_PROCESS_CRASHED = "model_process_crashed"
     INFERENCE_COMPLETED = "inference_completed"
     REQUEST_REFUSED = "request_refused"
@@ -107,6 +108,9 @@ CATALOGUE: dict[Event, EventRule] = {
         "A source of bundles did not answer; what it offered last is kept.", "network", "source", "error_type"
     ),
     Event.RESCAN_FAILED: _rule("A look at the sources failed by a defect.", "process", *_ERROR),
+    Event.MODEL_PROCESS_STARTED: _rule(
+        "A process holds a loaded model; the field tells what confines it.", "process", *_MODEL, "sandbox"
+    ),
     Event.MODEL_PROCESS_CRASHED: _rule(
         "A model's process ended by itself and is started again.", "process", *_MODEL, "exit_code", "seconds"
     ),

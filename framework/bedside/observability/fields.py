@@ -145,6 +145,9 @@ _FIELDS = (
     Field("failed", "inference.golden.failed", Kind.LONG, "", "Golden cases answered otherwise."),
     Field("skipped", "inference.golden.skipped", Kind.LONG, "", "Golden cases whose input is not at hand."),
     Field("source", "inference.source", Kind.LONG, "", "Number of the source on the command line, from 1."),
+    Field(
+        "sandbox", "inference.sandbox", Kind.KEYWORD, "", "Layers that confine the process, + between them, or none."
+    ),
     Field("exit_code", "process.exit_code", Kind.LONG, "", "Exit code of the model's process, negative for signals."),
     *map(_stage_field, STAGES),
     # what went wrong

@@ -158,6 +158,18 @@ class Metrics:
         self.golden_cases = Counter(
             "bedside_golden_cases", "Golden cases run at load, by outcome.", (*version, "outcome"), registry=registry
         )
+        self.memory_capacity = Gauge(
+            "bedside_memory_capacity_bytes", "Memory for running requests, beside loaded models.", registry=registry
+        )
+        self.memory_reserved = Gauge(
+            "bedside_memory_reserved_bytes", "Forecast of the memory of requests that run.", registry=registry
+        )
+        self.process_starts = Counter(
+            "bedside_model_process_starts",
+            "Model processes that were started, restarts included.",
+            ("model",),
+            registry=registry,
+        )
         self.unaccounted = Counter("bedside_unaccounted_requests", "Calls whose account failed.", registry=registry)
         build = Gauge("bedside_build_info", "Version of Bedside; always 1.", ("version",), registry=registry)
         build.labels(__version__).set(1)
@@ -179,6 +191,11 @@ class Metrics:
         if counter is None:
             counter = self._refusals[reason] = self.refused.labels(reason)
         return counter
+
+    def show_memory(self, capacity: Callable[[], float], reserved: Callable[[], float]) -> None:
+        """Show the memory that there is for requests, and what those that run are forecast to take."""
+        self.memory_capacity.set_function(capacity)
+        self.memory_reserved.set_function(reserved)
 
     def count_lost_lines(self, lost_lines: Callable[[], int]) -> None:
         """Show how many log lines were lost; call it once."""

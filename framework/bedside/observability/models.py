@@ -1,6 +1,6 @@
 """What happens to models: loaded, failed, unloaded, crashed; one log event and the gauges for each change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from bedside.observability.events import Event
@@ -77,6 +77,12 @@ class ModelObserver:
             self._log.error(Event.GOLDEN_CASES_FAILED, **told)
         else:
             self._log.info(Event.GOLDEN_CASES_PASSED, **told)
+
+    def process_started(self, name: str, version: str, layers: Sequence[str]) -> None:
+        """Tell that a process holds the model, and what confines it; as a keyword, for alerts on what is missing."""
+        self._metrics.process_starts.labels(name).inc()
+        sandbox = "+".join(layers) or "none"
+        self._log.info(Event.MODEL_PROCESS_STARTED, model=name, version=version, sandbox=sandbox)
 
     def crashed(self, name: str, version: str, exit_code: int | None) -> None:
         """Tell that a model's process ended by itself; ``exit_code`` is negative for signals."""

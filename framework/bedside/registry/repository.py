@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bedside.bundle.folder import BundleFolder
 from bedside.errors import BedsideError, BundleError, ModelNotFound, ModelNotReady, ModelVersionNotFound
 from bedside.interfaces import ModelStatus
 from bedside.registry.finding import Found
@@ -191,6 +192,14 @@ class Repository:
                 model = self._forget(one)
             if model is not None:
                 await self._tracked(model.retire())
+
+    def failed(self, folder: BundleFolder, reason: str) -> None:
+        """Note that a model that was ready can no longer be started; loading it tries again."""
+        for version in self._all():
+            # A newer copy may have taken the name meanwhile, and is not what has failed.
+            if version.current is not None and version.current.folder == folder:
+                version.state, version.reason = "UNAVAILABLE", reason
+                self._on_change(version)
 
     async def close(self) -> None:
         """End every model, and whatever is being loaded."""

@@ -4,15 +4,26 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bedside.bundle.contract import InputFact, OutputFact
+from bedside.runtime.memory import MemoryNeed
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedFacts:
-    """What building and one real run told; JSON-able, because a model's process sends it to the server."""
+    """What building and one real run told; JSON-able, because a model's process sends it to the server.
+
+    Attributes:
+        inputs: as the preprocessing wants them.
+        outputs: as the run gave them.
+        device: where the network is.
+        layers: what confines the process (``sandbox.LAYERS``).
+        memory: what its runs took; None where that could not be measured.
+    """
 
     inputs: tuple[InputFact, ...]
     outputs: tuple[OutputFact, ...]
     device: str
+    layers: tuple[str, ...] = ()
+    memory: MemoryNeed | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -26,4 +37,5 @@ class LoadedFacts:
             for fact in raw["inputs"]
         )
         outputs = tuple(OutputFact(**{**fact, "shape": tuple(fact["shape"])}) for fact in raw["outputs"])
-        return cls(inputs, outputs, str(raw["device"]))
+        memory = None if raw["memory"] is None else MemoryNeed.from_json(raw["memory"])
+        return cls(inputs, outputs, str(raw["device"]), tuple(str(layer) for layer in raw["layers"]), memory)

@@ -5,190 +5,58 @@ the process is started again, with a growing pause when it keeps crashing.
 """
 
 import asyncio
-import atexit
-import multiprocessing
-import os
-import shutil
-import socket
-from collections.abc import Callable, Coroutine, Mapping
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
-from pathlib import Path
+import random
+from collections.abc import Coroutine
+from math import ceil
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
 from bedside.errors import (
+    BedsideError,
     DeadlineExceeded,
     InputNotProcessable,
-    LoadFailed,
-    ModelFailure,
     ModelNotReady,
+    ModelOutOfMemory,
     RunFailed,
     WorkerCrashed,
 )
-from bedside.runtime import wire
 from bedside.runtime.assembly import assemble
 from bedside.runtime.facts import LoadedFacts
+from bedside.runtime.memory import MemoryBudget, MemoryNeed, memory_limit
+from bedside.runtime.model_process import ModelProcess
 from bedside.runtime.staging import StagedFiles, Staging
 from bedside.settings import RuntimeSettings
 from bedside.types import DecodedImage, Prediction, ValidatedInputs
 
-_JOIN_SECONDS = 5
 _IN_THREAD_BYTES = 1 << 20
-
-_T = TypeVar("_T")
-
-_FAILURES: dict[str, type[ModelFailure]] = {failure.__name__: failure for failure in (InputNotProcessable, RunFailed)}
+_WATCH_SECONDS = 1.0
+_MOST_DOUBLINGS = 30
 
 
-def fork_server() -> ForkServerContext:
-    """Return the context whose processes start with MONAI imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bedside.runtime.preload"])
-    return context
+class ProcessEvents:
+    """What happens to model processes, for the log, the metrics, the repository; this one tells nobody."""
 
+    def started(self, folder: BundleFolder, facts: LoadedFacts) -> None:
+        """Tell that a process holds the loaded bundle."""
 
-class ModelProcess:
-    """One process with one loaded bundle; runs one item at a time.
+    def crashed(self, folder: BundleFolder, exit_code: int | None) -> None:
+        """Tell that a process ended by itself, or had to be ended because it no longer answered."""
 
-    Args:
-        private: empty folder for what the bundle writes; removed when the process has ended.
-        on_end: called when the process ends by itself, also while it is idle.
-    """
-
-    def __init__(
-        self,
-        folder: BundleFolder,
-        settings: RuntimeSettings,
-        private: Path,
-        on_end: Callable[["ModelProcess"], None],
-    ) -> None:
-        self._folder = folder
-        self._private = private
-        self._settings = settings
-        self._on_end = on_end
-        self._process: ForkServerProcess | None = None
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def start(self) -> LoadedFacts:
-        """Start the process and wait until its bundle has made a forward pass.
-
-        Raises:
-            LoadFailed: the bundle could not be built, the process ended, or it took longer than ``load_seconds``.
-        """
-        try:
-            async with asyncio.timeout(self._settings.load_seconds):
-                ours = await _finished(asyncio.to_thread(self._spawn))
-                self._reader, self._writer = await asyncio.open_connection(sock=ours)
-                header, _ = await self._receive()
-        except TimeoutError:
-            await self.kill()
-            raise LoadFailed(f"not ready after {self._settings.load_seconds:.0f} s (runtime.load_seconds)") from None
-        except (asyncio.IncompleteReadError, ConnectionError):
-            code = await self.kill()
-            raise LoadFailed(f"the model's process ended while loading (exit code {code})") from None
-        except BaseException:
-            await self.kill()
-            raise
-        if "failed" in header:
-            await self.kill()
-            raise LoadFailed(str(header["failed"]), field=header.get("field"))
-        self._watch()
-        return LoadedFacts.from_json(header["loaded"])
-
-    async def run(self, paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -> Prediction:
-        """Run one item.
-
-        Raises:
-            InputNotProcessable, RunFailed: the bundle raised; the process goes on.
-            WorkerCrashed: the process ended.
-        """
-        header, buffers = wire.pack_inputs(paths, inputs)
-        try:
-            await self._send(wire.pack(header, buffers))
-            answer, data = await self._receive()
-            if "error" not in answer:
-                return wire.unpack_prediction(answer["prediction"], data)
-            failure = _FAILURES.get(str(answer["error"]), RunFailed)(
-                cause=str(answer["cause"]), where=str(answer["where"])
-            )
-        except (asyncio.IncompleteReadError, ConnectionError, ValueError, KeyError, TypeError, AttributeError):
-            raise WorkerCrashed from None  # it ended, or its code wrote something else into the channel
-        raise failure
-
-    async def kill(self) -> int | None:
-        """End the process at once; returns its exit code."""
-        if self._writer is not None:
-            self._writer.close()
-            self._reader = self._writer = None
-        process, self._process = self._process, None
-        if process is not None:
-            asyncio.get_running_loop().remove_reader(process.sentinel)
-            process.kill()
-            await _finished(asyncio.to_thread(process.join, _JOIN_SECONDS))
-            _alive.discard(process)
-        shutil.rmtree(self._private, ignore_errors=True)
-        return process.exitcode if process is not None else None
-
-    def _watch(self) -> None:
-        if self._process is not None:
-            asyncio.get_running_loop().add_reader(self._process.sentinel, self._on_end, self)
-
-    def _spawn(self) -> socket.socket:
-        context = fork_server()
-        ours, theirs = context.Pipe(duplex=True)
-        process = context.Process(
-            target=_run_worker,
-            args=(theirs, self._folder, self._settings, self._private),
-            name=f"bedside-{self._folder.name}",
-            daemon=True,
-        )
-        process.start()
-        _alive.add(process)
-        theirs.close()
-        self._process = process
-        duplicate = socket.socket(fileno=os.dup(ours.fileno()))
-        ours.close()
-        return duplicate
-
-    async def _send(self, pieces: list[bytes | memoryview]) -> None:
-        if self._writer is None:
-            raise ConnectionError
-        self._writer.writelines(pieces)
-        await self._writer.drain()
-
-    async def _receive(self) -> tuple[wire.Message, list[bytes]]:
-        if self._reader is None:
-            raise ConnectionError
-        head = await self._reader.readexactly(wire.LENGTH_BYTES)
-        header = wire.parse_header(await self._reader.readexactly(wire.header_length(head)))
-        return header, [await self._reader.readexactly(length) for length in header["buffers"]]
-
-
-_alive: set[ForkServerProcess] = set()
-
-
-@atexit.register
-def _kill_alive() -> None:
-    # Whoever did not close its executors: multiprocessing would send SIGTERM, which these ignore, and wait for ever.
-    for process in _alive:
-        process.kill()
-
-
-def _run_worker(connection: Connection, folder: BundleFolder, settings: RuntimeSettings, private: Path) -> None:
-    from bedside.runtime.worker import main  # noqa: PLC0415 - torch is for the model's process, not for the server
-
-    main(connection, folder, settings, private)
+    def gave_up(self, folder: BundleFolder, reason: str) -> None:
+        """Tell that no process could be started ``runtime.restart_limit`` times in a row; only a load tries again."""
 
 
 class ProcessExecutor:
     """Stages 6 and 7 for one bundle in ``runtime.workers`` processes. Implements ``interfaces.Executor``.
 
     Args:
-        on_crash: called with the exit code when a process ends by itself (for the log and the metrics).
+        folder: the bundle.
+        settings: how to run it.
+        staging: where its processes get their folders.
+        events: told what happens to the processes.
+        budget: the memory of all models of the server; none where one bundle is only tried.
     """
 
     def __init__(
@@ -196,17 +64,22 @@ class ProcessExecutor:
         folder: BundleFolder,
         settings: RuntimeSettings,
         staging: Staging,
-        on_crash: Callable[[BundleFolder, int | None], None] = lambda _folder, _code: None,
+        events: ProcessEvents | None = None,
+        budget: MemoryBudget | None = None,
     ) -> None:
         self._folder = folder
-        self._settings = settings
+        self._budget = budget or MemoryBudget(memory_limit(settings.memory_limit_mib))
+        self._settings = settings.model_copy(update={"memory_limit_mib": self._budget.limit_mib})
         self._staging = staging
-        self._on_crash = on_crash
+        self._events = events or ProcessEvents()
         self._idle: asyncio.Queue[ModelProcess | None] = asyncio.Queue()  # None: closed, and nobody need wait
         self._all: set[ModelProcess] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._device = ""
         self._crashes = 0
+        self._failed_starts = 0
+        self._memory: MemoryNeed | None = None
+        self._layers: tuple[str, ...] = ()
         self._replacing = 0
         self._loaded = False
         self._closed = False
@@ -224,9 +97,20 @@ class ProcessExecutor:
         """Return the device that the model's process chose."""
         return self._device
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Return what confines the model's processes (``sandbox.LAYERS``)."""
+        return self._layers
+
+    @property
+    def memory(self) -> MemoryNeed | None:
+        """Return what the model was seen to need; None where that is not known."""
+        return self._memory
+
     async def load(self) -> Contract:
         """Start the processes; the contract comes from the first one's forward pass. Raises LoadFailed."""
         self._closed = False
+        self._crashes = self._failed_starts = self._replacing = 0
         self._idle = asyncio.Queue()
         processes = [self._new_process() for _ in range(self._settings.workers)]
         started = await asyncio.gather(*(process.start() for process in processes), return_exceptions=True)
@@ -237,21 +121,29 @@ class ProcessExecutor:
                 raise result
         for process in processes:
             self._add(process)
-        self._device = facts[0].device
+            self._events.started(self._folder, facts[0])
+        self._device, self._layers, self._memory = facts[0].device, facts[0].layers, facts[0].memory
+        if self._memory is not None:
+            self._budget.settle(self, self._memory.resident * len(processes))
         self._loaded = True
+        self._in_background(self._watch())
         return assemble(self._folder, facts[0])
 
     async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
         """Run one item; see ``interfaces.Executor.run``."""
         if not self._loaded or self._closed or (not self._all and self._crashes > 1):
             # One restart is waited for, within the caller's time; a process that keeps ending is not.
-            raise ModelNotReady
+            raise self._not_ready()
+        amount = (
+            0 if self._memory is None else self._budget.check(self._memory, inputs, self._settings.memory_safety_factor)
+        )
         try:
             async with asyncio.timeout(timeout_seconds):
                 begin = perf_counter()
                 process = await self._take()
+                await self._reserve(process, amount)
                 waited = perf_counter() - begin
-                prediction = await self._attempt(process, inputs)
+                prediction = await self._attempt(process, inputs, amount)
         except TimeoutError:
             raise DeadlineExceeded from None
         return Prediction(prediction.arrays, prediction.files, {**prediction.seconds, "queue": waited})
@@ -259,6 +151,7 @@ class ProcessExecutor:
     async def close(self) -> None:
         """End the processes. Whoever calls this has let accepted work finish."""
         self._closed = True
+        self._budget.settle(self, 0)
         background = list(self._background)
         for task in background:
             task.cancel()
@@ -271,12 +164,20 @@ class ProcessExecutor:
             process = await self._idle.get()
             if process is None:
                 self._idle.put_nowait(None)
-                raise ModelNotReady
+                raise self._not_ready()
             if process in self._all:  # else it ended while it was idle, and its successor is on the way
                 return process
 
-    async def _attempt(self, process: ModelProcess, inputs: ValidatedInputs) -> Prediction:
+    async def _reserve(self, process: ModelProcess, amount: int) -> None:
+        try:
+            await self._budget.reserve(amount)
+        except asyncio.CancelledError:
+            self._idle.put_nowait(process)  # it has not been asked
+            raise
+
+    async def _attempt(self, process: ModelProcess, inputs: ValidatedInputs, amount: int) -> Prediction:
         running = asyncio.ensure_future(self._staged_run(process, inputs))
+        running.add_done_callback(lambda _running: self._budget.release(amount))
         running.add_done_callback(_seen)
         try:
             return await asyncio.shield(running)
@@ -297,13 +198,13 @@ class ProcessExecutor:
     async def _staged_run(self, process: ModelProcess, inputs: ValidatedInputs) -> Prediction:
         size = sum(len(item.payload) for item in inputs.items if isinstance(item, DecodedImage))
         try:
-            staged = await self._staged(size, inputs)
+            staged = await self._staged(size, process, inputs)
         except Exception:  # whatever it was, the process has not been asked yet
             self._idle.put_nowait(process)
             raise
         try:
             prediction = await process.run(staged.paths, inputs)
-        except (InputNotProcessable, RunFailed):
+        except (InputNotProcessable, RunFailed, ModelOutOfMemory):
             self._idle.put_nowait(process)
             raise
         except WorkerCrashed:
@@ -315,12 +216,12 @@ class ProcessExecutor:
         self._idle.put_nowait(process)
         return prediction
 
-    async def _staged(self, size: int, inputs: ValidatedInputs) -> StagedFiles:
+    async def _staged(self, size: int, process: ModelProcess, inputs: ValidatedInputs) -> StagedFiles:
         if size <= _IN_THREAD_BYTES:
-            return self._staging.put(inputs)
+            return self._staging.put(inputs, process.inputs)
         # In a thread, so that the event loop goes on answering. A thread cannot be stopped: what it writes for a caller
         # who has gone is removed when it is done.
-        putting = asyncio.ensure_future(asyncio.to_thread(self._staging.put, inputs))
+        putting = asyncio.ensure_future(asyncio.to_thread(self._staging.put, inputs, process.inputs))
         try:
             return await asyncio.shield(putting)
         except asyncio.CancelledError:
@@ -354,21 +255,52 @@ class ProcessExecutor:
     async def _restart(self, process: ModelProcess, *, crashed: bool) -> None:
         code = await process.kill()
         if crashed:
-            self._on_crash(self._folder, code)
+            self._events.crashed(self._folder, code)
         while not self._closed:
-            if self._crashes > 1:  # the first crash is forgiven at once
-                pause = self._settings.restart_backoff_seconds * 2 ** (self._crashes - 2)
-                await asyncio.sleep(min(pause, self._settings.restart_backoff_max_seconds))
+            await asyncio.sleep(self._pause() * random.uniform(0.5, 1.0))  # noqa: S311 - no secret: no two at once
             try:
                 successor = self._new_process()
-                await successor.start()
-            except Exception:  # noqa: BLE001 - whatever hinders it (no memory, no room) may pass
+                facts = await successor.start()
+            except Exception as error:  # noqa: BLE001 - whatever hinders it (no memory, no room) may pass
                 self._crashes += 1
+                self._failed_starts += 1
                 self._replacing = 0  # no longer on purpose
+                if self._failed_starts >= self._settings.restart_limit and not self._all:
+                    self._give_up(error)
+                    return
             else:
+                self._failed_starts = 0
                 self._add(successor)
                 self._replacing = max(self._replacing - (not crashed), 0)
+                self._events.started(self._folder, facts)
                 return
+
+    def _pause(self) -> float:
+        if self._crashes <= 1:  # the first crash is forgiven at once
+            return 0.0
+        pause = self._settings.restart_backoff_seconds * 2.0 ** min(self._crashes - 2, _MOST_DOUBLINGS)
+        return min(pause, self._settings.restart_backoff_max_seconds)
+
+    def _not_ready(self) -> ModelNotReady:
+        error = ModelNotReady()
+        error.retry_after_seconds = max(error.retry_after_seconds, ceil(self._pause()))
+        return error
+
+    def _give_up(self, error: Exception) -> None:
+        self._loaded = False
+        self._idle.put_nowait(None)  # whoever waits need not
+        why = error.detail if isinstance(error, BedsideError) else type(error).__name__
+        self._events.gave_up(self._folder, f"{self._failed_starts} starts in a row failed, the last one: {why}")
+
+    async def _watch(self) -> None:
+        """End processes that somebody has stopped: they neither answer nor end, and the next caller would wait."""
+        suspects: set[ModelProcess] = set()
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            stopped = {process for process in self._all if process.stopped()}
+            for process in stopped & suspects:
+                self._ended(process)
+            suspects = stopped
 
 
 def _seen(running: "asyncio.Future[Prediction]") -> None:
@@ -380,13 +312,3 @@ def _seen(running: "asyncio.Future[Prediction]") -> None:
 def _remove_staged(putting: "asyncio.Future[StagedFiles]") -> None:
     if not putting.cancelled() and putting.exception() is None:
         putting.result().remove()
-
-
-async def _finished(work: Coroutine[Any, Any, _T]) -> _T:
-    """Await ``work`` to its end, also when this task is cancelled meanwhile; the cancellation is raised after it."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise

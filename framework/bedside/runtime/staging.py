@@ -47,14 +47,18 @@ class Staging:
             self._lock = _open_folder(self._root)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def put(self, inputs: ValidatedInputs) -> StagedFiles:
+    def put(self, inputs: ValidatedInputs, place: Path | None = None) -> StagedFiles:
         """Write the images of ``inputs`` into a folder of their own.
+
+        Args:
+            inputs: what to write.
+            place: a folder that :meth:`folder` made, for the process that alone may read them.
 
         Raises:
             StagingFull: the folder's file system has no room.
         """
         paths: dict[str, str | list[str]] = {}
-        folder = self.folder()
+        folder = self.folder(place)
         try:
             for number, item in enumerate(inputs.items):
                 if isinstance(item, DecodedImage):
@@ -66,14 +70,14 @@ class Staging:
             raise StagingFull from error
         return StagedFiles(folder, paths)
 
-    def folder(self) -> Path:
-        """Make an empty folder that lasts until it is removed, or until :meth:`close`.
+    def folder(self, place: Path | None = None) -> Path:
+        """Make an empty folder, in ``place`` or directly in ours; it lasts until removed, or until :meth:`close`.
 
         Raises:
             StagingFull: the folder's file system has no room.
         """
         try:
-            return Path(tempfile.mkdtemp(dir=self._root))
+            return Path(tempfile.mkdtemp(dir=place or self._root))
         except OSError as error:
             raise StagingFull from error
 

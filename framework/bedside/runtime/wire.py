@@ -8,6 +8,7 @@ Frame: 4 bytes length of the header (big-endian), header (JSON, its ``buffers`` 
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,18 @@ def parse_header(data: bytes) -> Message:
     if not all(isinstance(length, int) and length >= 0 for length in header["buffers"]):
         raise ValueError("not a length of a buffer")
     return header
+
+
+def bounded_lengths(header: Message, most_bytes: int) -> list[int]:
+    """Return the lengths of the buffers that follow.
+
+    Raises:
+        ValueError: together they are over the bound. A peer may announce what it likes; it gets no memory for it.
+    """
+    lengths: list[int] = header["buffers"]
+    if sum(lengths) > most_bytes:
+        raise ValueError("buffers too long")
+    return lengths
 
 
 def read_frame(read: Callable[[int], bytes]) -> tuple[Message, list[bytes]]:
@@ -148,5 +161,12 @@ def unpack_prediction(header: Message, buffers: Sequence[bytes]) -> Prediction:
     files = tuple(
         OutputFile(str(suffix), data, str(name)) for (suffix, name), data in zip(header["files"], rest, strict=True)
     )
-    seconds = {str(stage): float(value) for stage, value in header["seconds"].items()}
+    seconds = {str(stage): _seconds(value) for stage, value in header["seconds"].items()}
     return Prediction(tuple(arrays), files, seconds, dict(orjson.loads(values)) if values else {})
+
+
+def _seconds(value: Any) -> float:
+    spent = float(value)
+    if not 0 <= spent < inf:
+        raise ValueError("no time that anything can have taken")
+    return spent

@@ -13,46 +13,72 @@ import socket
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from pathlib import Path
+
+import torch
 
 from bedside.bundle.folder import BundleFolder
-from bedside.errors import BedsideError, ModelFailure
+from bedside.errors import BedsideError, ModelFailure, ModelOutOfMemory
 from bedside.runtime import wire
 from bedside.runtime.engine import BundleEngine
 from bedside.runtime.loading import load
+from bedside.runtime.measuring import limit_memory, measure, status_bytes
+from bedside.runtime.sandbox import Room, confine, keep_only, offer_to_the_kernel
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
 
 
-def main(connection: Connection, folder: BundleFolder, settings: RuntimeSettings, private: Path) -> None:
+def main(connection: Connection, folder: BundleFolder, settings: RuntimeSettings, room: Room) -> None:
     """Serve one bundle over ``connection`` until the other side closes it.
 
-    ``private`` is an empty folder for what the bundle writes; the server removes it, because this process may be
-    killed at any time.
+    ``room`` is where it lives; the server removes its folders, because this process may be killed at any time.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends us after draining
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.simplefilter("ignore")
-    _silence_output()
+    channel = _Channel(connection)
+    try:
+        layers = _shut_in(channel, room, settings)
+    except BedsideError as error:
+        channel.send({"failed": error.detail, "field": error.field})
+        return
     # Bytecode beside the sources is neither read nor written: no digest covers it, and it would run in their place.
-    sys.pycache_prefix = str(private / "bytecode")
+    sys.pycache_prefix = str(room.scratch / "bytecode")
     os.chdir(folder.root)
     sys.path.insert(0, str(folder.root))  # `scripts` of this bundle, and of no other
     threading.Thread(target=_end_with_server, daemon=True).start()
-    serve(_Channel(connection), folder, settings, private)
+    serve(channel, folder, settings, room, layers)
 
 
-def serve(channel: "_Channel", folder: BundleFolder, settings: RuntimeSettings, private: Path) -> None:
-    """Load the bundle, then answer until the other side closes the channel."""
-    output_dir = private / "output"
-    output_dir.mkdir()
+def serve(
+    channel: "_Channel", folder: BundleFolder, settings: RuntimeSettings, room: Room, layers: tuple[str, ...] = ()
+) -> None:
+    """Load the bundle, then answer until the other side closes the channel.
+
+    Args:
+        channel: to the server.
+        folder: the bundle.
+        settings: how to run it.
+        room: its folders, made.
+        layers: what confines this process, to be told.
+    """
     try:
-        _serve(channel, folder, settings, Staging(private), output_dir)
+        _serve(channel, folder, settings, room, layers)
     except (EOFError, ConnectionError):
         pass  # the server has gone; so do we
     finally:
-        shutil.rmtree(private, ignore_errors=True)
+        for place in (room.output, room.scratch):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _shut_in(channel: "_Channel", room: Room, settings: RuntimeSettings) -> tuple[str, ...]:
+    # The one thread so far, and nothing of the bundle yet. Bundles print paths, values, progress bars: their standard
+    # output is the null device, because the server's is the log, and the log holds no patient.
+    parent = multiprocessing.parent_process()
+    keep_only([channel.fileno(), *([] if parent is None else [parent.sentinel])])
+    offer_to_the_kernel()
+    return confine(room, settings.sandbox)
 
 
 def _end_with_server() -> None:
@@ -70,6 +96,10 @@ class _Channel:
         self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         self._socket.setblocking(True)
         connection.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._socket.fileno()
 
     def receive(self) -> tuple[wire.Message, list[bytes]]:
         return wire.read_frame(self._read)
@@ -90,33 +120,55 @@ class _Channel:
 
 
 def _serve(
-    channel: _Channel, folder: BundleFolder, settings: RuntimeSettings, staging: Staging, output_dir: Path
+    channel: _Channel, folder: BundleFolder, settings: RuntimeSettings, room: Room, layers: tuple[str, ...]
 ) -> None:
+    staging = Staging(room.scratch)
     try:
-        engine, facts = load(folder, settings, staging, output_dir)
+        before = _bounded(settings)
+        engine, facts = load(folder, settings, staging, room.output)
+        memory = None
+        if settings.forecast_seconds:
+            memory = measure(engine, folder, facts, staging, settings.forecast_seconds, before)
     except BedsideError as error:
         channel.send({"failed": error.detail, "field": error.field})
         return
+    finally:
+        staging.close()
     gc.collect()
     gc.freeze()  # what is loaded stays: no collection need walk it
-    channel.send({"loaded": facts.to_json()})
+    channel.send({"loaded": replace(facts, layers=layers, memory=memory).to_json()})
     while True:
         header, buffers = channel.receive()
         _answer(channel, engine, header, buffers)
 
 
+def _bounded(settings: RuntimeSettings) -> int:
+    """Set the hard limit where there is one; return the resident bytes, 0 where the kernel does not tell."""
+    on_cuda = settings.device.startswith("cuda") or (settings.device == "auto" and torch.cuda.is_available())
+    try:
+        if settings.memory_limit_mib and not on_cuda:  # CUDA maps the device's memory as data of the process
+            limit_memory(settings.memory_limit_mib)
+        return status_bytes("VmRSS")
+    except OSError:
+        return 0
+
+
 def _answer(channel: _Channel, engine: BundleEngine, header: wire.Message, buffers: list[bytes]) -> None:
     try:
         answer, arrays = wire.pack_prediction(engine.run(wire.unpack_inputs(header, buffers)))
+    except MemoryError as error:  # while the answer was being packed
+        channel.send({"error": ModelOutOfMemory.__name__, "cause": type(error).__name__, "where": ""})
     except ModelFailure as error:
-        channel.send({"error": type(error).__name__, "cause": error.cause, "where": error.where})
+        kind = ModelOutOfMemory if _is_out_of_memory(error) else type(error)
+        channel.send({"error": kind.__name__, "cause": error.cause, "where": error.where})
     else:
         channel.send({"prediction": answer}, arrays)
 
 
-def _silence_output() -> None:
-    # Bundles print: paths, values, progress bars. Standard output is the log, and the log holds no patient.
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    os.close(null)
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        text = str(error)
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
+            return True  # torch's allocator for the CPU raises RuntimeError; only its text tells
+        error = error.__cause__
+    return False

@@ -1,5 +1,6 @@
 """Made-up inputs have the structure of real ones, and keep the contract that they are made from."""
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from bedside.bundle.contract import (
     InputSpec,
 )
 from bedside.bundle.metadata import Metadata, parse_metadata
-from bedside.bundle.sample import axis_length, sample_inputs, sample_record
+from bedside.bundle.sample import axis_length, sample_inputs, sample_record, with_spacing
 from bedside.bundle.validation import validate
 from bedside.codecs import Codecs
 from bedside.settings import LimitSettings
@@ -152,3 +153,19 @@ def test_records_keep_their_own_contract() -> None:
     assert record.record == sample_record(spec).record == {"thal": 3.0, "age": 53.0, "other": 1.0}
     assert record.values.tolist() == [3, 53, 1]
     validate(Contract("m", "1", "d", "", "", (spec,), (), {}), [record])
+
+
+def test_a_sample_can_be_stretched_and_spaced_otherwise() -> None:
+    """As measuring memory asks for: more voxels along the first axis, or the same ones of another size."""
+    spec = InputSpec("image", "image", spatial_dims=3, channels=(1,), media_types=VOLUME_MEDIA_TYPES)
+    (once,) = sample_inputs([spec], metadata(32, 32, 32))
+    (thrice,) = sample_inputs([spec], metadata(32, 32, 32), stretch=3)
+    assert isinstance(once, DecodedImage)
+    assert isinstance(thrice, DecodedImage)
+    assert (once.shape, thrice.shape) == ((32, 32, 32), (96, 32, 32))
+    coarse = with_spacing(once, 2.0)
+    read = nibabel.Nifti1Image.from_bytes(coarse.payload)
+    assert read.header.get_zooms() == (2.0, 2.0, 2.0)
+    assert coarse.affine is not None
+    np.testing.assert_array_equal(coarse.affine, np.diag([2.0, 2.0, 2.0, 1.0]))
+    np.testing.assert_array_equal(read.dataobj, nibabel.Nifti1Image.from_bytes(once.payload).dataobj)

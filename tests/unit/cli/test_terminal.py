@@ -17,6 +17,7 @@ from bedside.cli import app, main
 from bedside.cli.terminal import plain
 from bedside.errors import InvalidBundle
 from bedside.registry.golden import GoldenResult
+from bedside.runtime.memory import MemoryNeed
 from bedside.settings import Settings
 
 HOSTILE = "\x1b]0;mine\x07\x9b2J [bold red]x[/nope] [link=http://evil]y[/link] \u202eabc"
@@ -61,14 +62,16 @@ def test_a_text_is_shown_letter_by_letter() -> None:
 def test_inspect_shows_a_hostile_bundle(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names, units, codes, labels and description come from the bundle."""
 
-    async def inspect(_settings: Settings, _folder: BundleFolder) -> Contract:
-        return CONTRACT
+    async def inspect(_settings: Settings, _folder: BundleFolder) -> bootstrap.Inspection:
+        return bootstrap.Inspection(CONTRACT, ("files",), MemoryNeed(3 << 20, 2 << 20, 104.8576, by_volume=True))
 
     monkeypatch.setattr(bootstrap, "inspect_bundle", inspect)
     result = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["bundle", "inspect", str(hostile)])
     assert result.exit_code == 0, result.output
     assert is_harmless(result.output)
     assert result.output.count("[/nope]") >= 8
+    assert "sandbox: files" in result.output
+    assert "memory: 3 MiB loaded; a request 2 MiB and 100 MiB for each million voxels at 1 mm" in result.output
 
 
 def test_golden_cases_of_a_hostile_bundle_are_shown(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:

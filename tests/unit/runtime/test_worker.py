@@ -14,11 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bedside.bundle.folder import open_bundle
+from bedside.errors import LoadFailed, RunFailed
 from bedside.runtime import preload, wire, worker
 from bedside.runtime.facts import LoadedFacts
+from bedside.runtime.sandbox import Room
 from bedside.settings import Settings
+from bedside.types import ValidatedInputs
 
 
 class Peer:
@@ -58,8 +62,8 @@ def serve(
     bundles: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], Peer]]:
     """Return what serves a bundle in a thread, in place of a process."""
-    private = tmp_path / "private"
-    private.mkdir()
+    room = Room(tmp_path, ())
+    room.make()
     threads: list[threading.Thread] = []
     peers: list[Peer] = []
 
@@ -68,7 +72,7 @@ def serve(
         ours, theirs = socket.socketpair()
         channel = worker._Channel(Connection(theirs.detach()))
         thread = threading.Thread(
-            target=worker.serve, args=(channel, open_bundle(bundles / name), settings.runtime, private)
+            target=worker.serve, args=(channel, open_bundle(bundles / name), settings.runtime, room)
         )
         thread.start()
         threads.append(thread)
@@ -81,7 +85,7 @@ def serve(
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
-    assert not private.exists()
+    assert [path for place in (room.output, room.scratch) for path in place.rglob("*")] == []
 
 
 def test_it_tells_its_facts_and_answers(serve: Callable[[str], Peer]) -> None:
@@ -134,33 +138,86 @@ def test_the_process_is_made_the_bundles_own(
     """Its folder is the working directory and first on the path, Ctrl-C and SIGTERM are the server's business."""
     root = bundles / "record_classification"
     served: list[Any] = []
-    silenced: list[bool] = []
+    shut_in: list[bool] = []
     monkeypatch.setattr(worker, "serve", lambda *arguments: served.append(arguments))
-    monkeypatch.setattr(worker, "_silence_output", lambda: silenced.append(True))
+
+    def confine(*_: object) -> tuple[str, ...]:
+        shut_in.append(True)
+        return ("files",)
+
+    monkeypatch.setattr(worker, "_shut_in", confine)
     monkeypatch.setattr(worker, "_end_with_server", lambda: None)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     ours, theirs = socket.socketpair()
     try:
-        worker.main(Connection(theirs.detach()), open_bundle(root), settings.runtime, tmp_path)
+        worker.main(Connection(theirs.detach()), open_bundle(root), settings.runtime, Room(tmp_path, ()))
         assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         ours.close()
-    assert (Path.cwd(), sys.path[0], silenced) == (root, str(root), [True])
-    (channel, folder, *_rest), *_others = served
-    assert folder.root == root
+    assert (Path.cwd(), sys.path[0], shut_in) == (root, str(root), [True])
+    (channel, folder, _settings, _room, layers), *_others = served
+    assert (folder.root, layers) == (root, ("files",))
     channel._socket.close()
 
 
-def test_output_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both standard streams are pointed at the null device."""
-    pointed: list[int] = []
-    monkeypatch.setattr(os, "dup2", lambda _source, target: pointed.append(target))
-    worker._silence_output()
-    assert pointed == [1, 2]
+def test_a_process_that_cannot_be_confined_says_so_and_touches_nothing(
+    bundles: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where ``require`` is not met, the server is told why, and the bundle is never looked at."""
+
+    def refuse(*_: object) -> tuple[str, ...]:
+        raise LoadFailed("this platform lacks: files")
+
+    monkeypatch.setattr(worker, "confine", refuse)
+    monkeypatch.setattr(worker, "keep_only", lambda _descriptors: None)
+    monkeypatch.setattr(worker, "offer_to_the_kernel", lambda: None)
+    monkeypatch.setattr(worker, "serve", lambda *_: pytest.fail("served"))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours, theirs = socket.socketpair()
+    peer = Peer(ours)
+    try:
+        root = bundles / "record_classification"
+        worker.main(Connection(theirs.detach()), open_bundle(root), settings.runtime, Room(tmp_path, ()))
+        header, _ = peer.receive()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        peer.close()
+    assert header["failed"] == "this platform lacks: files"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), "ModelOutOfMemory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."), "ModelOutOfMemory"),
+        (torch.OutOfMemoryError(), "ModelOutOfMemory"),
+        (RuntimeError("something else"), "RunFailed"),
+    ],
+)
+def test_running_out_of_memory_has_a_name_of_its_own(error: Exception, expected: str) -> None:
+    """Python's, torch's and CUDA's ways to say so; the caller can do something about this one."""
+
+    class Engine:
+        """Fails the way MONAI does, the cause wrapped."""
+
+        def run(self, _item: object) -> None:
+            """Raise."""
+            wrapped = RuntimeError("applying transform")
+            wrapped.__cause__ = error
+            raise RunFailed(cause=type(error).__name__) from wrapped
+
+    ours, theirs = socket.socketpair()
+    peer = Peer(ours)
+    channel = worker._Channel(Connection(theirs.detach()))
+    worker._answer(channel, Engine(), *wire.pack_inputs({}, ValidatedInputs(())))  # type: ignore[arg-type]
+    assert peer.receive()[0]["error"] == expected
+    peer.close()
+    channel._socket.close()
 
 
 def test_it_ends_when_the_server_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

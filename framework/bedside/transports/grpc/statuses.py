@@ -28,6 +28,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.ClientGone: StatusCode.CANCELLED,
     errors.PayloadTooLarge: StatusCode.RESOURCE_EXHAUSTED,
     errors.DecompressedTooLarge: StatusCode.RESOURCE_EXHAUSTED,
+    errors.MemoryLimitExceeded: StatusCode.RESOURCE_EXHAUSTED,
     errors.UnsupportedMediaType: StatusCode.INVALID_ARGUMENT,
     errors.MalformedPayload: StatusCode.INVALID_ARGUMENT,
     errors.TooManyInstances: StatusCode.RESOURCE_EXHAUSTED,
@@ -58,6 +59,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.InputNotProcessable: StatusCode.INVALID_ARGUMENT,
     errors.RunFailed: StatusCode.INTERNAL,
     # Not UNAVAILABLE: clients that repeat by themselves would carry an input that kills from replica to replica.
+    errors.ModelOutOfMemory: StatusCode.INTERNAL,
     errors.WorkerCrashed: StatusCode.INTERNAL,
     # only loading a model shows these: "the system is not in a state required for the operation's execution"
     errors.BundleError: StatusCode.FAILED_PRECONDITION,

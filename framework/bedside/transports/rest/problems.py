@@ -60,6 +60,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.ClientGone: ProblemType(408, "client-gone", "Caller went away"),
     errors.PayloadTooLarge: ProblemType(413, "payload-too-large", "Body too large"),
     errors.DecompressedTooLarge: ProblemType(413, "decompressed-too-large", "Decoded input too large"),
+    errors.MemoryLimitExceeded: ProblemType(413, "memory-limit-exceeded", "Input needs more memory than there is"),
     errors.UnsupportedMediaType: ProblemType(415, "unsupported-media-type", "Media type not supported"),
     errors.MalformedPayload: ProblemType(400, "malformed-payload", "Body cannot be read"),
     errors.TooManyInstances: ProblemType(413, "too-many-instances", "Too many DICOM instances"),
@@ -123,6 +124,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.ModelFailure: ProblemType(500, "model-failure", "Model failed"),
     errors.InputNotProcessable: ProblemType(422, "input-not-processable", "Model cannot process the input"),
     errors.RunFailed: ProblemType(500, "run-failed", "Model failed"),
+    errors.ModelOutOfMemory: ProblemType(500, "model-out-of-memory", "Model ran out of memory"),
     # 502, not 503: a proxy that repeats a request on 503 would carry an input that kills from replica to replica.
     errors.WorkerCrashed: ProblemType(502, "worker-crashed", "Model process ended"),
     # only loading a model shows these: the bundle's state conflicts with the request (RFC 9110 §15.5.10)

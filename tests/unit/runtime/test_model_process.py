@@ -11,7 +11,7 @@ import pytest
 from bedside.bundle.folder import BundleFolder
 from bedside.errors import InputNotProcessable, RunFailed, WorkerCrashed
 from bedside.runtime import wire
-from bedside.runtime.process import ModelProcess, fork_server
+from bedside.runtime.model_process import ModelProcess, fork_server
 from bedside.settings import Settings
 from bedside.types import OutputArray, Prediction, ValidatedInputs
 

@@ -1,0 +1,115 @@
+"""Measures, in a model's process, what memory its runs take; see ``memory.MemoryNeed``."""
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+from bedside.bundle.contract import derive_inputs
+from bedside.bundle.folder import BundleFolder
+from bedside.bundle.sample import sample_inputs, with_spacing
+from bedside.errors import ModelFailure
+from bedside.runtime.engine import BundleEngine
+from bedside.runtime.facts import LoadedFacts
+from bedside.runtime.loading import item_of
+from bedside.runtime.memory import MemoryNeed, fit, voxels
+from bedside.runtime.staging import Staging
+from bedside.settings import MEBIBYTE
+from bedside.types import DecodedImage, ValidatedInputs
+
+_T = TypeVar("_T")
+
+_STRETCHES = (1, 2, 4, 8, 16, 32, 64)
+_COARSE_MM = 2.0
+_LEAST_PER_VOXEL = 8.0  # the image and its result, as float32: what small runs take is lost in what libraries keep
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"  # proc_pid_clear_refs(5)
+
+
+def status_bytes(name: str) -> int:
+    """Return a size of this process as the kernel counts it: ``RssAnon``, ``VmHWM``, ``VmData``. Raises OSError."""
+    for line in _STATUS.read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"no {name}")
+
+
+def limit_memory(mib: int) -> None:
+    """Let this process take ``mib`` more than it has, and no more: an allocation beyond raises MemoryError.
+
+    Data, not address space: libraries reserve far more addresses than they ever use.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = status_bytes("VmData") + mib * MEBIBYTE
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def measure(
+    engine: BundleEngine, folder: BundleFolder, facts: LoadedFacts, staging: Staging, seconds: float, before: int
+) -> MemoryNeed | None:
+    """Run inputs of growing size, for about ``seconds`` in all, and fit a line through their peaks.
+
+    Args:
+        engine: warm.
+        folder: its bundle.
+        facts: its inputs.
+        staging: where inputs go.
+        seconds: what all runs may take; a size is left out when it would take longer.
+        before: resident bytes before anything was loaded.
+
+    Returns:
+        None where the kernel does not tell, or the bundle takes no image.
+    """
+    specs = derive_inputs(folder.metadata, facts.inputs)
+    if not any(spec.kind == "image" for spec in specs):
+        return None
+    points: list[tuple[int, int]] = []
+    try:
+        idle = status_bytes("VmRSS")
+        by_volume = _resamples(engine, ValidatedInputs(sample_inputs(specs, folder.metadata)), staging)
+        begin, last = perf_counter(), 0.0
+        for stretch in _STRETCHES:
+            if perf_counter() - begin + 2 * last > seconds:
+                break
+            sample = ValidatedInputs(sample_inputs(specs, folder.metadata, stretch=stretch))
+            started = perf_counter()
+            peak = _peak(engine, sample, staging)
+            last = perf_counter() - started
+            points.append((voxels(sample, by_volume=by_volume), max(0, peak - idle)))
+    except ModelFailure:
+        pass  # a network of a fixed size; what was measured until here holds
+    except OSError:
+        return None
+    if not points:
+        return None
+    base, slope = fit(points)
+    return MemoryNeed(max(0, idle - before), base, max(slope, _LEAST_PER_VOXEL), by_volume)
+
+
+def _peak(engine: BundleEngine, sample: ValidatedInputs, staging: Staging) -> int:
+    _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
+    _staged(staging, sample, lambda paths: engine.run(item_of(sample, paths)))
+    return status_bytes("VmHWM")
+
+
+def _resamples(engine: BundleEngine, sample: ValidatedInputs, staging: Staging) -> bool:
+    """Tell whether voxels of twice the size come out of the preprocessing as more of them."""
+    image = next((item for item in sample.items if isinstance(item, DecodedImage) and item.suffix == ".nii"), None)
+    if image is None:
+        return False
+    coarse = ValidatedInputs(tuple(with_spacing(image, _COARSE_MM) if item is image else item for item in sample.items))
+    return _prepared(engine, sample, staging, image.name) != _prepared(engine, coarse, staging, image.name)
+
+
+def _prepared(engine: BundleEngine, sample: ValidatedInputs, staging: Staging, name: str) -> tuple[int, ...] | None:
+    return _staged(staging, sample, lambda paths: engine.prepared_shape(item_of(sample, paths), name))
+
+
+def _staged(staging: Staging, sample: ValidatedInputs, use: Callable[[dict[str, str | list[str]]], _T]) -> _T:
+    staged = staging.put(sample)
+    try:
+        return use(staged.paths)
+    finally:
+        staged.remove()

@@ -1,0 +1,214 @@
+"""The server's end of one model's process: starts it, talks to it, ends it.
+
+What comes from there was made by a bundle's code. Everything is bounded and checked, and whatever is not as it should
+be ends the process.
+"""
+
+import asyncio
+import atexit
+import multiprocessing
+import os
+import shutil
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bedside.bundle.folder import BundleFolder
+from bedside.errors import InputNotProcessable, LoadFailed, ModelFailure, ModelOutOfMemory, RunFailed, WorkerCrashed
+from bedside.runtime import environment, wire
+from bedside.runtime.facts import LoadedFacts
+from bedside.runtime.sandbox import Room
+from bedside.settings import RuntimeSettings
+from bedside.types import Prediction, ValidatedInputs
+
+_JOIN_SECONDS = 5
+_REASON_LETTERS = 1000
+_STOPPED = "T"  # proc_pid_stat(5): by a signal; a debugger's is "t"
+
+_T = TypeVar("_T")
+
+_FAILURES: dict[str, type[ModelFailure]] = {
+    failure.__name__: failure for failure in (InputNotProcessable, RunFailed, ModelOutOfMemory)
+}
+_ENDED = (asyncio.IncompleteReadError, ConnectionError)
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError)
+
+
+def fork_server() -> ForkServerContext:
+    """Return the context whose processes start with MONAI imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bedside.runtime.preload"])
+    return context
+
+
+class ModelProcess:
+    """One process with one loaded bundle; runs one item at a time.
+
+    Args:
+        private: empty folder for its inputs and for what the bundle writes; removed when the process has ended.
+        on_end: called when the process ends by itself, also while it is idle.
+    """
+
+    def __init__(
+        self,
+        folder: BundleFolder,
+        settings: RuntimeSettings,
+        private: Path,
+        on_end: Callable[["ModelProcess"], None],
+    ) -> None:
+        self._folder = folder
+        self._room = Room(private, (folder.root, *settings.readable_paths))
+        self._settings = settings
+        self._on_end = on_end
+        self._process: ForkServerProcess | None = None
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def inputs(self) -> Path:
+        """Return the folder for the files of its requests, which no other model's process can read."""
+        return self._room.inputs
+
+    async def start(self) -> LoadedFacts:
+        """Start the process and wait until its bundle has made a forward pass.
+
+        Raises:
+            LoadFailed: the bundle could not be built, the process ended, or it took longer than ``load_seconds``.
+        """
+        try:
+            async with asyncio.timeout(self._settings.load_seconds):
+                ours = await _finished(asyncio.to_thread(self._spawn))
+                self._reader, self._writer = await asyncio.open_connection(sock=ours)
+                header, _ = await self._receive()
+            if "failed" not in header:
+                facts = LoadedFacts.from_json(header["loaded"])
+        except TimeoutError:
+            await self.kill()
+            raise LoadFailed(f"not ready after {self._settings.load_seconds:.0f} s (runtime.load_seconds)") from None
+        except _ENDED:
+            code = await self.kill()
+            raise LoadFailed(f"the model's process ended while loading (exit code {code})") from None
+        except _NONSENSE:
+            await self.kill()
+            raise LoadFailed("the model's process wrote something else than its facts into its channel") from None
+        except BaseException:
+            await self.kill()
+            raise
+        if "failed" in header:
+            await self.kill()
+            field = header.get("field")
+            raise LoadFailed(str(header["failed"])[:_REASON_LETTERS], field=None if field is None else str(field)[:100])
+        self._watch()
+        return facts
+
+    async def run(self, paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -> Prediction:
+        """Run one item.
+
+        Raises:
+            InputNotProcessable, RunFailed, ModelOutOfMemory: the bundle raised; the process goes on.
+            WorkerCrashed: the process ended.
+        """
+        header, buffers = wire.pack_inputs(paths, inputs)
+        try:
+            await self._send(wire.pack(header, buffers))
+            answer, data = await self._receive()
+            if "error" not in answer:
+                return wire.unpack_prediction(answer["prediction"], data)
+            failure = _FAILURES.get(str(answer["error"]), RunFailed)(
+                cause=str(answer["cause"])[:100], where=str(answer["where"])[:_REASON_LETTERS]
+            )
+        except (*_ENDED, *_NONSENSE):
+            raise WorkerCrashed from None  # it ended, or its code wrote something else into the channel
+        raise failure
+
+    def stopped(self) -> bool:
+        """Tell whether somebody has stopped the process (SIGSTOP): it neither answers nor ends."""
+        process = self._process
+        with suppress(OSError, IndexError):
+            if process is not None:
+                stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+                return stat.rpartition(")")[2].split()[0] == _STOPPED
+        return False
+
+    async def kill(self) -> int | None:
+        """End the process at once; returns its exit code."""
+        if self._writer is not None:
+            self._writer.close()
+            self._reader = self._writer = None
+        process, self._process = self._process, None
+        if process is not None:
+            asyncio.get_running_loop().remove_reader(process.sentinel)
+            process.kill()
+            await _finished(asyncio.to_thread(process.join, _JOIN_SECONDS))
+            _alive.discard(process)
+        shutil.rmtree(self._room.private, ignore_errors=True)
+        return process.exitcode if process is not None else None
+
+    def _watch(self) -> None:
+        if self._process is not None:
+            asyncio.get_running_loop().add_reader(self._process.sentinel, self._on_end, self)
+
+    def _spawn(self) -> socket.socket:
+        context = fork_server()
+        with environment.reduced():
+            forkserver.ensure_running()
+        self._room.make()
+        ours, theirs = context.Pipe(duplex=True)
+        process = context.Process(
+            target=_run_worker,
+            args=(theirs, self._folder, self._settings, self._room),
+            name=f"bedside-{self._folder.name}",
+            daemon=True,
+        )
+        process.start()
+        _alive.add(process)
+        theirs.close()
+        self._process = process
+        duplicate = socket.socket(fileno=os.dup(ours.fileno()))
+        ours.close()
+        return duplicate
+
+    async def _send(self, pieces: list[bytes | memoryview]) -> None:
+        if self._writer is None:
+            raise ConnectionError
+        self._writer.writelines(pieces)
+        await self._writer.drain()
+
+    async def _receive(self) -> tuple[wire.Message, list[bytes]]:
+        if self._reader is None:
+            raise ConnectionError
+        head = await self._reader.readexactly(wire.LENGTH_BYTES)
+        header = wire.parse_header(await self._reader.readexactly(wire.header_length(head)))
+        lengths = wire.bounded_lengths(header, self._settings.answer_bytes)
+        return header, [await self._reader.readexactly(length) for length in lengths]
+
+
+_alive: set[ForkServerProcess] = set()
+
+
+@atexit.register
+def _kill_alive() -> None:
+    # Whoever did not close its executors: multiprocessing would send SIGTERM, which these ignore, and wait for ever.
+    for process in _alive:
+        process.kill()
+
+
+def _run_worker(connection: Connection, folder: BundleFolder, settings: RuntimeSettings, room: Room) -> None:
+    from bedside.runtime.worker import main  # noqa: PLC0415 - torch is for the model's process, not for the server
+
+    main(connection, folder, settings, room)
+
+
+async def _finished(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await ``work`` to its end, also when this task is cancelled meanwhile; the cancellation is raised after it."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
