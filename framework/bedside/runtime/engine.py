@@ -82,7 +82,8 @@ class BundleEngine:
         expected = [self._outcome(item) for item in items]
         set_track_meta(False)  # a record has no geometry to track; MetaTensor costs more than the network
         usual = self._pass
-        for way in (RecordGraph, RecordSteps):
+        # A recording repeats what torch does and nothing else: files that a step writes would be missing.
+        for way in (RecordSteps,) if self._writes_files else (RecordGraph, RecordSteps):
             try:
                 self._pass = way(self._built, items[0])
             except Exception:  # noqa: BLE001, S112 - a bundle may refuse to be recorded in any way it likes

@@ -61,8 +61,24 @@ def test_a_lean_way_gives_the_evaluators_bits(build_one: Build, way: type[Record
 def test_plain_configuration_runs_as_one_graph(build_one: Build) -> None:
     """Steps made of torch's functions are recorded whole."""
     engine = BundleEngine(build_one("record_classification"))
+    engine.warm_up(record())
     assert engine.use_record_pass(records())
     assert isinstance(engine._pass, RecordGraph)
+
+
+def test_a_bundle_that_writes_files_is_not_recorded_whole(build_one: Build) -> None:
+    """A recording repeats no side effects: each record would be answered without its file."""
+    built = build_one("record_classification")
+
+    def saving(values: Any) -> torch.Tensor:
+        (built.output_dir / "answer.txt").write_text("for each record")
+        return torch.nan_to_num(torch.as_tensor(values))
+
+    engine = BundleEngine(prepared_by(built, saving))
+    assert engine.warm_up(record()).files
+    assert engine.use_record_pass(records())
+    assert isinstance(engine._pass, RecordSteps)
+    assert all(engine.run(dict(item)).files for item in records())
 
 
 @pytest.mark.parametrize(
@@ -80,6 +96,7 @@ def test_steps_that_leave_torch_are_called_not_recorded(build_one: Build, step: 
     """A recording would answer every record with values or ways of the sample's; it is refused, the answer is right."""
     built = prepared_by(build_one("record_classification"), step)
     engine = BundleEngine(built)
+    engine.warm_up(record())
     assert engine.use_record_pass([record()])  # one sample shows no difference: the refusal must not depend on it
     assert isinstance(engine._pass, RecordSteps)
     for item in records():
