@@ -109,7 +109,7 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     while True:
         try:
             client.create_bucket(Bucket="models")
-        except client.exceptions.BucketAlreadyExists:
+        except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
             pass
         except client.exceptions.ClientError:
             assert time.monotonic() < deadline
