@@ -87,6 +87,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     command = [program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3"]
     command += [f"-{name}.port={ports[name]}" for name in names] + [f"-s3.config={folder / 's3.json'}"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else they listen on fixed ports
     url = f"http://127.0.0.1:{ports['s3']}"
     with running(command, folder / "weed.log", answering(f"{url}/status")):
         yield url
