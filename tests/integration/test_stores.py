@@ -219,7 +219,7 @@ def test_keys_that_are_no_paths_and_too_much_are_refused(bucket: Any, heart: Pat
     small = configured.model_copy(update={"admission": AdmissionSettings(total_bytes=100)})
     with pytest.raises(NotAdmitted, match=r"admission\.total_bytes"):
         open_source("s3://models/heart", small).fetch()
-    bucket.put_object(Bucket="models", Key="heart/a\\b", Body=b"")
+    bucket.put_object(Bucket="models", Key="heart/C:x", Body=b"")
     with pytest.raises(NotAdmitted, match="plain path"):
         open_source("s3://models/heart", configured).fetch()
 
