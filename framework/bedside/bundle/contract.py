@@ -26,6 +26,7 @@ OutputKind = Literal["segmentation", "probabilities", "image", "tensor", "value"
 VOLUME_MEDIA_TYPES = ("application/x-nifti", "application/gzip")
 DICOM_MEDIA_TYPES = ("application/dicom", "application/zip", "multipart/related")
 PLANE_MEDIA_TYPES = ("image/png", "image/jpeg", "image/tiff")
+SLIDE_MEDIA_TYPES = ("image/tiff",)
 ARRAY_MEDIA_TYPES = ("application/x-npy",)
 RECORD_MEDIA_TYPES = VALUE_MEDIA_TYPES = ("application/json",)
 
@@ -43,6 +44,8 @@ class InputFact:
         example: a value that the bundle itself shows, of a ``value``; None where it shows none.
         shape: axis lengths of a ``tensor``, -1 for any; empty where not known.
         dtype: NumPy name of a ``tensor``'s elements; empty where not known.
+        sample_channels: channels of a made-up file, where any number may come.
+        spatial_dims: spatial axes of the file, where trying has shown that they are not the network's.
         reader: class name of the reader the bundle chose, None where MONAI chooses by suffix.
         converts: True where the reader converts the image, so that the file's channels are not the network's.
         adds_channel: True where a transform makes a channel axis for arrays that have none.
@@ -62,6 +65,8 @@ class InputFact:
     example: Json = None
     shape: tuple[int, ...] = ()
     dtype: str = ""
+    spatial_dims: int | None = None
+    sample_channels: int | None = None
 
     @property
     def reads_file(self) -> bool:
@@ -134,6 +139,7 @@ class InputSpec:
         shape: axis lengths of a tensor, -1 for any; empty where unknown.
         dtype: NumPy name of a tensor's elements; empty where unknown.
         dicom: which series it takes, and how its results are coded, from the bundle's policy.
+        sample_channels: channels of a made-up file, where any number may come.
     """
 
     name: str
@@ -150,6 +156,7 @@ class InputSpec:
     shape: tuple[int, ...] = ()
     dtype: str = ""
     dicom: DicomPolicy = field(default_factory=DicomPolicy)
+    sample_channels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,8 @@ class OutputSpec:
 class Contract:
     """Everything a caller may rely on, of one version of one model.
 
-    ``record`` is the record input where the model takes one, else None.
+    ``record`` is the record input where the model takes one, else None. ``shims`` names what the compatibility layer
+    changed for the bundle (docs/compatibility.md).
     """
 
     model: str
@@ -191,6 +199,7 @@ class Contract:
     outputs: tuple[OutputSpec, ...]
     metrics: Mapping[str, float]
     intended_use: str = ""
+    shims: tuple[str, ...] = ()
     record: InputSpec | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -248,7 +257,8 @@ def _input(fact: InputFact, tensor: TensorFormat | None, metadata: Metadata) -> 
 
 
 def _image_input(fact: InputFact, tensor: TensorFormat | None) -> InputSpec:
-    spatial_dims = len(tensor.spatial_shape) if tensor and tensor.spatial_shape else None
+    network_dims = len(tensor.spatial_shape) if tensor and tensor.spatial_shape else None
+    spatial_dims = fact.spatial_dims or network_dims
     names = tuple(tensor.channel_def.values()) if tensor else ()
     # Until preprocessing has been tried, the network's count is the best guess, and none where the reader converts.
     network = (tensor.num_channels,) if tensor and tensor.num_channels and fact.adds_channel else ()
@@ -263,6 +273,7 @@ def _image_input(fact: InputFact, tensor: TensorFormat | None) -> InputSpec:
         files=fact.files,
         optional=fact.optional,
         dicom=DicomPolicy(modality=tensor.dicom_modality if tensor else ""),
+        sample_channels=fact.sample_channels,
     )
 
 
@@ -271,6 +282,7 @@ def _image_media_types(reader: str | None, spatial_dims: int | None) -> tuple[st
         "NibabelReader": VOLUME_MEDIA_TYPES,
         "PILReader": PLANE_MEDIA_TYPES,
         "NumpyReader": ARRAY_MEDIA_TYPES,
+        "WSIReader": SLIDE_MEDIA_TYPES,
     }
     # A DICOM series becomes a NIfTI volume, so what reads the one takes the other.
     volumes = VOLUME_MEDIA_TYPES if spatial_dims == 2 else (*VOLUME_MEDIA_TYPES, *DICOM_MEDIA_TYPES)

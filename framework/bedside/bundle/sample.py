@@ -13,16 +13,18 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from bedside.bundle.contract import FeatureSpec, InputSpec
+from bedside.bundle.contract import SLIDE_MEDIA_TYPES, FeatureSpec, InputSpec
 from bedside.bundle.metadata import Metadata
 from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedRecord, DecodedValue
 
 _LEAST, _MOST, _ANY = 32, 128, 64
 _FIXED_MOST = 256
 _MOST_AXES = 4  # more, and made-up images would not fit into memory
+_SLIDE, _SLIDE_LEVELS = 1024, 7
 _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -136,7 +138,9 @@ def _size(spec: InputSpec, metadata: Metadata) -> tuple[int, ...]:
 
 
 def _sample_image(spec: InputSpec, size: tuple[int, ...], random: np.random.Generator) -> DecodedImage:
-    channels = spec.channels[0] if spec.channels else 1
+    channels = spec.sample_channels or (spec.channels[0] if spec.channels else 1)
+    if spec.media_types == SLIDE_MEDIA_TYPES:
+        return _sample_slide(spec)
     return describe_image(spec, np.stack([_smooth(size, random) for _ in range(channels)], axis=-1))
 
 
@@ -155,6 +159,20 @@ def describe_image(spec: InputSpec, array: NDArray[np.float64]) -> DecodedImage:
     as_volume = not spec.media_types or "application/x-nifti" in spec.media_types
     suffix = ".nii" if as_volume and len(size) <= 3 else ".npy"
     return _describe(spec, size, channels, np.round(array * 1000).astype(np.int16), suffix)
+
+
+def _sample_slide(spec: InputSpec) -> DecodedImage:
+    """Return a whole-slide image: a tiled pyramid, white, with a spot of tissue in the middle."""
+    slide = np.full((_SLIDE, _SLIDE, 3), 245, np.uint8)
+    middle = slice(_SLIDE * 3 // 8, _SLIDE * 5 // 8)
+    slide[middle, middle] = (180, 60, 140)
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for level in range(_SLIDE_LEVELS):
+            writer.write(
+                slide[:: 1 << level, :: 1 << level], photometric="rgb", tile=(64, 64), subfiletype=int(level > 0)
+            )
+    return DecodedImage(spec.name, buffer.getvalue(), ".tiff", slide.shape, 2, 3, "uint8")
 
 
 def _smooth(size: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float64]:

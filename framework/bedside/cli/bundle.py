@@ -36,6 +36,8 @@ def inspect(path: Annotated[Path, BUNDLE]) -> None:
     console.print(plain(contract.description or contract.task))
     if folder.metadata.missing:
         console.print(f"[yellow]metadata.json lacks: {', '.join(folder.metadata.missing)}[/yellow]")
+    if contract.shims:
+        console.print(f"compatibility (docs/compatibility.md): {', '.join(contract.shims)}")
     console.print(_contract_table(contract))
     console.print(f"sandbox: {', '.join(inspection.layers) or 'none'}", highlight=False)
     if inspection.memory is not None:

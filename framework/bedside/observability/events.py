@@ -90,7 +90,9 @@ CATALOGUE: dict[Event, EventRule] = {
         "rules",
     ),
     Event.MODEL_LOADING: _rule("A bundle is being built.", "configuration", *_MODEL),
-    Event.MODEL_READY: _rule("A bundle has made a forward pass and answers.", "configuration", *_MODEL, "load_ms"),
+    Event.MODEL_READY: _rule(
+        "A bundle has made a forward pass and answers.", "configuration", *_MODEL, "load_ms", "shims"
+    ),
     Event.MODEL_LOAD_FAILED: _rule(
         "A bundle could not be built; the repository's index says why.", "configuration", *_MODEL, *_ERROR, "load_ms"
     ),

@@ -140,6 +140,9 @@ _FIELDS = (
         "rules", "inference.admission.rules", Kind.KEYWORD, "", "Names of rules that refuse it, with + between them."
     ),
     Field("device", "inference.device", Kind.KEYWORD, "", "Torch device that it runs on."),
+    Field(
+        "shims", "inference.bundle.shims", Kind.KEYWORD, "", "Compatibility shims that it needed, with + between them."
+    ),
     Field("load_ms", "inference.load_ms", Kind.DOUBLE, "milliseconds", "Building it and its first forward pass."),
     Field("passed", "inference.golden.passed", Kind.LONG, "", "Golden cases answered as expected."),
     Field("failed", "inference.golden.failed", Kind.LONG, "", "Golden cases answered otherwise."),

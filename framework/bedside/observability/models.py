@@ -36,6 +36,11 @@ class ObservedModel(Protocol):
         """Return how long its last load took."""
         ...
 
+    @property
+    def shims(self) -> Sequence[str]:
+        """Return the names of what the compatibility layer changed for it."""
+        ...
+
 
 _EVENTS = {
     "LOADING": Event.MODEL_LOADING,
@@ -57,13 +62,14 @@ class ModelObserver:
         ready = model.state == "READY"
         metrics = self._metrics.for_model(model.name, model.version)
         metrics.ready.set(1 if ready else 0)
-        load_ms = None
+        load_ms = shims = None
         if ready:
             metrics.load_seconds.set(model.seconds)
             load_ms = round(model.seconds * 1e3, 3)
+            shims = "+".join(model.shims) or None
         log = self._log.error if model.state == "UNAVAILABLE" else self._log.info
         event = _EVENTS[model.state]
-        log(event, model=model.name, version=model.version, digest=model.digest, load_ms=load_ms)
+        log(event, model=model.name, version=model.version, digest=model.digest, load_ms=load_ms, shims=shims)
 
     def golden(self, model: tuple[str, str, str], counts: Mapping[str, int], seconds: float) -> None:
         """Tell how the golden cases of a bundle went: ``model`` is name, version and digest, ``counts`` by outcome."""

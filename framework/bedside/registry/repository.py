@@ -58,6 +58,11 @@ class Version:
         return self.current.seconds if self.current else 0.0
 
     @property
+    def shims(self) -> tuple[str, ...]:
+        """Return the names of what the compatibility layer changed for the copy that answers."""
+        return self.current.contract.shims if self.current else ()
+
+    @property
     def answers(self) -> bool:
         """Tell whether it would answer now: loaded, and its process alive."""
         return self.current is not None and self.current.executor.ready

@@ -22,6 +22,7 @@ def assemble(folder: BundleFolder, facts: LoadedFacts) -> Contract:
         outputs=derive_outputs(metadata, facts.outputs),
         metrics=metadata.eval_metrics,
         intended_use=metadata.intended_use,
+        shims=facts.shims,
     )
 
 

@@ -1,65 +1,87 @@
-"""A warm bundle: one item in, its results out, by the bundle's own steps.
+"""A warm bundle: one item in, its results out, by the bundle's own steps (``passes``).
 
-The usual way through the steps is :class:`EvaluatorPass`: the bundle's own engine for one iteration, so whatever a
-bundle's evaluator does (its own ``_iteration``, prompts, patches) happens. Its event machinery costs more than a
-tabular network does, so records have leaner ways (``record_pass``), taken only where the evaluator is MONAI's own and
-only after they have given the same bits as the evaluator on a set of records.
+Their machinery costs more than a tabular network does, so records have leaner ways (``record_pass``), taken only where
+the evaluator is MONAI's own and only after they have given the same bits as the evaluator on a set of records.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
-from monai.data import MetaTensor, list_data_collate, set_track_meta
+from monai.data import set_track_meta
 from monai.engines import SupervisedEvaluator
-from monai.utils import CommonKeys
 
 from bedside.errors import InputNotProcessable, ModelFailure, RunFailed
 from bedside.runtime.building import BuiltBundle
 from bedside.runtime.causes import told
+from bedside.runtime.passes import EvaluatorPass, Pass, RunPass, preprocess
 from bedside.runtime.record_pass import Item, RecordGraph, RecordSteps
-from bedside.runtime.saving import Kept, keep_in_memory, postprocessing_of
-from bedside.types import OutputArray, OutputFile, Prediction
-
-MAX_OUTPUT_FILE_BYTES = 1 << 30
-
-
-class _Pass(Protocol):
-    def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
-        """Return the results by name and the seconds by stage."""
-        ...
+from bedside.runtime.results import array_of, collect_files, is_array, values_of
+from bedside.types import OutputArray, Prediction
 
 
 class BundleEngine:
-    """Runs one bundle, one item at a time; not thread-safe."""
+    """Runs one bundle, one item at a time; not thread-safe.
+
+    Args:
+        built: the bundle.
+    """
 
     def __init__(self, built: BuiltBundle) -> None:
         self._built = built
-        self._kept: Kept = keep_in_memory(postprocessing_of(built.evaluator))
-        self._pass: _Pass = EvaluatorPass(built)
+        self._pass: Pass = RunPass(built) if built.evaluator is None else EvaluatorPass(built)
         self._writes_files = True  # until the first run has shown that it does not
+        self.bare = ""
+        self.stand_ins: Mapping[str, Any] = {}
 
     def run(self, item: Item) -> Prediction:
-        """Run one item: paths of image files and float32 vectors, by input name.
+        """Run one item: paths of image files, vectors and values, by input name.
 
         Raises:
             InputNotProcessable: the bundle's preprocessing raised.
             RunFailed: its inferer or postprocessing raised.
         """
         try:
-            results, seconds = self._pass(item)
+            results, seconds = self._pass(self._complete(item))
         finally:
-            kept = self._kept.take()
+            kept = self._built.kept.take()
         try:
-            arrays = kept or [_array(name, value) for name, value in results.items()]
             files = collect_files(self._built.output_dir) if self._writes_files else ()
+            return self._prediction(results, kept, files, seconds)
         except Exception as error:
             raise RunFailed(**told(error)) from error
-        return Prediction(tuple(arrays), files, seconds)
+
+    def _complete(self, item: Item) -> Any:
+        """Return the item as the bundle's dataset would give it: a bare value, or with what nobody need send."""
+        item = self._in_data_dir(item)
+        if self.bare:
+            return item[self.bare]
+        absent = {name: value for name, value in self.stand_ins.items() if name not in item}
+        return {**{name: item.get(value, value) for name, value in absent.items()}, **item} if absent else item
+
+    def _in_data_dir(self, item: Item) -> Item:
+        """Let files stand directly in the folder where the bundle says that its data are: it names results by it."""
+        folder = self._built.data_dir
+        if folder is None:
+            return item
+        for link in folder.iterdir():
+            link.unlink()
+        return {name: _linked(value, folder) for name, value in item.items()}
+
+    def _prediction(
+        self, results: Mapping[str, Any], kept: list[OutputArray], files: Sequence[Any], seconds: dict[str, float]
+    ) -> Prediction:
+        """Put the answer together: what the bundle saves is its answer, else what its engine left."""
+        kept = [item for item in kept if item.name not in self.stand_ins]
+        whole = self._built.source is not None and self._built.source.plain and self._built.kept.postprocessed
+        if kept or (files and not whole):
+            results = {}  # before the handler that wrote the file, or of a part of the item
+        arrays = kept or [array_of(name, value) for name, value in results.items() if is_array(value)]
+        values = values_of(results)
+        if not (arrays or files or values):
+            raise TypeError("the bundle left no result")
+        return Prediction(tuple(arrays), tuple(files), seconds, values)
 
     def warm_up(self, item: Item) -> Prediction:
         """Make the first run, which also shows whether the bundle writes files."""
@@ -70,10 +92,11 @@ class BundleEngine:
     def prepared_shape(self, item: Item, name: str) -> tuple[int, ...] | None:
         """Return the shape that preprocessing gives the input ``name``; None where it refuses the item."""
         try:
-            value = preprocess(self._built, item).get(name)
+            data = preprocess(self._built, self._complete(item))
         except InputNotProcessable:
             return None
-        return tuple(value.shape) if value is not None and _is_array(value) else None
+        value = data if self.bare else data.get(name)
+        return tuple(value.shape) if value is not None and is_array(value) else None
 
     def use_record_pass(self, items: Sequence[Item]) -> bool:
         """Take the lean way for records if it gives the same bits on all ``items``; tell whether it does."""
@@ -101,89 +124,14 @@ class BundleEngine:
             return None
 
 
-class EvaluatorPass:
-    """One iteration of the bundle's own evaluator, without its data loader."""
-
-    def __init__(self, built: BuiltBundle) -> None:
-        self._built = built
-
-    def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
-        """Preprocess, iterate, and return what the engine's state holds."""
-        begin = perf_counter()
-        data = preprocess(self._built, item)
-        ready = perf_counter()
-        evaluator = self._built.evaluator
-        try:
-            evaluator.state.batch = list_data_collate([data])
-            evaluator.state.output = evaluator._iteration(evaluator, evaluator.state.batch)  # noqa: SLF001
-            results = _results(evaluator.state.output)
-        except Exception as error:
-            raise RunFailed(**told(error)) from error
-        finally:
-            # An engine keeps its last batch: somebody's images, and memory.
-            evaluator.state.batch = evaluator.state.output = None
-        return results, {"preprocess": ready - begin, "inference": perf_counter() - ready}
-
-
-def preprocess(built: BuiltBundle, item: Item) -> dict[str, Any]:
-    """Apply the bundle's own preprocessing to one item.
-
-    Raises:
-        InputNotProcessable: it raised, or gave no dictionary.
-    """
-    try:
-        data = built.preprocessing(item)
-    except Exception as error:
-        raise InputNotProcessable(**told(error)) from error
-    if isinstance(data, list) and len(data) == 1:
-        data = data[0]
-    if not isinstance(data, dict):
-        raise InputNotProcessable(cause="TypeError", where="preprocessing gave several samples or no dictionary")
-    return data
-
-
-def collect_files(output_dir: Path) -> tuple[OutputFile, ...]:
-    """Take the files that a bundle wrote by design out of its output folder."""
-    files = [
-        _output_file(path)
-        for path in sorted(output_dir.rglob("*"))
-        if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_OUTPUT_FILE_BYTES
-    ]
-    if files:
-        for child in output_dir.iterdir():
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
-    return tuple(files)
-
-
-def _output_file(path: Path) -> OutputFile:
-    suffix = "".join(path.suffixes[-2:])
-    return OutputFile(suffix, path.read_bytes(), path.name.removesuffix(suffix))
-
-
-def _results(output: Any) -> dict[str, Any]:
-    item = output[0] if isinstance(output, list) else output
-    if not isinstance(item, dict):
-        return {"pred": item}
-    inputs = {CommonKeys.IMAGE, CommonKeys.LABEL}
-    found = {str(key): value for key, value in item.items() if key not in inputs and _is_array(value)}
-    if not found:
-        raise TypeError("the evaluator left no array in its output")
-    return found
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, torch.Tensor | np.ndarray)
-
-
-def _array(name: str, value: Any) -> OutputArray:
-    affine = None
-    if isinstance(value, MetaTensor):
-        affine = value.affine.cpu().numpy().astype(np.float64) if value.affine.shape == (4, 4) else None
-        value = value.as_tensor()
-    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
-    if array.dtype.hasobject:
-        raise TypeError("objects are no numbers")
-    return OutputArray(name, array, affine if array.ndim >= 2 else None)
+def _linked(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_linked(one, folder) for one in value]
+    if not isinstance(value, str) or not Path(value).is_file():
+        return value
+    link = folder / Path(value).name
+    link.symlink_to(value)
+    return str(link)
 
 
 def _same(left: Sequence[OutputArray] | None, right: Sequence[OutputArray] | None) -> bool:

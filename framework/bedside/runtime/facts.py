@@ -24,6 +24,7 @@ class LoadedFacts:
     device: str
     layers: tuple[str, ...] = ()
     memory: MemoryNeed | None = None
+    shims: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -38,4 +39,5 @@ class LoadedFacts:
         )
         outputs = tuple(OutputFact(**{**fact, "shape": tuple(fact["shape"])}) for fact in raw["outputs"])
         memory = None if raw["memory"] is None else MemoryNeed.from_json(raw["memory"])
-        return cls(inputs, outputs, str(raw["device"]), tuple(str(layer) for layer in raw["layers"]), memory)
+        layers, shims = (tuple(str(name) for name in raw[part]) for part in ("layers", "shims"))
+        return cls(inputs, outputs, str(raw["device"]), layers, memory, shims)

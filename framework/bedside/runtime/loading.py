@@ -1,7 +1,7 @@
 """From a folder to a warm engine and the facts for its contract: build, look, run once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from bedside.bundle.contract import InputFact, OutputFact, derive_inputs
 from bedside.bundle.folder import BundleFolder, tree_digest
 from bedside.bundle.sample import sample_inputs
-from bedside.errors import BedsideError, LoadFailed
-from bedside.runtime.building import build, resolve_device
+from bedside.errors import BedsideError, LoadFailed, ModelFailure
+from bedside.runtime.building import BuiltBundle, build, resolve_device
 from bedside.runtime.engine import BundleEngine
 from bedside.runtime.facts import LoadedFacts
-from bedside.runtime.introspection import input_facts, nullable_features
+from bedside.runtime.introspection import bundle_inputs, is_bare, nullable_features, stand_ins
 from bedside.runtime.record_pass import Item
+from bedside.runtime.requirements import install_line
 from bedside.runtime.staging import Staging
+from bedside.runtime.trials import trials
+from bedside.runtime.weights import applied, require_weights
 from bedside.settings import RuntimeSettings
 from bedside.types import (
     DecodedArray,
@@ -27,10 +30,11 @@ from bedside.types import (
     DecodedRecord,
     DecodedValue,
     OutputArray,
+    Prediction,
     ValidatedInputs,
 )
 
-_MISSING_MODULE = re.compile(r"No module named '(?P<package>\w+)")
+_MISSING_MODULE = re.compile(r"No module named '(?P<package>\w+)|[Rr]equired package `(?P<optional>\w+)")
 
 
 def load(
@@ -49,18 +53,37 @@ def load(
     try:
         device = resolve_device(settings.device)
         built = build(folder, device, output_dir)
-        inputs = input_facts(built.preprocessing)
-        engine = BundleEngine(built)
-        return _warm(engine, inputs, folder, staging, str(device))
-    except BedsideError as error:
-        cause = error.__cause__
-        raise LoadFailed(f"{error.detail} ({_short(cause)})" if cause else error.detail, field=error.field) from error
+        return _warm(built, folder, staging)
     except Exception as error:
-        missing = _MISSING_MODULE.search(str(error))  # MONAI wraps ModuleNotFoundError in errors of its own
+        raise _load_failed(error) from error
+
+
+def _load_failed(error: Exception) -> LoadFailed:
+    package = _missing_package(error)
+    if package:
+        return LoadFailed(f"the bundle needs the package '{package}': {install_line(package)}")
+    if isinstance(error, BedsideError):
+        cause = _first_cause(error)
+        return LoadFailed(f"{error.detail} ({_short(cause)})" if cause else error.detail, field=error.field)
+    return LoadFailed(f"the bundle could not be built: {_short(_first_cause(error) or error)}")
+
+
+def _first_cause(error: BaseException) -> BaseException | None:
+    """Return the error that began it: MONAI wraps each in "applying transform", "failed to instantiate"."""
+    cause = error.__cause__
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+    return cause
+
+
+def _missing_package(error: BaseException | None) -> str:
+    """Return the package that an import missed: MONAI wraps ModuleNotFoundError in errors of its own."""
+    while error is not None:
+        missing = _MISSING_MODULE.search(str(error))
         if missing:
-            package = missing["package"]
-            raise LoadFailed(f"the bundle needs the package '{package}': pip install {package}") from error
-        raise LoadFailed(f"the bundle could not be built: {_short(error)}") from error
+            return missing["package"] or missing["optional"]
+        error = error.__cause__
+    return ""
 
 
 def item_of(inputs: ValidatedInputs, paths: Mapping[str, str | list[str]]) -> Item:
@@ -74,17 +97,13 @@ def item_of(inputs: ValidatedInputs, paths: Mapping[str, str | list[str]]) -> It
     return values
 
 
-def _warm(
-    engine: BundleEngine, inputs: tuple[InputFact, ...], folder: BundleFolder, staging: Staging, device: str
-) -> tuple[BundleEngine, LoadedFacts]:
-    specs = derive_inputs(folder.metadata, inputs)
-    sample = ValidatedInputs(sample_inputs(specs, folder.metadata))
-    staged = staging.put(sample)
-    try:
-        prediction = engine.warm_up(item_of(sample, staged.paths))
-    finally:
-        staged.remove()
-    inputs = tuple(_with_channels(engine, fact, folder, staging) for fact in inputs)
+def _warm(built: BuiltBundle, folder: BundleFolder, staging: Staging) -> tuple[BundleEngine, LoadedFacts]:
+    engine = BundleEngine(built)
+    facts = bundle_inputs(built, folder.metadata)
+    engine.bare = facts[0].name if facts and is_bare(built) else ""
+    inputs, sample, prediction = _first_run(engine, facts, folder, staging)
+    require_weights()
+    inputs = tuple(_with_channels(engine, fact, inputs, folder, staging) for fact in inputs)
     record = next((item for item in sample.items if isinstance(item, DecodedRecord)), None)
     if record is not None and len(sample.items) == 1:
         engine.use_record_pass([{record.name: values} for values in _variations(record.values)])
@@ -95,7 +114,31 @@ def _warm(
         *(OutputFact(name, kind="value") for name in prediction.values),
         *(OutputFact(f"file_{i}", kind="file", suffix=file.suffix) for i, file in enumerate(prediction.files)),
     )
-    return engine, LoadedFacts(inputs, outputs, device)
+    return engine, LoadedFacts(inputs, outputs, str(built.device), shims=(*built.shims, *sorted(applied)))
+
+
+def _first_run(
+    engine: BundleEngine, facts: tuple[InputFact, ...], folder: BundleFolder, staging: Staging
+) -> tuple[tuple[InputFact, ...], ValidatedInputs, Prediction]:
+    """Run made-up inputs, in the ways in which they may be meant, until one of them runs.
+
+    Raises:
+        ModelFailure: none did; the failure is that of the likeliest.
+    """
+    first: ModelFailure | None = None
+    for inputs in trials(facts, folder.metadata):
+        engine.stand_ins = stand_ins(inputs)
+        sample = ValidatedInputs(sample_inputs(derive_inputs(folder.metadata, inputs), folder.metadata))
+        staged = staging.put(sample)
+        try:
+            return inputs, sample, engine.warm_up(item_of(sample, staged.paths))
+        except ModelFailure as failure:
+            if _missing_package(failure):
+                raise
+            first = first or failure
+        finally:
+            staged.remove()
+    raise first or LoadFailed("there is no way to make an input for it")
 
 
 def _variations(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -107,12 +150,17 @@ def _variations(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [values, *others]
 
 
-def _with_channels(engine: BundleEngine, fact: InputFact, folder: BundleFolder, staging: Staging) -> InputFact:
+def _with_channels(
+    engine: BundleEngine, fact: InputFact, facts: Sequence[InputFact], folder: BundleFolder, staging: Staging
+) -> InputFact:
     """Try which channel counts the preprocessing brings to what the network takes (grey, alpha, colour …)."""
     (spec,) = derive_inputs(folder.metadata, [fact])
     tensor = folder.metadata.inputs.get(fact.name) or next(iter(folder.metadata.inputs.values()), None)
-    if not fact.reads_file or spec.spatial_dims is None or tensor is None or not tensor.num_channels:
+    if not fact.reads_file or fact.files != 1 or spec.spatial_dims is None or tensor is None or not tensor.num_channels:
         return fact
+    if len(facts) > 1 or fact.channels or fact.spatial_dims:
+        shown = fact.channels[0] if fact.channels else None
+        return fact if fact.adds_channel else replace(fact, channels=(), sample_channels=shown)
     accepted = []
     for count in sorted({1, 2, 3, 4, tensor.num_channels}):
         sample = ValidatedInputs(sample_inputs([replace(spec, channels=(count,))], folder.metadata))

@@ -22,6 +22,10 @@ torch.set_num_threads(1)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
 
+    from bedside.runtime.torchvision_ops import make_importable
+
+    make_importable()  # before MONAI looks for it
+
     import bedside.runtime.loading  # noqa: F401
 
 # A collection in a forked process would write to every object it visits, and so copy the pages that are shared.

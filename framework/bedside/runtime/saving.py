@@ -21,6 +21,18 @@ class Kept:
     def __init__(self) -> None:
         self._name = ""
         self._items: list[OutputArray] = []
+        self.postprocessed = False
+
+    def re_point(self, postprocessing: Any) -> None:
+        """Have the savers of ``postprocessing`` keep what they would have written; those that do already go on."""
+        self.postprocessed = postprocessing is not None
+        for transform in transforms_of(postprocessing):
+            if isinstance(transform, SaveImaged):
+                if not isinstance(transform.key_iterator, _Naming):
+                    _re_point(transform, self)
+            elif isinstance(transform, SaveClassificationd):
+                # Collects every prediction until the end of a run that never ends here.
+                transform.saver = _NullSaver()
 
     def name_next(self, name: str) -> None:
         """Say what the next write is called."""
@@ -51,13 +63,20 @@ def transforms_of(transform: Any) -> Iterator[Any]:
 def keep_in_memory(postprocessing: Any) -> Kept:
     """Re-point every ``SaveImaged`` of ``postprocessing`` to memory, and silence savers of class lists."""
     kept = Kept()
-    for transform in transforms_of(postprocessing):
-        if isinstance(transform, SaveImaged):
-            _re_point(transform, kept)
-        elif isinstance(transform, SaveClassificationd):
-            # Collects every prediction until the end of a run that never ends here.
-            transform.saver = _NullSaver()
+    kept.re_point(postprocessing)
     return kept
+
+
+def postprocessing_of(evaluator: Any) -> Any:
+    """Return the transform that the evaluator applies to results; only its handler's closure holds it."""
+    for handlers in evaluator._event_handlers.values():  # noqa: SLF001
+        for handler, _, _ in handlers:
+            if getattr(handler, "__name__", "") == "_run_postprocessing":
+                function = getattr(handler, "__wrapped__", handler)
+                return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))[
+                    "posttrans"
+                ].cell_contents
+    return None
 
 
 class _NullSaver:
@@ -72,20 +91,22 @@ def _re_point(transform: SaveImaged, kept: Kept) -> None:
     saver = transform.saver
     saver.writers = tuple(_keeping(writer, kept) for writer in saver.writers)
     saver.write_kwargs["verbose"] = False
-    if hasattr(saver.folder_layout, "makedirs"):
+    if hasattr(saver.folder_layout, "makedirs") and all(hasattr(writer, "kept") for writer in saver.writers):
         saver.folder_layout.makedirs = False
-    transform.key_iterator = _naming(transform.key_iterator, kept)
+    transform.key_iterator = _Naming(transform.key_iterator, kept)
 
 
-def _naming(iterate: Callable[..., Iterator[Any]], kept: Kept) -> Callable[..., Iterator[Any]]:
-    """Have the iteration over a saver's keys say which of them is about to be saved."""
+class _Naming:
+    """An iteration over a saver's keys that says which of them is about to be saved."""
 
-    def named(*args: Any) -> Iterator[Any]:
-        for found in iterate(*args):
-            kept.name_next(str(found[0]))
+    def __init__(self, iterate: Callable[..., Iterator[Any]], kept: Kept) -> None:
+        self._iterate = iterate
+        self._kept = kept
+
+    def __call__(self, *args: Any) -> Iterator[Any]:
+        for found in self._iterate(*args):
+            self._kept.name_next(str(found[0]))
             yield found
-
-    return named
 
 
 def _keeping(writer: type[Any], kept: Kept) -> type[Any]:
@@ -115,15 +136,3 @@ def _keep_pil(self: Any, filename: Any, verbose: bool = False, **kwargs: Any) ->
 def _keep_plain(self: Any, filename: Any, verbose: bool = False, **kwargs: Any) -> None:  # noqa: ARG001, FBT001, FBT002
     array = np.asarray(self.data_obj)
     self.kept.add(array if self.output_dtype is None else array.astype(self.output_dtype), self.affine)
-
-
-def postprocessing_of(evaluator: Any) -> Any:
-    """Return the transform that the evaluator applies to results; only its handler's closure holds it."""
-    for handlers in evaluator._event_handlers.values():  # noqa: SLF001
-        for handler, _, _ in handlers:
-            if getattr(handler, "__name__", "") == "_run_postprocessing":
-                function = getattr(handler, "__wrapped__", handler)
-                return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))[
-                    "posttrans"
-                ].cell_contents
-    return None

@@ -22,6 +22,7 @@ class Model:
     version: str = "1"
     digest: str = "sha256:00ff"
     seconds: float = 2.5
+    shims: tuple[str, ...] = ()
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,13 @@ def test_each_change_is_an_event_and_a_gauge(capture: Build, state: str, event: 
     assert captured.record["inference"]["bundle"] == {"name": "spleen_ct", "version": "1", "digest": "sha256:00ff"}
     assert captured.record["inference"].get("load_ms") == (2500.0 if ready else None)
     assert value(metrics, "bedside_model_ready", model="spleen_ct", version="1") == ready
+
+
+def test_what_was_changed_for_a_bundle_is_told(capture: Build) -> None:
+    """By the names of the compatibility shims."""
+    captured = capture()
+    ModelObserver(Metrics()).changed(Model("READY", shims=("numpy-removed-names", "cuda-in-configuration")))
+    assert captured.record["inference"]["bundle"]["shims"] == "numpy-removed-names+cuda-in-configuration"
 
 
 @pytest.mark.parametrize("code", [-9, 1, None])

@@ -69,13 +69,13 @@ def test_a_configuration_that_runs_nothing_is_refused() -> None:
 )
 def test_the_engine_is_the_one_that_is_run(config: dict[str, Any], expected: str) -> None:
     """Its name is read out of the run expression, else it is called ``evaluator``."""
-    assert _evaluator_id(config, "run") == expected
+    engine = {"_target_": "SupervisedEvaluator", "val_data_loader": "@dataloader"}
+    assert _evaluator_id({**config, expected: engine}, "run") == expected
 
 
-def test_a_bundle_that_runs_no_engine_is_refused() -> None:
-    """Samplers are not served yet, and the answer says so."""
-    with pytest.raises(LoadFailed, match="not served yet"):
-        _evaluator_id({"run": ["$@sampler.sample()"]}, "run")
+def test_a_bundle_that_runs_no_engine_samples() -> None:
+    """Its run expression is all there is."""
+    assert _evaluator_id({"run": ["$@sampler.sample()"], "evaluator": None}, "run") == ""
 
 
 @pytest.mark.parametrize("target", ["Dataset", "monai.data.CacheDataset", "PersistentDataset", "CSVDataset"])
@@ -184,5 +184,5 @@ def test_an_engine_without_a_dataset_is_refused(bundles: Path, tmp_path: Path, o
     def change(config: dict[str, Any]) -> None:
         config["evaluator"]["val_data_loader"] = "$[{}]"
 
-    with pytest.raises(LoadFailed, match="no transform"):
+    with pytest.raises(LoadFailed, match="no list of items"):
         build(variant(bundles, tmp_path, change), CPU, output_dir)

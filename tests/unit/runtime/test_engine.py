@@ -9,19 +9,15 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.bundle import ConfigParser
 
 from bedside.errors import InputNotProcessable, RunFailed
 from bedside.runtime.building import BuiltBundle
-from bedside.runtime.engine import (
-    BundleEngine,
-    _array,
-    _results,
-    _same,
-    collect_files,
-    preprocess,
-)
-from bedside.types import OutputArray, OutputFile
+from bedside.runtime.configuration import Configuration
+from bedside.runtime.engine import BundleEngine, _same
+from bedside.runtime.passes import preprocess
+from bedside.runtime.saving import Kept
+from bedside.types import OutputArray
 
 Build = Callable[[str], BuiltBundle]
 
@@ -39,6 +35,12 @@ def volume(folder: Path, shape: tuple[int, ...] = (20, 18, 16)) -> dict[str, Any
     voxels = np.random.default_rng(0).integers(0, 1000, shape).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-1.2, 1.0, 2.0, 1.0])), path)
     return {"image": str(path)}
+
+
+def prepared_by(preprocessing: Callable[[Any], Any]) -> BuiltBundle:
+    """Return a bundle that has a preprocessing and nothing else."""
+    configuration = Configuration(ConfigParser({"run": []}), "run")
+    return BuiltBundle(None, preprocessing, torch.device("cpu"), Path(), configuration)
 
 
 def failing(_: Any) -> Any:
@@ -96,17 +98,17 @@ def test_a_network_that_raises_tells_where_and_not_what(build_one: Build) -> Non
     assert SECRET not in repr(caught.value.args) + caught.value.where
 
 
-@pytest.mark.parametrize("prepared", [[{"a": 1}, {"a": 2}], "text", None])
+@pytest.mark.parametrize("prepared", [[{"a": 1}, {"a": 2}], []])
 def test_preprocessing_must_give_one_sample(prepared: Any) -> None:
     """Several samples, or none, cannot be answered as one."""
-    built = BuiltBundle(None, lambda _item: prepared, torch.device("cpu"), Path())
+    built = prepared_by(lambda _item: prepared)
     with pytest.raises(InputNotProcessable):
         preprocess(built, {})
 
 
 def test_a_list_of_one_sample_is_that_sample() -> None:
     """Cropping transforms wrap their one sample in a list."""
-    built = BuiltBundle(None, lambda _item: [{"a": 1}], torch.device("cpu"), Path())
+    built = prepared_by(lambda _item: [{"a": 1}])
     assert preprocess(built, {}) == {"a": 1}
 
 
@@ -116,23 +118,6 @@ def test_the_shape_after_preprocessing_is_told(build_one: Build, tmp_path: Path)
     assert engine.prepared_shape(volume(tmp_path), "image") == (1, 24, 18, 31)
     assert engine.prepared_shape(volume(tmp_path), "label") is None
     assert engine.prepared_shape({"image": str(tmp_path / "missing.nii")}, "image") is None
-
-
-def test_files_are_collected_and_removed(tmp_path: Path) -> None:
-    """Their names, last two suffixes and bytes come back; folders and links go too."""
-    (tmp_path / "case").mkdir()
-    (tmp_path / "case" / "a.nii.gz").write_bytes(b"mask")
-    (tmp_path / "b.csv").write_bytes(b"1,2")
-    (tmp_path / "link.txt").symlink_to("/etc/passwd")
-    assert collect_files(tmp_path) == (OutputFile(".csv", b"1,2", "b"), OutputFile(".nii.gz", b"mask", "a"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_over_the_bound_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle that writes without end does not fill the server's memory."""
-    monkeypatch.setattr("bedside.runtime.engine.MAX_OUTPUT_FILE_BYTES", 2)
-    (tmp_path / "b.csv").write_bytes(b"1,2")
-    assert collect_files(tmp_path) == ()
 
 
 def test_the_output_folder_is_only_looked_into_where_a_bundle_writes(build_one: Build, output_dir: Path) -> None:
@@ -145,34 +130,18 @@ def test_the_output_folder_is_only_looked_into_where_a_bundle_writes(build_one: 
 
 def test_a_result_that_is_no_number_fails_the_run() -> None:
     """Objects, and element types that NumPy has not, are the bundle's failure and do not end its process."""
-    built = SimpleNamespace(evaluator=SimpleNamespace(_event_handlers={}), output_dir=Path("/nowhere"))
+    built = SimpleNamespace(
+        evaluator=SimpleNamespace(data_loader=None),
+        kept=Kept(),
+        source=None,
+        data_dir=None,
+        output_dir=Path("/nowhere"),
+    )
     engine = BundleEngine(built)  # type: ignore[arg-type]
     for value in (torch.zeros(2, dtype=torch.bfloat16), np.array([object()])):
         engine._pass = lambda _item, value=value: ({"pred": value}, {})
         with pytest.raises(RunFailed):
             engine.run({})
-
-
-def test_results_are_the_arrays_that_are_no_inputs() -> None:
-    """Image and label went in; texts are no results."""
-    output = [{"image": torch.zeros(1), "label": torch.zeros(1), "pred": torch.ones(2), "name": "x"}]
-    assert list(_results(output)) == ["pred"]
-    assert list(_results(torch.ones(2))) == ["pred"]
-
-
-def test_an_engine_that_leaves_no_result_fails() -> None:
-    """An empty answer is no answer."""
-    with pytest.raises(TypeError, match="no array"):
-        _results({"image": torch.zeros(1)})
-
-
-def test_geometry_goes_with_images_only() -> None:
-    """A vector of probabilities has no place in space, nor has a plane a 4 x 4 affine."""
-    volume, vector = MetaTensor(torch.zeros(1, 2, 2, 2)), MetaTensor(torch.zeros(2))
-    assert _array("pred", volume).affine is not None
-    assert _array("pred", vector).affine is None
-    assert _array("pred", MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(3))).affine is None
-    assert _array("pred", np.zeros((2, 2))).affine is None
 
 
 def test_bits_are_compared_with_names_and_types() -> None:

@@ -11,7 +11,8 @@ from monai.transforms import Compose, Lambdad
 
 from bedside.errors import InputNotProcessable, RunFailed
 from bedside.runtime.building import BuiltBundle
-from bedside.runtime.engine import BundleEngine, EvaluatorPass
+from bedside.runtime.engine import BundleEngine
+from bedside.runtime.passes import EvaluatorPass
 from bedside.runtime.record_pass import RecordGraph, RecordSteps, _batched, recorded
 
 Build = Callable[[str], BuiltBundle]
