@@ -103,6 +103,22 @@ def _load_checkpoint(loader: CheckpointLoader) -> None:
     torch.save(next(iter(states.values())) if len(states) == 1 and "model" in states else states, path)
 
 
+def _resolved(configuration: Configuration, place: str) -> Any:
+    """Build a part; make the files, empty, that constructors open before they read them."""
+    while True:
+        try:
+            return configuration.resolve(place)
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            if not isinstance(cause, FileNotFoundError) or cause.filename is None:
+                raise
+            Path(cause.filename).parent.mkdir(parents=True, exist_ok=True)
+            Path(cause.filename).touch(exist_ok=False)
+            configuration.renew([])
+
+
 def write_weights(root: Path, output_dir: Path) -> None:
     """Write every file of weights that the inference configuration of a bundle reads."""
     plan = prepare(open_bundle(root), torch.device("cpu"), output_dir)
@@ -119,7 +135,7 @@ def write_weights(root: Path, output_dir: Path) -> None:
         if isinstance(text, str) and "load" in text and name not in reading and "load_state_dict" in text:
             configuration.resolve(name)
     for place in loaders:
-        _load_checkpoint(configuration.resolve(place))
+        _load_checkpoint(_resolved(configuration, place))
     for path in set(_architectures(configuration, reading)):
         torch.save(_architecture(), path)
 
