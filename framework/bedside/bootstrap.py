@@ -1,5 +1,6 @@
 """The one place that builds things and puts them together; nothing else knows which implementation is used."""
 
+import asyncio
 import gc
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,6 +20,7 @@ from bedside.dataplane.lifecycle import Door, Lifecycle
 from bedside.errors import BundleError, ConfigurationError
 from bedside.interfaces import BundleSource, Executor
 from bedside.jobs.desk import JobDesk
+from bedside.jobs.outbox import Outbox
 from bedside.jobs.spool import Spool
 from bedside.jobs.store import JobStore
 from bedside.jobs.tables import connect
@@ -45,6 +47,8 @@ from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
 from bedside.security.oidc import OidcAuthenticator
 from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing
 from bedside.settings import Settings
+from bedside.transports.dicom.destinations import make_destinations
+from bedside.transports.jobs.courier import Courier
 from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
 from bedside.transports.rest import server
@@ -122,26 +126,26 @@ def serve(
     watcher = make_watcher(settings, repository)
     dataplane = make_dataplane(settings, authenticator, repository, log, metrics)
 
-    desk, lane = make_jobs(settings, repository, dataplane)
+    jobs = make_jobs(settings, repository, dataplane)
 
     async def startup() -> None:
         watcher.start()
         await _start(authenticator, repository)
         require_service(repository, finder, settings)
-        lane.start()
+        jobs.start()
         events.info(Event.SERVER_READY, models=len(repository.index()))
 
     async def shutdown() -> None:
         events.info(Event.SERVER_STOPPING)
         await watcher.stop()
-        await lane.stop()
+        await jobs.stop()
         await repository.close()
         await dataplane.close()
 
     lifecycle = Lifecycle(startup, shutdown)
 
     on_listening = _listening(events, sources, announce)
-    parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, (desk, lane))
+    parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
     if settings.server.grpc_port is not None:
         lifecycle.add(_grpc_door(parts, on_listening))
     try:
@@ -159,10 +163,9 @@ def make_parts(
     repository: Repository,
     dataplane: DataPlane,
     metrics: Metrics,
-    jobs: tuple[JobDesk, JobLane],
+    jobs: "Jobs",
 ) -> Parts:
     """Return what the REST transport is built from."""
-    desk, lane = jobs
     return Parts(
         dataplane=dataplane,
         repository=repository,
@@ -174,8 +177,8 @@ def make_parts(
         settings=settings,
         version=__version__,
         lifecycle=lifecycle,
-        jobs=desk,
-        wake_jobs=lane.wake,
+        jobs=jobs.desk,
+        wake_jobs=jobs.lane.wake,
     )
 
 
@@ -228,19 +231,46 @@ def make_dataplane(
     )
 
 
-def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane) -> tuple[JobDesk, JobLane]:
-    """Return where jobs are handed in, and what runs them here. Raises ConfigurationError."""
+@dataclass
+class Jobs:
+    """Where jobs are handed in, what runs them here, and what carries their results away."""
+
+    desk: JobDesk
+    lane: JobLane
+    courier: Courier | None
+    carrying: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to work."""
+        self.lane.start()
+        if self.courier is not None:
+            self.carrying = asyncio.create_task(self.courier.run())
+
+    async def stop(self) -> None:
+        """Stop; what is under way is handed on."""
+        if self.carrying is not None:
+            self.carrying.cancel()
+            await asyncio.gather(self.carrying, return_exceptions=True)
+        await self.lane.stop()
+
+
+def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane) -> Jobs:
+    """Return where jobs are handed in, what runs them here and delivers their results. Raises ConfigurationError."""
     jobs, state_dir = settings.jobs, settings.runtime.state_dir
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     url = f"sqlite:///{state_dir / 'jobs.db'}" if jobs.database is None else jobs.database.get_secret_value()
-    store, spool = JobStore(connect(url)), Spool(jobs.spool_dir or state_dir / "spool")
+    engine, spool = connect(url), Spool(jobs.spool_dir or state_dir / "spool")
+    store = JobStore(engine)
 
     def digests() -> list[str]:
         ready = [status for status in repository.index() if status.state == "READY"]
         return [repository.resolve(status.name, status.version).digest for status in ready]
 
     desk = JobDesk(store, spool, jobs)
-    return desk, JobLane(store, spool, SpineWork(dataplane, jobs), digests, jobs, desk.tidy)
+    lane = JobLane(store, spool, SpineWork(dataplane, jobs), digests, jobs, desk.tidy)
+    destinations = make_destinations(settings.dicom, settings.limits)
+    # Without destinations there is no courier: it would fail what other replicas can deliver.
+    return Jobs(desk, lane, Courier(Outbox(engine), store, spool, destinations, jobs) if destinations else None)
 
 
 def make_authenticator(settings: Settings) -> TokenAuthenticator:

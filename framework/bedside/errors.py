@@ -36,6 +36,7 @@ BedsideError
 │   ├── SourceUnavailable
 │   └── SpoolFailed
 ├── DeadlineExceeded
+├── DeliveryFailed
 ├── ModelFailure                the model, not the request
 │   ├── InputNotProcessable  ├── RunFailed  ├── ModelOutOfMemory  └── WorkerCrashed
 ├── BundleError                 the folder is not a bundle we can serve
@@ -396,6 +397,10 @@ class SpoolFailed(Unavailable):
 
 class DeadlineExceeded(BedsideError):
     """Send the work as a job, or have BEDSIDE_LIMITS__REQUEST_SECONDS raised."""
+
+
+class DeliveryFailed(BedsideError):
+    """Look at the archive: it has not confirmed every object of a result, and is asked again."""
 
 
 class ModelFailure(BedsideError):

@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from bedside.dicom_settings import DicomSettings
 from bedside.errors import ConfigurationError
 
 MEBIBYTE = 1024 * 1024
@@ -394,6 +395,7 @@ class Settings(BaseSettings):
     admission: AdmissionSettings = AdmissionSettings()
     registry: RegistrySettings = RegistrySettings()
     jobs: JobSettings = JobSettings()
+    dicom: DicomSettings = DicomSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

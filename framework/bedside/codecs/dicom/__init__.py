@@ -1,6 +1,7 @@
 """DICOM series in, DICOM results out (docs/dicom.md). Needs the extra ``dicom``; nothing is imported before it is used.
 
-Two functions are the whole surface for transports: :func:`read_series` and :func:`write_results`.
+The surface for transports: :func:`read_series` and :func:`write_results`; :func:`files_of` and :func:`received` for
+those that route studies before they are decoded.
 """
 
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from bedside.types import DecodedImage, Prediction, RawPart, ValidatedInputs
 
 if TYPE_CHECKING:
     from bedside.codecs.dicom.objects import DicomObject
+    from bedside.codecs.dicom.received import ReceivedInstance
     from bedside.codecs.dicom.source import SourceSeries
 
 DICOM = "application/dicom"
@@ -24,7 +26,18 @@ RELATED = "multipart/related"
 ZIP = "application/zip"
 MEDIA_TYPES = (DICOM, ZIP, RELATED)
 
-__all__ = ["DICOM", "MEDIA_TYPES", "RELATED", "ZIP", "decode_dicom", "is_dicom", "read_series", "write_results"]
+__all__ = [
+    "DICOM",
+    "MEDIA_TYPES",
+    "RELATED",
+    "ZIP",
+    "decode_dicom",
+    "files_of",
+    "is_dicom",
+    "read_series",
+    "received",
+    "write_results",
+]
 
 
 def is_dicom(part: RawPart) -> bool:
@@ -98,6 +111,18 @@ def write_results(
         source, contract, prediction, policy, inputs=inputs, created=created
     )
     return written
+
+
+def files_of(part: RawPart, limits: LimitSettings) -> list[bytes]:
+    """Return the DICOM files of a container. Raises MalformedPayload, PayloadTooLarge, DicomNotInstalled."""
+    files: list[bytes] = _module("received").files_of(part, limits)
+    return files
+
+
+def received(data: bytes) -> "ReceivedInstance":
+    """Return a DICOM file as an instance that says what it is. Raises DicomRefused, DicomNotInstalled."""
+    instance: ReceivedInstance = _module("received").received(data)
+    return instance
 
 
 def _module(name: str) -> Any:

@@ -54,6 +54,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.SourceUnavailable: StatusCode.UNAVAILABLE,
     errors.SpoolFailed: StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
+    errors.DeliveryFailed: StatusCode.INTERNAL,
     # stage 7
     errors.ModelFailure: StatusCode.INTERNAL,
     errors.InputNotProcessable: StatusCode.INVALID_ARGUMENT,

@@ -4,6 +4,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from bedside.errors import BedsideError
+from bedside.transports.intake import StudyIntake
 from bedside.transports.rest.edge import Edge
 from bedside.transports.rest.exchange import Operation
 from bedside.transports.rest.front import Front
@@ -20,6 +21,7 @@ from bedside.transports.rest.predict import Predict
 from bedside.transports.rest.problems import error_reply, http_problem, options_reply
 from bedside.transports.rest.protocol import add_protocol
 from bedside.transports.rest.reply import ASGIApp
+from bedside.transports.rest.stow import StoreStudies
 
 
 def create_app(parts: Parts) -> ASGIApp:
@@ -55,6 +57,8 @@ def _operations(parts: Parts) -> dict[str, Operation]:
     operations: dict[str, Operation] = {"predict": predict, "infer": Infer(parts.dataplane, limits)}
     if parts.jobs is not None:
         operations["jobs"] = SubmitJob(parts.dataplane, predict, parts.jobs, parts.wake_jobs)
+        intake = StudyIntake(parts.dataplane, parts.jobs, parts.wake_jobs, parts.settings.dicom)
+        operations["studies"] = StoreStudies(intake, limits)
     return operations
 
 

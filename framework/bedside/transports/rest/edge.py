@@ -27,7 +27,7 @@ from bedside.transports.rest.watchdog import Kennel
 
 ALLOWED = "OPTIONS, POST"
 
-_ENDS = (("v1", "predict"), ("v1", "jobs"), ("v2", "infer"))
+_ENDS = (("v1", "predict"), ("v1", "jobs"), ("v2", "infer"), ("dicomweb", "studies"))
 
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 2.0
@@ -42,7 +42,9 @@ class Target(NamedTuple):
 
 
 def target_of(path: str) -> Target | None:
-    """Return what ``/v1/models/{m}[/versions/{v}]/{predict,jobs}`` or ``/v2/…/infer`` names, None for any other path.
+    """Return what ``/v1/models/{m}[/versions/{v}]/{predict,jobs}``, ``/v2/…/infer`` or ``/dicomweb/…/studies`` names.
+
+    None for any other path.
 
     The path is the one on the wire: it is split before it is decoded (RFC 3986 §2.4), so ``%2F`` in a model's name
     stays a letter of the name.

@@ -120,6 +120,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.SourceUnavailable: ProblemType(503, "source-unavailable", "Source of bundles not reachable"),
     errors.SpoolFailed: ProblemType(503, "spool-failed", "Job files not accessible"),
     errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "Time limit reached"),
+    errors.DeliveryFailed: ProblemType(502, "delivery-failed", "Result not delivered"),
     # stage 7
     errors.ModelFailure: ProblemType(500, "model-failure", "Model failed"),
     errors.InputNotProcessable: ProblemType(422, "input-not-processable", "Model cannot process the input"),

@@ -1,0 +1,55 @@
+"""Instances as they come over the network: what they are, before anybody looks at their pixels."""
+
+from dataclasses import dataclass
+
+from bedside.codecs.dicom.containers import opened
+from bedside.codecs.dicom.instances import BROKEN, read_instance
+from bedside.codecs.dicom.tags import text, uid_of
+from bedside.errors import NotDicom
+from bedside.settings import LimitSettings
+from bedside.types import RawPart
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReceivedInstance:
+    """One DICOM file and what it says of itself. Its repr shows nothing of it.
+
+    Attributes:
+        uid, sop_class, study, series: UIDs.
+        modality, description, body_part: of the series, empty where not stated.
+        data: the file (PS3.10 §7).
+    """
+
+    uid: str
+    sop_class: str
+    study: str
+    series: str
+    modality: str
+    description: str
+    body_part: str
+    data: bytes
+
+
+def received(data: bytes) -> ReceivedInstance:
+    """Return a file as an instance. Raises DicomRefused."""
+    found = read_instance(lambda: data)
+    header = found.header
+    try:
+        return ReceivedInstance(
+            uid=found.uid,
+            sop_class=uid_of(header, "SOPClassUID", found.uid),
+            study=found.study,
+            series=found.series,
+            modality=text(header, "Modality"),
+            description=text(header, "SeriesDescription"),
+            body_part=text(header, "BodyPartExamined").strip().upper(),
+            data=data,
+        )
+    except BROKEN:
+        raise NotDicom from None
+
+
+def files_of(part: RawPart, limits: LimitSettings) -> list[bytes]:
+    """Return the files of a container. Raises MalformedPayload, PayloadTooLarge."""
+    with opened(part, "body", limits) as openers:
+        return [opener() for opener in openers]

@@ -1,0 +1,98 @@
+"""Studies become jobs: what STOW-RS and C-STORE have in common.
+
+One study is one job. Its instances are put in the order of their UIDs, so that the same study is the same job however
+and in whatever order it came, and sending it twice costs nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bedside import errors
+from bedside.codecs.dicom import DICOM, RELATED
+from bedside.codecs.encode import join
+from bedside.dataplane.call import Call
+from bedside.dataplane.inference import DataPlane
+from bedside.dicom_settings import DicomSettings
+from bedside.errors import BedsideError, UnsupportedMediaType
+from bedside.interfaces import ServedModel
+from bedside.jobs.desk import JobDesk
+from bedside.jobs.records import Job
+from bedside.types import EncodedAnswer, Principal, RawPart
+
+if TYPE_CHECKING:
+    from bedside.codecs.dicom.received import ReceivedInstance
+
+FAILURE_REASONS: Mapping[type[BedsideError], int] = {
+    BedsideError: 0x0110,  # processing failure (PS3.7 §C.5.6)
+    errors.Unavailable: 0xA700,  # out of resources (PS3.4 table B.2-1)
+    errors.PayloadTooLarge: 0xA700,
+    errors.RequestError: 0xC000,  # cannot understand
+    errors.DicomRefused: 0xA900,  # data set does not match what is asked of it
+    errors.NotDicom: 0xC000,
+    errors.MissingTag: 0x0120,  # missing attribute
+    errors.UnsupportedSopClass: 0x0122,  # SOP class not supported
+    errors.UnsupportedTransferSyntax: 0xC122,  # referenced transfer syntax not supported (PS3.18 §I.2.2)
+    errors.InsufficientScope: 0x0124,  # not authorized
+}
+"""Failure Reason (0008,1197), which is also the status of C-STORE, by error; the nearest ancestor's holds."""
+
+
+def failure_reason(error: BedsideError) -> int:
+    """Return the table's code of an error: its own, else its nearest ancestor's."""
+    return next(FAILURE_REASONS[cls] for cls in type(error).__mro__ if cls in FAILURE_REASONS)
+
+
+def packed(instances: "Sequence[ReceivedInstance]") -> RawPart:
+    """Return a study as one input, the same bytes for the same instances."""
+    ordered = sorted(instances, key=lambda instance: instance.uid)
+    whole = join([EncodedAnswer(DICOM, instance.data) for instance in ordered], f'{RELATED}; type="{DICOM}"')
+    return RawPart(None, whole.media_type, whole.body)
+
+
+class StudyIntake:
+    """Takes studies for models.
+
+    Args:
+        dataplane: the spine.
+        desk: where jobs are handed in.
+        wake: called when one has been.
+        settings: where results go.
+    """
+
+    def __init__(self, dataplane: DataPlane, desk: JobDesk, wake: Callable[[], None], settings: DicomSettings) -> None:
+        self._dataplane = dataplane
+        self._desk = desk
+        self._wake = wake
+        self._settings = settings
+
+    def require_dicom(self, served: ServedModel) -> None:
+        """Raise UnsupportedMediaType for a model that has no DICOM answer."""
+        if RELATED not in self._dataplane.available(served):
+            raise UnsupportedMediaType("this model takes no DICOM series", field="Content-Type")
+
+    async def check(self, call: Call, served: ServedModel, study: RawPart) -> None:
+        """Refuse now what could not be run later. Raises RequestError: DicomRefused and its kin."""
+        await self._dataplane.check(call, served, [study])
+
+    async def take(
+        self,
+        principal: Principal,
+        served: ServedModel,
+        study: RawPart,
+        destinations: Sequence[str] | None = None,
+    ) -> Job:
+        """Return the job of a study, the one that there is where the same was sent before. Raises SpoolFailed.
+
+        Args:
+            principal: whose job it is.
+            served: the model.
+            study: from :func:`packed`.
+            destinations: of the results; None: ``dicom.results_to``.
+        """
+        which = (served.name, served.version, served.digest)
+        where = self._settings.results_to if destinations is None else destinations
+        job, created = await asyncio.to_thread(self._desk.submit, principal, which, [study], RELATED, where)
+        if created:
+            self._wake()
+        return job

@@ -1,0 +1,167 @@
+"""STOW-RS: each study becomes a job, and the answer tells what has become of each instance (PS3.18 §10.5)."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.unit.transports.dicom_world import RELATED, Hospital, maker, related
+from tests.unit.transports.fakes import until
+
+from bedside.errors import JobNotFound, SpoolFailed
+from bedside.jobs.states import JobState
+
+pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")
+
+STUDIES = "/dicomweb/models/mask/studies"
+ARCHIVE = {"destinations": {"pacs": {"url": "https://pacs.example/dicom-web"}}, "results_to": ["pacs"]}
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Hospital:
+    """Return a world whose results go to ``pacs``."""
+    return Hospital(tmp_path, dicom=ARCHIVE)
+
+
+async def send(hospital: Hospital, body: bytes, **headers: str) -> httpx.Response:
+    """Send a body to the model."""
+    fields = {"Content-Type": f"{RELATED}; boundary=cut", "Accept": "application/dicom+json", **headers}
+    async with hospital.world.client() as client:
+        return await client.post(STUDIES, content=body, headers=fields)
+
+
+def uids(answer: httpx.Response, tag: str) -> set[str]:
+    """Return the SOP Instance UIDs of a sequence."""
+    return {item["00081155"]["Value"][0] for item in answer.json().get(tag, {}).get("Value", [])}
+
+
+def failure_reasons(answer: httpx.Response, tag: str = "00081198") -> set[int]:
+    """Return the failure reasons of a sequence."""
+    return {item["00081197"]["Value"][0] for item in answer.json()[tag]["Value"]}
+
+
+async def test_a_study_becomes_a_job(hospital: Hospital) -> None:
+    """All instances are referenced, and the job that answers for them is named."""
+    answer = await send(hospital, related(maker.files(maker.series())))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom+json")
+    assert uids(answer, "00081199") == {f"{maker.SERIES}.{number}" for number in range(1, 5)}
+    assert "00081198" not in answer.json()
+    (job,) = hospital.store.find()
+    assert answer.headers["location"] == f"/v1/jobs/{job.id}"
+    assert answer.headers["link"] == f'</v1/jobs/{job.id}>; rel="monitor"'
+    assert (job.model, job.media_type, job.destinations) == ("mask", "multipart/related", ("pacs",))
+    assert hospital.woken == 1
+
+
+async def test_the_same_study_is_the_same_job(hospital: Hospital) -> None:
+    """Whatever the order in which its instances come."""
+    files = maker.files(maker.series())
+    first = await send(hospital, related(files))
+    second = await send(hospital, related(files[::-1]))
+    assert first.headers["location"] == second.headers["location"]
+    assert hospital.woken == 1
+
+
+async def test_the_result_is_put_into_the_outbox(hospital: Hospital) -> None:
+    """Segmentation and report, as multipart/related, for the configured destination."""
+    await send(hospital, related(maker.files(maker.series())))
+    hospital.lane.start()
+    await until(lambda: hospital.store.find()[0].state is JobState.SUCCEEDED, 30)
+    await hospital.lane.stop()
+    (job,) = hospital.store.find()
+    assert job.result_type.startswith(RELATED)
+    assert [delivery.destination for delivery in hospital.outbox.of(job.id)] == ["pacs"]
+
+
+def missing_slice() -> list[bytes]:
+    """Return a series with a gap."""
+    files: list[bytes] = maker.files(maker.series((0, 1, 3, 4)))
+    return files
+
+
+async def test_a_refusal_names_its_reason(hospital: Hospital) -> None:
+    """409: nothing was stored; the reason is a header, the instances have the failure reason A900."""
+    answer = await send(hospital, related(missing_slice()))
+    assert answer.status_code == 409
+    assert answer.headers["warning"].startswith('299 bedside "missing-slice: image: ')
+    assert failure_reasons(answer) == {0xA900}
+    assert len(uids(answer, "00081198")) == 4
+    assert not hospital.store.find()
+    assert [type(call.error).__name__ for call in hospital.world.sink.calls] == ["MissingSlice"]
+    assert not [secret for secret in maker.SECRETS if secret in answer.text + str(answer.headers)]
+
+
+async def test_one_study_of_two_is_refused(hospital: Hospital) -> None:
+    """202: each study stands for itself."""
+    other = [*maker.series(StudyInstanceUID=f"{maker.ROOT}.7", SeriesInstanceUID=f"{maker.ROOT}.8")]
+    for dataset in other:
+        dataset.SOPInstanceUID = f"{maker.ROOT}.8.{dataset.InstanceNumber}"
+    answer = await send(hospital, related(missing_slice() + maker.files(other)))
+    assert answer.status_code == 202
+    assert uids(answer, "00081199") == {f"{maker.ROOT}.8.{number}" for number in range(1, 5)}
+    assert len(uids(answer, "00081198")) == 4
+    assert len(hospital.store.find()) == 1
+
+
+async def test_what_is_no_instance_is_another_failure(hospital: Hospital) -> None:
+    """Without a UID, it can only be counted (Other Failures Sequence)."""
+    answer = await send(hospital, related([b"no DICOM", *maker.files(maker.series())]))
+    assert answer.status_code == 202
+    assert failure_reasons(answer, "0008119A") == {0xC000}
+
+
+async def test_what_pixels_deny_is_refused(hospital: Hospital) -> None:
+    """The check reads the pixels, not only headers."""
+    answer = await send(hospital, related(maker.files(maker.series(PixelData=b"\0\0"))))
+    assert (answer.status_code, "truncated-pixel-data" in answer.headers["warning"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "application/zip"}, 415),
+        ({"Content-Type": 'multipart/related; type="application/dicom+json"; boundary=cut'}, 415),
+        ({"Content-Type": RELATED}, 400),
+        ({"Accept": "application/dicom+xml"}, 406),
+        ({"Authorization": "Bearer nobody"}, 403),
+        ({"Authorization": ""}, 401),
+    ],
+    ids=["zip", "metadata", "no-boundary", "xml", "no-scope", "no-token"],
+)
+async def test_requests_that_are_no_store_request(hospital: Hospital, headers: dict[str, str], status: int) -> None:
+    """They are refused before anything is looked at."""
+    answer = await send(hospital, related(maker.files(maker.series())), **headers)
+    assert (answer.status_code, hospital.store.find()) == (status, [])
+
+
+async def test_an_empty_body_is_refused(hospital: Hospital) -> None:
+    """A store request without instances is a mistake."""
+    assert (await send(hospital, b"--cut--\r\n")).status_code == 400
+
+
+async def test_models_without_dicom_are_told(hospital: Hospital) -> None:
+    """A tabular model takes no series."""
+    async with hospital.world.client() as client:
+        fields = {"Content-Type": f"{RELATED}; boundary=cut"}
+        answer = await client.post("/dicomweb/models/heart/studies", content=b"", headers=fields)
+    assert (answer.status_code, answer.json()["field"]) == (415, "Content-Type")
+
+
+async def test_a_full_spool_is_tried_again(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 with Retry-After: nothing was taken, nothing is lost."""
+
+    def refuse(*_: Any) -> None:
+        raise SpoolFailed
+
+    monkeypatch.setattr(hospital.spool, "put", refuse)
+    answer = await send(hospital, related(maker.files(maker.series())))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_job_is_its_senders(hospital: Hospital) -> None:
+    """Who may use the model may not see what others have sent."""
+    answer = await send(hospital, related(maker.files(maker.series())))
+    async with hospital.world.client(authorization="Bearer mask") as client:
+        seen = await client.get(answer.headers["location"])
+    assert seen.status_code == 404
+    assert JobNotFound.__name__ not in seen.text
