@@ -33,7 +33,7 @@ BedsideError
 │                               ├── NonFiniteValue └── BadParameter
 ├── Unavailable                 try again later
 │   ├── ModelNotReady  ├── QueueFull  ├── Draining  ├── IssuerUnavailable  ├── StagingFull
-│   ├── SourceUnavailable
+│   ├── SourceUnavailable  ├── CallerLimitReached  ├── SpoolFull
 │   └── SpoolFailed
 ├── DeadlineExceeded
 ├── DeliveryFailed
@@ -389,6 +389,18 @@ class SourceUnavailable(Unavailable):
     """Check that the server reaches the folder, bucket or registry that its bundles come from, and may read it."""
 
     retry_after_seconds = 30
+
+
+class CallerLimitReached(Unavailable):
+    """Wait until some of your own jobs or event streams have ended, then try again."""
+
+    retry_after_seconds = 10
+
+
+class SpoolFull(Unavailable):
+    """Have BEDSIDE_JOBS__SPOOL_BYTES raised, or results kept for less long (BEDSIDE_JOBS__RETENTION_SECONDS)."""
+
+    retry_after_seconds = 60
 
 
 class SpoolFailed(Unavailable):

@@ -320,6 +320,16 @@ class JobSettings(_Group):
     concurrency: int = Field(default=1, ge=0)
     """Jobs that this server runs at one time, beside the requests; 0 only takes jobs and leaves them to others."""
 
+    most_unfinished: int = Field(default=1000, gt=0)
+    """Jobs of one caller that may wait or run; the next one gets 429."""
+
+    spool_bytes: int = Field(default=64 * 1024 * MEBIBYTE, gt=0)
+    """Size of all inputs and results that are kept, in bytes, from which on no further job is taken (503). Jobs that
+    were taken still get their results."""
+
+    event_streams: int = Field(default=20, gt=0)
+    """Event streams (``GET /v1/jobs/{id}/events``) of one caller at one time; the next one gets 429."""
+
     attempts: int = Field(default=3, ge=1)
     """Times that a job is tried before it is dead. A refusal by the model is never tried again."""
 

@@ -12,7 +12,7 @@ from bedside.jobs.outbox import Outbox
 from bedside.jobs.records import Job, NewJob
 from bedside.jobs.states import TRANSITIONS, DeliveryState, JobState
 from bedside.jobs.store import JobStore
-from bedside.jobs.tables import METADATA, connect
+from bedside.jobs.tables import JOBS, METADATA, connect
 
 DIGEST = "sha256:1"
 LEASE = 30.0
@@ -102,6 +102,48 @@ def test_work_that_failed_or_was_given_up_may_be_asked_for_again(store: JobStore
     assert created
     store.cancel(second.id, 4.0)
     assert store.submit(new(), 5.0)[1]
+
+
+def test_work_that_is_being_given_up_may_be_asked_for_again(store: JobStore) -> None:
+    """The running job will end without a result: whoever hands the same in now must get one that will not."""
+    store.submit(new(), 0.0)
+    running = claim(store)
+    store.cancel(running.id, 2.0)
+    second, created = store.submit(new(), 3.0)
+    assert created
+    assert store.live(new().key) == second
+    assert store.cancel(running.id, 4.0) == store.get(running.id)
+    assert store.cancelled(running, 5.0)
+
+
+def test_a_job_given_up_whose_attempt_failed_is_not_begun_again(store: JobStore) -> None:
+    """Its worker had not heard of it; the sweep ends it."""
+    store.submit(new(), 0.0)
+    running = claim(store)
+    store.cancel(running.id, 2.0)
+    store.fail(running, 3.0, "run_failed", "", retry_at=3.0)
+    assert store.claim([DIGEST], 4.0, LEASE) is None
+    assert store.sweep(5.0, 3) == 1
+    assert state(store, running) is JobState.CANCELLED
+
+
+def test_unfinished_jobs_of_an_owner_are_counted(store: JobStore) -> None:
+    """Those that wait and those that run."""
+    for digest in "abc":
+        store.submit(new(digest), 0.0)
+    store.submit(new(owner="you"), 0.0)
+    store.succeed(claim(store), 2.0, "text/plain")
+    claim(store)
+    assert (store.unfinished("me"), store.unfinished("you"), store.unfinished("they")) == (2, 1, 0)
+
+
+def test_readers_do_not_wait_for_a_writer(store: JobStore, url: str) -> None:
+    """A transaction that writes is open meanwhile; what it has changed is not seen yet."""
+    job, _ = store.submit(new(), 0.0)
+    with connect(url).begin() as writing:
+        writing.execute(JOBS.update().values(done=7))
+        assert store.get(job.id) == job
+        assert store.some([job.id, "0" * 32]) == {job.id: job}
 
 
 def test_many_hands_submit_one_job(store: JobStore) -> None:

@@ -5,11 +5,12 @@ that no row names; those are swept. All methods may block: call them in a thread
 """
 
 import hashlib
+import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from bedside.errors import JobNotDead, JobNotFinished, JobNotFound
+from bedside.errors import CallerLimitReached, JobNotDead, JobNotFinished, JobNotFound, SpoolFull
 from bedside.jobs.envelope import digest, pack
 from bedside.jobs.records import Job, NewJob
 from bedside.jobs.spool import Spool
@@ -17,6 +18,8 @@ from bedside.jobs.states import JobState
 from bedside.jobs.store import JobStore
 from bedside.settings import JobSettings
 from bedside.types import Principal, RawInput
+
+_ID = re.compile("[0-9a-f]{32}")
 
 INPUT, RESULT = "input", "result"
 
@@ -62,7 +65,7 @@ class JobDesk:
             destinations: names of archives that get the result.
 
         Raises:
-            SpoolFailed: nothing was taken.
+            CallerLimitReached, SpoolFull, SpoolFailed: nothing was taken.
         """
         now, envelope = self._clock(), pack(inputs)
         model, version, bundle_digest = served
@@ -77,18 +80,34 @@ class JobDesk:
             deadline=now + self._settings.deadline_seconds,
             destinations=tuple(destinations),
         )
+        known = self._store.live(new.key)
+        if known is not None:
+            return known, False
+        self._check_room(new.owner, len(envelope))
         self._spool.put(new.id, INPUT, envelope)
         job, created = self._store.submit(new, now)
         if not created:
             self._spool.shred(new.id, INPUT)
         return job, created
 
+    def _check_room(self, owner: str, size: int) -> None:
+        most = self._settings.most_unfinished
+        if self._store.unfinished(owner) >= most:
+            raise CallerLimitReached(f"{most} of your jobs wait or run already")
+        if self._spool.size() + size > self._settings.spool_bytes:
+            raise SpoolFull
+
     def get(self, job_id: str, principal: Principal, *, admin: bool = False) -> Job:
         """Return a job of the caller's. Raises JobNotFound, also where it is somebody else's."""
-        job = self._store.get(job_id)
+        # PostgreSQL takes no NUL in a text; what is no id needs no look.
+        job = self._store.get(job_id) if _ID.fullmatch(job_id) else None
         if job is None or not (admin or job.owner == owner_of(principal)):
             raise JobNotFound
         return job
+
+    def some(self, job_ids: Collection[str]) -> Mapping[str, Job]:
+        """Return jobs by their id, whoever they belong to; those that are forgotten are left out."""
+        return self._store.some(job_ids)
 
     def find(
         self, principal: Principal, *, admin: bool = False, states: Sequence[JobState] = (), limit: int = 100

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Engine, and_, select, update
 
 from bedside.jobs.records import Delivery
 from bedside.jobs.states import DeliveryState
-from bedside.jobs.tables import DELIVERIES
+from bedside.jobs.tables import DELIVERIES, READ_ONLY
 
 _COLUMNS = [DELIVERIES.c[name] for name in Delivery.__slots__]
 
@@ -22,6 +22,7 @@ class Outbox:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._reads = engine.execution_options(**READ_ONLY)
 
     def claim(self, now: float, lease_seconds: float) -> Delivery | None:
         """Lease the delivery that is due first."""
@@ -50,7 +51,7 @@ class Outbox:
     def of(self, job_id: str) -> Sequence[Delivery]:
         """Return a job's deliveries."""
         query = select(*_COLUMNS).where(DELIVERIES.c.job == job_id).order_by(DELIVERIES.c.destination)
-        with self._engine.connect() as connection:
+        with self._reads.connect() as connection:
             return [_delivery(row) for row in connection.execute(query)]
 
     def redrive(self, job_id: str, now: float) -> int:

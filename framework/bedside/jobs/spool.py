@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bedside.errors import SpoolFailed
 
+COUNT_SECONDS = 10.0
 _CHUNK = 1 << 20
 _NONCE_BYTES = 12  # NIST SP 800-38D §8.2.1: a counter is unique by itself, and each key is used for one file only
 _TAG_BYTES = 16
@@ -33,6 +34,7 @@ class Spool:
         self._data, self._keys = folder / "data", folder / "keys"
         for part in (folder, self._data, self._keys):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._size, self._counted = 0, -COUNT_SECONDS
 
     def put(self, job: str, name: str, data: bytes | memoryview) -> None:
         """Store bytes under a job's id and a name; on disk before this returns, whole or not at all.
@@ -45,6 +47,7 @@ class Spool:
             # Data first: a key without data is nothing, and data without a key cannot be read.
             _write(self._data / _file(job, name), _sealed(AESGCM(key), memoryview(data)))
             _write(self._keys / _file(job, name), [key])
+            self._size += len(data)
         except OSError as error:
             raise SpoolFailed(f"the spool cannot be written: {error.strerror}") from error
 
@@ -62,6 +65,13 @@ class Spool:
             raise SpoolFailed(f"the spool has no such file: {error.strerror}") from error
         except (InvalidTag, ValueError) as error:
             raise SpoolFailed("a file of the spool has been changed") from error
+
+    def size(self) -> int:
+        """Return the bytes of data, counted at most every ten seconds; what was put here since then is added."""
+        now = time.monotonic()
+        if now - self._counted >= COUNT_SECONDS:
+            self._size, self._counted = sum(_sizes(self._data)), now
+        return self._size
 
     def has(self, job: str, name: str) -> bool:
         """Tell whether something is stored."""
@@ -93,6 +103,13 @@ class Spool:
         for path in [*self._keys.glob(f"{job}.*"), *self._data.glob(f"{job}.*")]:
             self.shred(job, path.name.partition(".")[2].removesuffix(".partial"))
             path.unlink(missing_ok=True)
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # shredded meanwhile
+                yield entry.stat().st_size
 
 
 def _file(job: str, name: str) -> str:

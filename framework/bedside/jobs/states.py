@@ -33,6 +33,9 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
 LIVE = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)
 """States in which a second submission of the same work is answered with this job."""
 
+UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
+"""States of work that is still to be done."""
+
 FINISHED = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED)
 """States in which nothing happens by itself; retention counts from here."""
 

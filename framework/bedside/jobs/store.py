@@ -5,21 +5,21 @@ holder of the current lease may end a job, and a result and its deliveries are w
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from bedside.jobs.records import Job, NewJob
-from bedside.jobs.states import FINISHED, LIVE, DeliveryState, JobState, may_become
-from bedside.jobs.tables import DELIVERIES, JOBS
+from bedside.jobs.states import FINISHED, LIVE, UNFINISHED, DeliveryState, JobState, may_become
+from bedside.jobs.tables import DELIVERIES, JOBS, READ_ONLY
 
 _COLUMNS = [JOBS.c[name] for name in Job.__slots__]
 
 
 class JobStore:
-    """Jobs in a database; thread-safe. Implements ``interfaces.JobStore``.
+    """Jobs in a database; thread-safe.
 
     Args:
         engine: of :func:`bedside.jobs.tables.connect`.
@@ -27,6 +27,7 @@ class JobStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._reads = engine.execution_options(**READ_ONLY)
 
     def submit(self, new: NewJob, now: float) -> tuple[Job, bool]:
         """Return the job for a piece of work, and whether it is new: the same work twice is one job."""
@@ -43,21 +44,38 @@ class JobStore:
 
     def get(self, job_id: str) -> Job | None:
         """Return a job."""
-        with self._engine.connect() as connection:
+        with self._reads.connect() as connection:
             return _one(connection, JOBS.c.id == job_id)
+
+    def live(self, key: str) -> Job | None:
+        """Return the job that a second submission of the same work (``NewJob.key``) would be answered with."""
+        with self._reads.connect() as connection:
+            return _one(connection, and_(JOBS.c.key == key, JOBS.c.state.in_(LIVE)))
+
+    def some(self, job_ids: Collection[str]) -> Mapping[str, Job]:
+        """Return jobs by their id; those that are not there are left out."""
+        query = select(*_COLUMNS).where(JOBS.c.id.in_(job_ids))
+        with self._reads.connect() as connection:
+            return {row.id: _job(row) for row in connection.execute(query)}
+
+    def unfinished(self, owner: str) -> int:
+        """Return how many jobs of an owner wait or run."""
+        query = select(func.count()).where(JOBS.c.owner == owner, JOBS.c.state.in_(UNFINISHED))
+        with self._reads.connect() as connection:
+            return connection.execute(query).scalar_one()
 
     def find(self, *, owner: str | None = None, states: Sequence[JobState] = (), limit: int = 100) -> Sequence[Job]:
         """Return jobs, the newest first; of all owners where none is named."""
         query = select(*_COLUMNS).order_by(JOBS.c.created.desc(), JOBS.c.id).limit(limit)
         query = query if owner is None else query.where(JOBS.c.owner == owner)
         query = query.where(JOBS.c.state.in_(states)) if states else query
-        with self._engine.connect() as connection:
+        with self._reads.connect() as connection:
             return [_job(row) for row in connection.execute(query)]
 
     def counts(self) -> Mapping[JobState, int]:
         """Return how many jobs are in each state."""
         query = select(JOBS.c.state, func.count()).group_by(JOBS.c.state)
-        with self._engine.connect() as connection:
+        with self._reads.connect() as connection:
             found = {JobState(state): number for state, number in connection.execute(query)}
         return {state: found.get(state, 0) for state in JobState}
 
@@ -71,6 +89,7 @@ class JobStore:
             JOBS.c.not_before <= now,
             JOBS.c.deadline > now,
             JOBS.c.digest.in_(digests),
+            JOBS.c.cancel_requested.is_(False),
         )
         oldest = select(JOBS.c.id).where(waiting).order_by(JOBS.c.created).limit(1).with_for_update(skip_locked=True)
         values = {
@@ -114,13 +133,17 @@ class JobStore:
         return self._change(_held(job), _queued(retry_at) | {"attempt": JOBS.c.attempt - 1}) is not None
 
     def cancel(self, job_id: str, now: float) -> Job | None:
-        """Cancel a job that waits; ask the worker of one that runs to stop. None where there is none."""
+        """Cancel a job that waits; ask the worker of one that runs to stop. None where there is none.
+
+        The same work handed in from now on is another job: this one will not answer it.
+        """
         waiting = and_(JOBS.c.id == job_id, JOBS.c.state == JobState.QUEUED)
-        running = and_(JOBS.c.id == job_id, JOBS.c.state == JobState.RUNNING)
+        running = and_(JOBS.c.id == job_id, JOBS.c.state == JobState.RUNNING, JOBS.c.cancel_requested.is_(False))
+        asked = {"cancel_requested": True, "key": JOBS.c.key + "|" + JOBS.c.id}
         with self._engine.begin() as connection:
             return (
                 _change(connection, waiting, _ended(JobState.CANCELLED, now))
-                or _change(connection, running, {"cancel_requested": True})
+                or _change(connection, running, asked)
                 or _one(connection, JOBS.c.id == job_id)
             )
 
@@ -142,11 +165,14 @@ class JobStore:
         A job that has cost its worker each time is not given to another for ever.
         """
         lost = and_(JOBS.c.state == JobState.RUNNING, JOBS.c.lease_until < now)
+        # Given up while an attempt ran, which failed or was handed on before its worker heard of it.
+        given_up = and_(JOBS.c.state == JobState.QUEUED, JOBS.c.cancel_requested)
         late = and_(JOBS.c.state == JobState.QUEUED, JOBS.c.deadline <= now)
         told = {"error_code": "worker_lost", "error_detail": "The worker ended while it ran the job."}
         too_late = {"error_code": "deadline_exceeded", "error_detail": "The job's deadline passed while it waited."}
         changes = (
             (and_(lost, JOBS.c.cancel_requested), _ended(JobState.CANCELLED, now)),
+            (given_up, _ended(JobState.CANCELLED, now)),
             (and_(lost, JOBS.c.attempt >= most_attempts), told | _ended(JobState.DEAD, now)),
             (lost, told | _queued(now)),
             (late, too_late | _ended(JobState.DEAD, now)),
@@ -166,7 +192,7 @@ class JobStore:
     def states(self, job_ids: Sequence[str]) -> Mapping[str, JobState]:
         """Return the states of these jobs; those that are not there are left out."""
         found: dict[str, JobState] = {}
-        with self._engine.connect() as connection:
+        with self._reads.connect() as connection:
             for start in range(0, len(job_ids), 500):  # SQLite takes 32,766 parameters
                 some = JOBS.c.id.in_(job_ids[start : start + 500])
                 rows = connection.execute(select(JOBS.c.id, JOBS.c.state).where(some))

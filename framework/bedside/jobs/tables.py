@@ -26,6 +26,9 @@ from bedside.jobs.states import LIVE
 
 METADATA = MetaData()
 
+READ_ONLY = {"bedside_read_only": True}
+"""Execution options of connections that never write: those of SQLite then wait for no writer, and hold none up."""
+
 _LIVE = text("state IN ({})".format(", ".join(f"'{state}'" for state in LIVE)))
 
 JOBS = Table(
@@ -113,4 +116,5 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def _begun(connection: Any) -> None:
         # A transaction that reads first and writes later would fail at once when another has written meanwhile.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reads_only = READ_ONLY.keys() <= connection.get_execution_options().keys()
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

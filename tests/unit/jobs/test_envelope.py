@@ -10,7 +10,8 @@ from bedside.types import RawInput, RawPart, RawRecord, RawTensor
 
 _parts = st.builds(RawPart, st.none() | st.text(max_size=20), st.text(max_size=20), st.binary(max_size=100))
 _records = st.builds(
-    RawRecord, st.dictionaries(st.text(max_size=8), st.floats(allow_nan=False) | st.none() | st.text())
+    RawRecord,
+    st.dictionaries(st.text(max_size=8), st.floats(allow_nan=False, allow_infinity=False) | st.none() | st.text()),
 )
 
 

@@ -139,3 +139,15 @@ def test_old_files_are_told_from_new_ones(spool: Spool, tmp_path: Path) -> None:
     assert spool.older_than(60) == {JOB}
     spool.put(JOB, "result", b"")
     assert spool.older_than(60) == frozenset()
+
+
+def test_its_size_is_what_was_put_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted on disk now and then; what is put meanwhile is added at once."""
+    spool = Spool(tmp_path)
+    assert spool.size() == 0
+    spool.put("a", "input", bytes(100))
+    assert spool.size() == 100
+    monkeypatch.setattr("bedside.jobs.spool.COUNT_SECONDS", 0.0)
+    assert spool.size() == 116  # with the tag of its encryption
+    spool.shred_all("a")
+    assert spool.size() == 0

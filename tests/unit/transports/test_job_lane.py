@@ -117,6 +117,19 @@ async def test_a_job_handed_in_while_all_is_quiet_is_begun_at_once(place: Place)
         await quiet.ended(job, JobState.SUCCEEDED)
 
 
+async def test_a_worker_outlives_work_that_was_cancelled_beneath_it(place: Place) -> None:
+    """Cancelled by something else than this server's end: the job is queued again, and no attempt is used up."""
+
+    async def cancelled(_job: Job, _progress: Progress) -> None:
+        raise asyncio.CancelledError
+
+    place.outcomes = [cancelled]
+    job = place.submit()
+    async with place.running():
+        done = await place.ended(job, JobState.SUCCEEDED)
+    assert (done.attempt, len(place.ran)) == (1, 2)
+
+
 @pytest.mark.parametrize("error", [WrongShape("'image' must be 3-D"), InputNotProcessable()])
 async def test_what_is_refused_is_not_tried_again(place: Place, error: Exception) -> None:
     """It would be refused again; its input is kept for whoever looks into it."""

@@ -1,27 +1,30 @@
 """Jobs over HTTP: taken after they were checked, followed to their end, and nobody else's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.unit.transports.fakes import RECORD_BODY, World, make_world, until
+from tests.unit.transports.fakes import RECORD_BODY, Wire, World, make_world, until
 
 from bedside.jobs.desk import JobDesk
+from bedside.jobs.records import Job
 from bedside.jobs.spool import Spool
 from bedside.jobs.states import JobState
 from bedside.jobs.store import JobStore
 from bedside.jobs.tables import connect
-from bedside.settings import JobSettings
 from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
-from bedside.transports.rest import jobs
+from bedside.transports.rest import job_events
 from bedside.transports.rest.app import create_app
+from bedside.transports.rest.jobs import describe
+from bedside.transports.rest.reply import ASGIApp
 from bedside.types import Prediction, ValidatedInputs
 
+OTHER_BODY = b'{"age": 64, "chol": 233}'
 SUBMIT = "/v1/models/heart/jobs"
 JSON = {"content-type": "application/json"}
 
@@ -29,9 +32,10 @@ JSON = {"content-type": "application/json"}
 class Office:
     """A world that takes jobs, and the lane that runs them."""
 
-    def __init__(self, folder: Path) -> None:
-        plain = make_world()
-        settings = JobSettings(lease_seconds=1, poll_seconds=0.02, retry_seconds=0.01, retry_most_seconds=0.02)
+    def __init__(self, folder: Path, **limits: int) -> None:
+        waits = {"lease_seconds": 1, "poll_seconds": 0.02, "retry_seconds": 0.01, "retry_most_seconds": 0.02}
+        plain = make_world(jobs=waits | limits)
+        settings = plain.settings.jobs
         self.store, self.spool = JobStore(connect(f"sqlite:///{folder / 'jobs.db'}")), Spool(folder / "spool")
         desk = JobDesk(self.store, self.spool, settings)
         self.woken = 0
@@ -110,6 +114,35 @@ async def test_every_call_is_accounted_for(office: Office) -> None:
     assert (run.request_id, run.transport, run.model) == (location.rpartition("/")[2], "jobs", "heart")
 
 
+async def test_a_run_that_fails_unforeseen_is_accounted_as_failed(office: Office) -> None:
+    """Not as one that went well, and without a word of what it said."""
+
+    async def failing(_inputs: ValidatedInputs, _seconds: float) -> Prediction:
+        raise ValueError("DOE^JOHN")
+
+    office.world.model("heart").executor.run_one = failing
+    async with office.client() as client, office.working():
+        dead = await ended(client, await office.submitted(client))
+    assert "bedside_error" in str(dead["error"])
+    assert "DOE" not in str(dead)
+    assert all(call.error is not None for call in office.world.sink.calls[1:])
+
+
+async def test_a_version_that_has_gone_since_the_claim_is_no_refusal(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server may still have it: the job waits, and no attempt is used up."""
+    model = office.world.model("heart")
+    async with office.client() as client:
+        await office.submitted(client)
+        office.world.repository.models.clear()
+        monkeypatch.setattr(office.lane, "_digests", lambda: [model.digest])
+        async with office.working():
+            await until(lambda: office.store.find()[0].not_before > 0 and len(office.world.sink.calls) > 1)
+            await until(lambda: office.store.find()[0].state is JobState.QUEUED)
+    assert office.store.find()[0].attempt == 0
+
+
 async def test_what_can_never_succeed_is_refused_at_once(office: Office) -> None:
     """By its field, and nothing is kept of it."""
     async with office.client() as client:
@@ -147,6 +180,14 @@ async def test_a_job_is_its_owners(office: Office) -> None:
         assert (await stranger.get(location)).status_code == 401
 
 
+@pytest.mark.parametrize("name", ["%00", "..%2Fjobs.db", "A" * 32, "a" * 33, "'--", "%F0%9F%98%80"])
+async def test_what_is_no_id_is_no_job(office: Office, name: str) -> None:
+    """404, whatever the database would have made of it."""
+    async with office.client() as client:
+        for end in ("", "/events", "/result"):
+            assert (await client.get(f"/v1/jobs/{name}{end}")).status_code == 404
+
+
 async def test_a_job_without_a_result_says_so(office: Office) -> None:
     """409, with its state."""
     async with office.client() as client:
@@ -158,8 +199,8 @@ async def test_a_job_without_a_result_says_so(office: Office) -> None:
 
 async def test_events_tell_the_way_to_the_end(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """queued, running, its end; comments while nothing happens; then the stream ends."""
-    monkeypatch.setattr(jobs, "EVENT_SECONDS", 0.01)
-    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 0.02)
+    monkeypatch.setattr(job_events, "EVENT_SECONDS", 0.01)
+    monkeypatch.setattr(job_events, "SILENCE_SECONDS", 0.02)
     gate = asyncio.Event()
     run = office.world.model("heart").executor.run_one
 
@@ -188,19 +229,101 @@ async def test_progress_is_an_event(office: Office) -> None:
     async with office.client() as client:
         location = await office.submitted(client)
     (job,) = office.store.find()
-    steps = [
+    steps: list[Job | None] = [
         replace(job, state=JobState.RUNNING, attempt=1),
         replace(job, state=JobState.RUNNING, attempt=1, done=1, total=4),
         None,
     ]
 
-    async def look() -> object:
+    async def look() -> Job | None:
         return steps.pop(0)
 
-    events = [text async for text in jobs._events(job, look)]
+    events = [text async for text in job_events.events(job, look, describe)]
     assert [text.split(b"\n")[0] for text in events] == [b"event: queued", b"event: running", b"event: progress"]
     assert b'"progress":{"done":1,"total":4}' in events[2]
     assert location.endswith(job.id)
+
+
+async def opened(app: ASGIApp, path: str) -> tuple[Wire, asyncio.Task[Wire]]:
+    """Open an event stream and wait for its first event."""
+    wire = Wire(path, method="GET")
+    driven = asyncio.create_task(wire.drive(app))
+    await until(lambda: len(wire.sent) > 1 or driven.done())
+    return wire, driven
+
+
+async def test_one_caller_has_so_many_event_streams_and_others_theirs(tmp_path: Path) -> None:
+    """429 for the next one, until one has been closed."""
+    office = Office(tmp_path, event_streams=2)
+    async with office.client() as client, office.client("admin") as admin:
+        location = await office.submitted(client)
+        streams = [await opened(office.world.app, f"{location}/events") for _ in range(2)]
+        refused = await client.get(f"{location}/events")
+        assert (refused.status_code, refused.json()["type"]) == (429, "urn:bedside:problem:caller-limit-reached")
+        assert refused.headers["retry-after"] == "10"
+        streams[0][0].gone.set()
+        await streams[0][1]
+        await client.delete(location)
+        assert (await client.get(f"{location}/events")).status_code == 200
+        assert (await admin.get(f"{location}/events")).status_code == 200
+        assert b"event: cancelled" in (await streams[1][1]).body
+
+
+async def test_many_streams_are_one_look_at_the_store(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many read, the database is asked once for all; who came after a look has begun waits for the next."""
+    monkeypatch.setattr(job_events, "EVENT_SECONDS", 0.01)
+    async with office.client() as client:
+        await office.submitted(client)
+    (job,) = office.store.find()
+    looks: list[frozenset[str]] = []
+
+    def look(asked: Collection[str]) -> dict[str, Job]:
+        looks.append(frozenset(asked))
+        return {one: replace(job, id=one, state=JobState.CANCELLED) for one in asked}
+
+    streams = job_events.JobEvents(look, describe, most=100)
+    wires = [Wire("/", method="GET") for _ in range(50)]
+    asked = [streams.follow(replace(job, id=str(number)), "me") for number in range(50)]
+    await asyncio.gather(
+        *(answer(wire.scope, wire.receive, wire.send) for answer, wire in zip(asked, wires, strict=True))
+    )
+    assert all(b"event: cancelled" in wire.body for wire in wires)
+    assert looks == [frozenset(map(str, range(50)))]
+
+
+async def test_event_streams_end_with_the_server(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each would hold the shut-down up until its deadline."""
+    monkeypatch.setattr(job_events, "EVENT_SECONDS", 0.01)
+    async with office.client() as client:
+        location = await office.submitted(client)
+        _, driven = await opened(office.world.app, f"{location}/events")
+        office.world.lifecycle.close(30)
+        assert b"event: queued" in (await asyncio.wait_for(driven, 5)).body
+
+
+async def test_one_caller_has_so_many_jobs(tmp_path: Path) -> None:
+    """429 for the next one, not for one that is there, and not for another caller."""
+    office = Office(tmp_path, most_unfinished=1)
+    async with office.client() as client, office.client("admin") as admin:
+        location = await office.submitted(client)
+        assert await office.submitted(client) == location
+        refused = await client.post(SUBMIT, content=OTHER_BODY, headers=JSON)
+        assert (refused.status_code, refused.json()["type"]) == (429, "urn:bedside:problem:caller-limit-reached")
+        await office.submitted(admin)
+        await client.delete(location)
+        assert (await client.post(SUBMIT, content=OTHER_BODY, headers=JSON)).status_code == 202
+
+
+async def test_a_full_spool_takes_no_job(tmp_path: Path) -> None:
+    """503 before a byte is written; what was taken is still run and answered."""
+    office = Office(tmp_path, spool_bytes=60)
+    async with office.client() as client:
+        location = await office.submitted(client)
+        refused = await client.post(SUBMIT, content=OTHER_BODY, headers=JSON)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:bedside:problem:spool-full")
+        async with office.working():
+            assert (await ended(client, location))["state"] == "succeeded"
+    assert office.spool.older_than(-1) == {location.rpartition("/")[2]}
 
 
 async def test_a_job_is_given_up(office: Office) -> None:

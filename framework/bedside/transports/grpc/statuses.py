@@ -52,6 +52,8 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.IssuerUnavailable: StatusCode.UNAVAILABLE,
     errors.StagingFull: StatusCode.UNAVAILABLE,
     errors.SourceUnavailable: StatusCode.UNAVAILABLE,
+    errors.CallerLimitReached: StatusCode.RESOURCE_EXHAUSTED,
+    errors.SpoolFull: StatusCode.UNAVAILABLE,
     errors.SpoolFailed: StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     errors.DeliveryFailed: StatusCode.INTERNAL,

@@ -73,9 +73,11 @@ class JobLane:
         self._clock = clock
         self._due = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to work."""
+        self._stopping = False
         self._workers = [asyncio.create_task(self._work_on()) for _ in range(self._settings.concurrency)]
         self._workers.append(asyncio.create_task(self._sweep()))
 
@@ -85,6 +87,7 @@ class JobLane:
 
     async def stop(self) -> None:
         """Stop, and hand what is running back to the others without using up an attempt."""
+        self._stopping = True
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -132,10 +135,9 @@ class JobLane:
         except BedsideError as error:
             await asyncio.to_thread(self._failed, job, error)
         except asyncio.CancelledError:
-            if not progress.given_up and not progress.lost:  # this server stops
-                await asyncio.shield(asyncio.to_thread(self._store.give_back, job, self._clock()))
+            await asyncio.shield(asyncio.to_thread(self._interrupted, job, progress))
+            if self._stopping:
                 raise
-            await asyncio.to_thread(self._given_up, job, lost=progress.lost)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's, and its text may quote the input
             await asyncio.to_thread(self._failed, job, BedsideError(f"unexpected {type(error).__name__}"))
         else:
@@ -186,6 +188,12 @@ class JobLane:
         retry_at = None if final else now + self._pause(job.attempt)
         if self._store.fail(job, now, code, error.detail, retry_at=retry_at):
             self._log(job, JobState.DEAD if final else JobState.QUEUED, code)
+
+    def _interrupted(self, job: Job, progress: "_Progress") -> None:
+        if progress.given_up or progress.lost:
+            self._given_up(job, lost=progress.lost)
+        else:  # this server stops, or the work was cancelled beneath us: neither is the job's fault
+            self._store.give_back(job, self._clock() + (0.0 if self._stopping else self._settings.retry_seconds))
 
     def _given_up(self, job: Job, *, lost: bool) -> None:
         if not lost and self._store.cancelled(job, self._clock()):

@@ -1,12 +1,15 @@
 """One job along the spine: the stages of a request, without the wire."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
-from bedside.errors import BedsideError, DeadlineExceeded, ModelNotReady
+from bedside.errors import BedsideError, ClientGone, DeadlineExceeded, ModelNotFound, ModelNotReady
+from bedside.interfaces import ServedModel
 from bedside.jobs.records import Job
+from bedside.observability.unexpected import report_unexpected
 from bedside.settings import JobSettings
 from bedside.types import EncodedAnswer, RawInput
 
@@ -35,18 +38,35 @@ class SpineWork:
         call = Call(job.id, "jobs", "predict")
         call.limit_seconds = min(self._settings.run_seconds, job.deadline - self._clock())
         try:
-            if call.limit_seconds <= 0:
-                raise DeadlineExceeded
-            # (3) resolve
-            served = self._dataplane.find(call, job.model, job.version)
-            if served.digest != job.digest:
-                raise ModelNotReady("the bundle that this job was taken for has been replaced")
-            # (4) to (7), (8)
-            rows = await self._dataplane.infer(call, served, inputs)
-            return await self._dataplane.encode(call, served, rows[0], job.media_type)
+            return await self._answer(call, job, inputs)
         except BedsideError as error:
             call.error = error
             raise
+        except asyncio.CancelledError:
+            call.error = ClientGone("the job was given up, or this server stops")
+            raise
+        except Exception as error:  # noqa: BLE001 - the last line of defence: its text may quote the input
+            call.error = report_unexpected(error, job.id)
+            raise call.error from None
         finally:
             # (9) account, in every case, once
             self._dataplane.account(call)
+
+    async def _answer(self, call: Call, job: Job, inputs: Sequence[RawInput]) -> EncodedAnswer:
+        if call.limit_seconds is not None and call.limit_seconds <= 0:
+            raise DeadlineExceeded
+        # (3) resolve
+        served = self._find(call, job)
+        # (4) to (7), (8)
+        rows = await self._dataplane.infer(call, served, inputs)
+        return await self._dataplane.encode(call, served, rows[0], job.media_type)
+
+    def _find(self, call: Call, job: Job) -> ServedModel:
+        # It was ready when the job was claimed. What has gone since is no refusal: another server may still have it.
+        try:
+            served = self._dataplane.find(call, job.model, job.version)
+        except ModelNotFound:
+            raise ModelNotReady("the bundle that this job was taken for has gone") from None
+        if served.digest != job.digest:
+            raise ModelNotReady("the bundle that this job was taken for has been replaced")
+        return served

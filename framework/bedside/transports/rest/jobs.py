@@ -4,32 +4,26 @@ Inputs are decoded and checked against the contract before the job is taken: wha
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import StreamingResponse
 
 from bedside.dataplane.inference import DataPlane
-from bedside.errors import BadParameter, JobNotFound, MissingToken
+from bedside.errors import BadParameter, MissingToken
 from bedside.interfaces import ServedModel
-from bedside.jobs.desk import JobDesk
+from bedside.jobs.desk import JobDesk, owner_of
 from bedside.jobs.records import Job
-from bedside.jobs.states import FINISHED, JobState
+from bedside.jobs.states import JobState
 from bedside.transports.rest.exchange import Exchange
 from bedside.transports.rest.guard import Guard
+from bedside.transports.rest.job_events import JobEvents
 from bedside.transports.rest.json_response import json_response
 from bedside.transports.rest.parts import Parts
 from bedside.transports.rest.predict import Predict
 from bedside.transports.rest.reply import Reply
-
-EVENT_SECONDS = 0.5
-"""How often a job is looked at for its events."""
-
-SILENCE_SECONDS = 15.0
-"""Longest silence of an event stream; a comment then tells proxies that somebody is still there."""
 
 _LARGEST_LIST = 1000
 _TAG = "Jobs"
@@ -88,7 +82,8 @@ def add_jobs(app: FastAPI, parts: Parts, guard: Guard) -> None:
     if desk is None:
         return
     _add_listing(app, desk, guard)
-    _add_following(app, desk, guard)
+    most, lifecycle = parts.settings.jobs.event_streams, parts.lifecycle
+    _add_following(app, desk, guard, JobEvents(desk.some, describe, most, lambda: lifecycle.closing))
     _add_changes(app, desk, guard)
 
 
@@ -106,7 +101,7 @@ def _add_listing(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
         return json_response([describe(job) for job in found])
 
 
-def _add_following(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
+def _add_following(app: FastAPI, desk: JobDesk, guard: Guard, streams: JobEvents) -> None:
     @app.get("/v1/jobs/{job_id}", tags=[_TAG], summary="A job")
     async def job(request: Request, job_id: str) -> Response:
         """Return the job's state, and where its result is."""
@@ -116,15 +111,7 @@ def _add_following(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
     async def events(request: Request, job_id: str) -> Response:
         """Stream the job's changes as server-sent events: ``queued``, ``running``, ``progress``, and its end."""
         found = await _mine(request, guard, desk, job_id)
-        principal = await guard.caller(request)
-
-        async def look() -> Job | None:
-            try:
-                return await asyncio.to_thread(desk.get, found.id, principal, admin=guard.is_admin(principal))
-            except JobNotFound:
-                return None
-
-        return StreamingResponse(_events(found, look), media_type="text/event-stream")
+        return streams.follow(found, owner_of(await guard.caller(request)))
 
     @app.get("/v1/jobs/{job_id}/result", tags=[_TAG], summary="A job's result")
     async def result(request: Request, job_id: str) -> Response:
@@ -152,27 +139,6 @@ def _add_changes(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
 async def _mine(request: Request, guard: Guard, desk: JobDesk, job_id: str) -> Job:
     principal = await guard.caller(request)
     return await asyncio.to_thread(desk.get, job_id, principal, admin=guard.is_admin(principal))
-
-
-async def _events(job: Job, look: Callable[[], Any]) -> AsyncIterator[bytes]:
-    """Yield server-sent events (HTML Living Standard §9.2) until the job has ended or is forgotten."""
-    told: tuple[Any, ...] = ()
-    silence = 0.0
-    current: Job | None = job
-    while current is not None:
-        facts = (current.state, current.attempt, current.done, current.total)
-        if facts != told:
-            name = "progress" if told[:2] == facts[:2] and current.state is JobState.RUNNING else str(current.state)
-            yield b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(describe(current)))
-            told, silence = facts, 0.0
-        elif silence >= SILENCE_SECONDS:
-            yield b": still there\n\n"
-            silence = 0.0
-        if current.state in FINISHED:
-            return
-        await asyncio.sleep(EVENT_SECONDS)
-        silence += EVENT_SECONDS
-        current = await look()
 
 
 def _state(name: str) -> JobState:

@@ -118,6 +118,9 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.IssuerUnavailable: ProblemType(503, "issuer-unavailable", "Token issuer not reachable"),
     errors.StagingFull: ProblemType(503, "staging-full", "No room for the input"),
     errors.SourceUnavailable: ProblemType(503, "source-unavailable", "Source of bundles not reachable"),
+    # RFC 6585 §4: this caller asks for too much; others are served
+    errors.CallerLimitReached: ProblemType(429, "caller-limit-reached", "Limit of one caller reached"),
+    errors.SpoolFull: ProblemType(503, "spool-full", "No room for the job's input"),
     errors.SpoolFailed: ProblemType(503, "spool-failed", "Job files not accessible"),
     errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "Time limit reached"),
     errors.DeliveryFailed: ProblemType(502, "delivery-failed", "Result not delivered"),
