@@ -97,6 +97,10 @@ class LimitSettings(_Group):
     picture_pixels: int = Field(default=100_000_000, gt=0)
     """Largest number of pixels of a picture (PNG, JPEG, TIFF). A chest X-ray has about 20 million."""
 
+    slide_pixels: int = Field(default=20_000_000_000, gt=0)
+    """Largest number of pixels of all levels of a whole slide. One at 40x has about 10 billion; it is never decoded
+    whole, but each of its tiles keeps ``limits.picture_pixels``."""
+
     dicom_instances: int = Field(default=5000, gt=0)
     """Most DICOM files in one input. A whole-body CT has about 2,000 slices."""
 

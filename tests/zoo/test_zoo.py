@@ -31,7 +31,10 @@ from bedside.bundle.sample import sample_inputs
 from bedside.settings import load_settings
 from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedValue
 
+# Read before the fixture that hides the settings of whoever runs the tests.
 ZOO = os.environ.get("BEDSIDE_ZOO", "")
+TABLE = Path(os.environ.get("BEDSIDE_ZOO_TABLE", os.devnull))
+ADDED_PACKAGES = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 WEIGHTS = Path(__file__).with_name("random_weights.py")
 LOAD_SECONDS = 900
 FRAMES = 8
@@ -91,6 +94,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
         "BEDSIDE_ADMISSION": "warn",
         "BEDSIDE_RUNTIME__STATE_DIR": str(tmp_path / "state"),
         "BEDSIDE_RUNTIME__LOAD_SECONDS": str(LOAD_SECONDS),
+        "BEDSIDE_RUNTIME__READABLE_PATHS": orjson.dumps(ADDED_PACKAGES).decode(),
         "BEDSIDE_LIMITS__REQUEST_SECONDS": str(LOAD_SECONDS),
     }
     with (tmp_path / "server.log").open("wb") as log:
@@ -144,7 +148,7 @@ def test_a_bundle_answers_twice_and_reads_its_weights_once(server: Server) -> No
 def _tell(name: str, result: str, loaded: float, first: float, second: float, reason: str) -> None:
     line = f"| {name} | {result} | {loaded:.1f} | {first:.2f} | {second:.2f} | {reason} |\n"
     sys.__stdout__.write(line)  # type: ignore[union-attr]
-    with Path(os.environ.get("BEDSIDE_ZOO_TABLE", os.devnull)).open("a") as table:
+    with TABLE.open("a") as table:
         table.write(line)
 
 

@@ -158,6 +158,11 @@ class InputSpec:
     dicom: DicomPolicy = field(default_factory=DicomPolicy)
     sample_channels: int | None = None
 
+    @property
+    def is_slide(self) -> bool:
+        """Tell whether it is a whole slide, which the bundle reads region by region."""
+        return self.kind == "image" and self.media_types == SLIDE_MEDIA_TYPES
+
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:

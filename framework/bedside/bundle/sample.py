@@ -17,7 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from bedside.bundle.contract import SLIDE_MEDIA_TYPES, FeatureSpec, InputSpec
+from bedside.bundle.contract import FeatureSpec, InputSpec
 from bedside.bundle.metadata import Metadata
 from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedRecord, DecodedValue
 
@@ -139,7 +139,7 @@ def _size(spec: InputSpec, metadata: Metadata) -> tuple[int, ...]:
 
 def _sample_image(spec: InputSpec, size: tuple[int, ...], random: np.random.Generator) -> DecodedImage:
     channels = spec.sample_channels or (spec.channels[0] if spec.channels else 1)
-    if spec.media_types == SLIDE_MEDIA_TYPES:
+    if spec.is_slide:
         return _sample_slide(spec)
     return describe_image(spec, np.stack([_smooth(size, random) for _ in range(channels)], axis=-1))
 

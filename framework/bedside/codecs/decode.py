@@ -10,6 +10,7 @@ from bedside.codecs.nifti import decode_nifti
 from bedside.codecs.npy import decode_array, decode_npy
 from bedside.codecs.plane import decode_plane
 from bedside.codecs.record import decode_values, parse_object
+from bedside.codecs.slide import decode_slide
 from bedside.codecs.sniff import FileKind, identify, sniff, unsupported
 from bedside.codecs.tensors import decode_request
 from bedside.codecs.value import decode_document, decode_value
@@ -112,6 +113,8 @@ class Codecs:
         if kind in {"png", "jpeg", "tiff"}:
             arrays = not spec.media_types or set(ARRAY_MEDIA_TYPES) <= set(spec.media_types)
             pixels = self._limits.picture_pixels
+            if spec.is_slide:
+                return decode_slide(data, name=name, pixels=self._limits.slide_pixels, tile_pixels=pixels)
             return decode_plane(data, kind, name=name, limit=limit, arrays=arrays, pixels=pixels)
         raise MalformedPayload(f"'{name}' {_REFUSED.get(kind, 'is of no known kind')}", field=name)
 

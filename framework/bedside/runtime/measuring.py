@@ -60,10 +60,11 @@ def measure(
         before: resident bytes before anything was loaded.
 
     Returns:
-        None where the kernel does not tell, or the bundle takes no image.
+        None where the kernel does not tell, or the bundle takes no image, or takes slides: what a region takes says
+        nothing of the whole.
     """
     specs = derive_inputs(folder.metadata, facts.inputs)
-    if not any(spec.kind == "image" for spec in specs):
+    if not any(spec.kind == "image" for spec in specs) or any(spec.is_slide for spec in specs):
         return None
     points: list[tuple[int, int]] = []
     try:
