@@ -177,7 +177,8 @@ class Repository:
             for version in due:
                 version.state = "READY" if version.current else "LOADING"
             for version in due:
-                await self._load(version)
+                if version.wanted:  # it may have been unloaded while others were loaded
+                    await self._load(version)
 
     async def load(self, name: str, version: str | None = None) -> None:
         """Load every version of a model, or one; see ``interfaces.ModelRepository.load``."""
@@ -196,7 +197,8 @@ class Repository:
             async with self._names[name].lock:
                 model = self._forget(one)
             if model is not None:
-                await self._tracked(model.retire())
+                # Shielded: whoever asked for it may go, those who are still answered by it may not be cut off.
+                await asyncio.shield(self._retire(model))
 
     def failed(self, folder: BundleFolder, reason: str) -> None:
         """Note that a model that was ready can no longer be started; loading it tries again."""
@@ -232,7 +234,7 @@ class Repository:
         async with known.lock:
             if not version.stale:
                 return
-            version.tried = version.found.fingerprint
+            tried, version.tried = version.tried, version.found.fingerprint
             if version.current is None:
                 version.state = "LOADING"
                 self._on_change(version)
@@ -243,6 +245,10 @@ class Repository:
                 reason = error.detail if isinstance(error, BedsideError) else type(error).__name__
                 version.reason = f"its newer files are not served: {reason}" if old else reason
                 version.state = "READY" if old else "UNAVAILABLE"
+            except asyncio.CancelledError:
+                # Whoever asked has gone, or the server ends: as if it had not been tried, so that the next one tries.
+                version.tried, version.state = tried, "READY" if old else "UNLOADED"
+                raise
             else:
                 # From this line on the name means the new copy; whoever holds the old one is answered by it.
                 version.state, version.reason = "READY", ""

@@ -187,3 +187,60 @@ async def test_the_texts_of_a_model_are_those_of_the_copy_that_answers() -> None
     assert models.repository.text("spleen", None, "card") == ""
     models.repository.resolve("spleen", None).texts = {"card": "# Spleen"}
     assert models.repository.text("spleen", "1.0.0", "card") == "# Spleen"
+
+
+async def test_a_load_whose_caller_goes_is_as_if_it_had_not_been_tried() -> None:
+    """The old copy answers, and the next load does not take it for the new one."""
+    models = Models(found("spleen", content="old"))
+    await models.repository.rescan()
+    models.offered = [found("spleen", content="new")]
+    models.blocked.add(("spleen", "1.0.0"))
+    loading = asyncio.create_task(models.repository.load("spleen"))
+    await models.loading("spleen", after=1)
+    loading.cancel()
+    await asyncio.gather(loading, return_exceptions=True)
+    assert models.states() == {"spleen 1.0.0": "READY"}
+    models.blocked.clear()
+    await models.repository.load("spleen")
+    assert models.repository.resolve("spleen", None).digest == "sha256:spleen1.0.0new"
+
+
+async def test_a_first_load_whose_caller_goes_leaves_it_unloaded() -> None:
+    """Not loading for ever."""
+    models = Models(found("spleen"))
+    models.blocked.add(("spleen", "1.0.0"))
+    loading = asyncio.create_task(models.repository.load("spleen"))
+    await models.loading("spleen")
+    loading.cancel()
+    await asyncio.gather(loading, return_exceptions=True)
+    assert models.states() == {"spleen 1.0.0": "UNLOADED"}
+
+
+async def test_what_is_unloaded_while_others_load_stays_unloaded() -> None:
+    """A look at the sources that has begun before does not bring it back."""
+    models = Models(found("liver"), found("spleen"))
+    models.blocked.add(("liver", "1.0.0"))
+    scanning = asyncio.create_task(models.repository.rescan())
+    executor = await models.loading("liver")
+    await models.repository.unload("spleen")
+    executor.may_load.set()
+    await scanning
+    assert models.states() == {"liver 1.0.0": "READY", "spleen 1.0.0": "UNLOADED"}
+
+
+async def test_an_unload_whose_caller_goes_cuts_nobody_off() -> None:
+    """Who is still answered by the model is answered; then it ends."""
+    models = Models(found("spleen"))
+    await models.repository.rescan()
+    model, executor = models.repository.resolve("spleen", None), models.executor("spleen")
+    model.acquire()
+    unloading = asyncio.create_task(models.repository.unload("spleen"))
+    await asyncio.sleep(0)
+    unloading.cancel()
+    await asyncio.gather(unloading, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert not executor.closed
+    model.release()
+    async with asyncio.timeout(5):
+        while not executor.closed:  # noqa: ASYNC110 - it ends in the repository's own time
+            await asyncio.sleep(0)

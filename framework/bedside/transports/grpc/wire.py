@@ -6,6 +6,9 @@ two bytes of an empty submessage cost a hundred in memory, so that half a gigaby
 
 from bedside.errors import MalformedPayload, PayloadTooLarge
 
+MOST_FIELDS = 4096
+"""Fields of one message at its top level: a field for each tensor, parameter and name. Two bytes can be one."""
+
 _RAW_INPUT_CONTENTS = 7 << 3 | 2
 _FIXED = {1: 8, 5: 4}
 _LONGEST_VARINT = 10
@@ -15,14 +18,16 @@ def split_raw(message: bytes, limit: int) -> tuple[bytes, list[bytes]]:
     """Return the message without its ``raw_input_contents``, and these in their order.
 
     Raises:
-        PayloadTooLarge: what remains has more than ``limit`` bytes.
+        PayloadTooLarge: what remains has more than ``limit`` bytes, or the message has more than MOST_FIELDS fields.
         MalformedPayload: not a message of protobuf.
     """
     raw: list[bytes] = []
     rest: list[bytes] = []
-    size, position = 0, 0
+    size, position, fields = 0, 0, 0
     while position < len(message):
-        start = position
+        start, fields = position, fields + 1
+        if fields > MOST_FIELDS:
+            raise PayloadTooLarge(f"the message has more than {MOST_FIELDS} fields", field="message")
         key, begin = _varint(message, position)
         position, begin = _end(message, key, begin)
         if key == _RAW_INPUT_CONTENTS:

@@ -7,7 +7,7 @@ from tritonclient.grpc import service_pb2
 
 from bedside.errors import MalformedPayload, PayloadTooLarge
 from bedside.transports.grpc.infer_request import infer_request, parse_message
-from bedside.transports.grpc.wire import split_raw
+from bedside.transports.grpc.wire import MOST_FIELDS, split_raw
 
 LIMIT = 1 << 16
 
@@ -69,7 +69,16 @@ def test_no_message_of_protobuf(data: bytes) -> None:
 def test_many_small_fields_are_refused_before_they_cost(piece: bytes) -> None:
     """Two bytes on the wire can be a hundred in memory."""
     with pytest.raises(PayloadTooLarge) as caught:
-        split_raw(piece * LIMIT, LIMIT)
+        split_raw(piece * (MOST_FIELDS + 1), LIMIT)
+    assert caught.value.field == "message"
+    split_raw(piece * MOST_FIELDS, LIMIT)
+
+
+def test_what_is_no_raw_tensor_is_bounded() -> None:
+    """Lists of numbers cost ten times their size to parse."""
+    message = service_pb2.ModelInferRequest(model_name="m" * (LIMIT + 1)).SerializeToString()
+    with pytest.raises(PayloadTooLarge) as caught:
+        split_raw(message, LIMIT)
     assert caught.value.field == "contents"
 
 
