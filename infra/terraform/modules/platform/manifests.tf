@@ -128,14 +128,19 @@ locals {
     target = { kind = "Deployment", name = "bedside" }
     patch = yamlencode([
       { op = "add", path = "/spec/template/spec/containers/0/envFrom", value = [{ configMapRef = { name = "bedside-target" } }] },
-      # A change of the settings rolls the pods.
-      { op = "add", path = "/spec/template/metadata/annotations", value = { "bedside.dev/target-settings" = substr(sha256(jsonencode(var.settings)), 0, 12) } },
+      # A change of the settings rolls the pods. One key (RFC 6901 §3: ~1 is a slash): the manifests' own annotations stay.
+      { op = "add", path = "/spec/template/metadata/annotations/bedside.dev~1target-settings", value = substr(sha256(jsonencode(var.settings)), 0, 12) },
     ])
   }
   # The namespace is Terraform's: withdrawing the release must not take the settings and certificates in it along.
   namespace_patch = {
     target = { kind = "Namespace", name = local.service }
-    patch  = yamlencode([{ op = "add", path = "/metadata/annotations", value = { "kustomize.toolkit.fluxcd.io/prune" = "disabled" } }])
+    # A merge: an "add" of RFC 6902 would take the place of every annotation that the manifests give it.
+    patch = yamlencode({
+      apiVersion = "v1"
+      kind       = "Namespace"
+      metadata   = { name = local.service, annotations = { "kustomize.toolkit.fluxcd.io/prune" = "disabled" } }
+    })
   }
   # An ALB sends no server name to its targets, so a listener with a hostname would refuse it. API Gateway knows one hostname only.
   listener_patch = {

@@ -249,7 +249,7 @@ variable "limits" {
   EOT
   type = object({
     body_bytes          = optional(number, 536870912)
-    request_seconds     = optional(number, 300)
+    request_seconds     = optional(number, 60)
     requests_per_second = optional(number, 50)
     burst               = optional(number, 100)
   })
@@ -257,8 +257,8 @@ variable "limits" {
   nullable = false
 
   validation {
-    condition     = var.limits.body_bytes >= 1024 && var.limits.request_seconds >= 2
-    error_message = "limits: body_bytes is at least 1024 and request_seconds at least 2."
+    condition     = var.limits.body_bytes >= 1024 && var.limits.request_seconds >= 2 && var.limits.request_seconds <= 60
+    error_message = "limits: body_bytes is at least 1024; request_seconds is between 2 and 60, the drain_seconds of deploy/k8s (longer work is a job)."
   }
 
   validation {

@@ -27,9 +27,19 @@ run "keeps_the_sites_own_limits" {
   command = plan
 
   assert {
-    condition     = output.limits.body_bytes == 536870912 && output.limits.request_seconds == 300 && !output.limits.bulk_lane
+    condition     = output.limits.body_bytes == 536870912 && output.limits.request_seconds == 60 && !output.limits.bulk_lane
     error_message = "No API Gateway, no cap: ${jsonencode(output.limits)}"
   }
+}
+
+run "accepts_no_work_that_a_replica_would_not_finish" {
+  command = plan
+
+  variables {
+    limits = { request_seconds = 61 }
+  }
+
+  expect_failures = [var.limits]
 }
 
 run "has_a_bulk_lane_with_an_object_store" {

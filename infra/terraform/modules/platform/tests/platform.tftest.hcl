@@ -75,6 +75,21 @@ run "limits_reach_the_service" {
   }
 }
 
+run "the_manifests_own_annotations_stay" {
+  command = plan
+
+  assert {
+    condition = [for manifest in yamldecode(helm_release.site.values[0]).manifests :
+    yamldecode(manifest.spec.patches[0].patch)[1].path if manifest.kind == "Kustomization"] == ["/spec/template/metadata/annotations/bedside.dev~1target-settings"]
+    error_message = "One key is added; annotations as a whole would be replaced."
+  }
+  assert {
+    condition = [for manifest in yamldecode(helm_release.site.values[0]).manifests :
+    yamldecode(manifest.spec.patches[1].patch).metadata.annotations if manifest.kind == "Kustomization"] == [{ "kustomize.toolkit.fluxcd.io/prune" = "disabled" }]
+    error_message = "The namespace must outlive the release, and its annotations are merged."
+  }
+}
+
 run "only_signed_releases_are_brought_up" {
   command = plan
 
