@@ -33,6 +33,7 @@ COMMANDS = (
     *((), ("serve",), ("predict",), ("token",), ("health",)),
     *(("bundle", name) for name in BUNDLE_COMMANDS),
     *(("ship", name) for name in SHIP_COMMANDS),
+    *(("dicom", name) for name in ("listen", "inbox")),
 )
 
 
@@ -170,6 +171,7 @@ def _default(name: str, field: FieldInfo) -> str:
         "runtime.state_dir": "`~/.local/state/bedside`",
         "registry.cache_dir": "`~/.cache/bedside`",
         "registry.pins": "`{}`",
+        "dicom.destinations": "`{}`",
     }
     if name in words:
         return words[name]

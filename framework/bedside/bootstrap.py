@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import secrets
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from bedside.batching.bounded import BoundedExecutor
@@ -17,7 +18,7 @@ from bedside.codecs import Answers, Codecs
 from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Door, Lifecycle
-from bedside.errors import BundleError, ConfigurationError
+from bedside.errors import BundleError, ConfigurationError, DicomNotInstalled
 from bedside.interfaces import BundleSource, Executor
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
@@ -47,7 +48,10 @@ from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
 from bedside.security.oidc import OidcAuthenticator
 from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing
 from bedside.settings import Settings
+from bedside.transports.dicom.assembly import Assembler
 from bedside.transports.dicom.destinations import make_destinations
+from bedside.transports.dicom.inbox import Inbox
+from bedside.transports.intake import StudyIntake
 from bedside.transports.jobs.courier import Courier
 from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
@@ -146,8 +150,7 @@ def serve(
 
     on_listening = _listening(events, sources, announce)
     parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
-    if settings.server.grpc_port is not None:
-        lifecycle.add(_grpc_door(parts, on_listening))
+    _add_doors(lifecycle, parts, on_listening)
     try:
         server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
     finally:
@@ -187,13 +190,20 @@ def _listening(
 ) -> Callable[[str], None]:
     def on_listening(url: str) -> None:
         address = urlsplit(url)
-        transport = "grpc" if address.scheme.startswith("grpc") else "rest"
+        transport = next((name for name in ("grpc", "dicom") if address.scheme.startswith(name)), "rest")
         place = {"transport": transport, "host": address.hostname, "port": address.port}
         events.info(Event.SERVER_STARTED, **place)
         loading = f" and loads {', '.join(source.location for source in sources)}" if transport == "rest" else ""
         announce(f"Bedside listens on {url}{loading}")
 
     return on_listening
+
+
+def _add_doors(lifecycle: Lifecycle, parts: Parts, on_listening: Callable[[str], None]) -> None:
+    if parts.settings.server.grpc_port is not None:
+        lifecycle.add(_grpc_door(parts, on_listening))
+    if parts.settings.dicom.port is not None:
+        lifecycle.add(_dicom_door(parts.settings, on_listening))
 
 
 def _grpc_door(parts: Parts, on_listening: Callable[[str], None]) -> Door:
@@ -238,19 +248,20 @@ class Jobs:
     desk: JobDesk
     lane: JobLane
     courier: Courier | None
-    carrying: asyncio.Task[None] | None = None
+    assembler: "Assembler | None" = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
         """Begin to work."""
         self.lane.start()
-        if self.courier is not None:
-            self.carrying = asyncio.create_task(self.courier.run())
+        runs = [part.run() for part in (self.courier, self.assembler) if part is not None]
+        self._tasks = [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
         """Stop; what is under way is handed on."""
-        if self.carrying is not None:
-            self.carrying.cancel()
-            await asyncio.gather(self.carrying, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.lane.stop()
 
 
@@ -270,7 +281,57 @@ def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane) 
     lane = JobLane(store, spool, SpineWork(dataplane, jobs), digests, jobs, desk.tidy)
     destinations = make_destinations(settings.dicom, settings.limits)
     # Without destinations there is no courier: it would fail what other replicas can deliver.
-    return Jobs(desk, lane, Courier(Outbox(engine), store, spool, destinations, jobs) if destinations else None)
+    courier = Courier(Outbox(engine), store, spool, destinations, jobs) if destinations else None
+    return Jobs(desk, lane, courier, _assembler(settings, repository, dataplane, desk, lane))
+
+
+def _assembler(
+    settings: Settings, repository: Repository, dataplane: DataPlane, desk: JobDesk, lane: JobLane
+) -> Assembler | None:
+    if not settings.dicom.routes:
+        return None
+    intake = StudyIntake(dataplane, desk, lane.wake, settings.dicom)
+    return Assembler(make_inbox(settings), intake, repository.resolve, settings.dicom, settings.jobs.retention_seconds)
+
+
+def make_inbox(settings: Settings) -> Inbox:
+    """Return where received instances lie until they are jobs."""
+    folder = settings.dicom.inbox_dir or settings.runtime.state_dir / "inbox"
+    return Inbox(Spool(folder), settings.limits)
+
+
+def listen(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Receive DICOM until SIGTERM or SIGINT; servers that share the inbox make jobs of it.
+
+    Raises:
+        ConfigurationError: the port, the AE titles or the certificate cannot be used.
+    """
+    if settings.dicom.port is None:
+        raise ConfigurationError("no port to listen on: give --port or set dicom.port", field="dicom.port")
+    log = configure(settings)
+    events = get_logger("bedside.server")
+    try:
+        asyncio.run(_listen(_dicom_door(settings, _listening(events, (), announce))))
+    finally:
+        events.info(Event.SERVER_STOPPED)
+        log.close()
+
+
+async def _listen(door: Door) -> None:
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await door.open()
+    await stopping.wait()
+    await door.close(None)
+
+
+def _dicom_door(settings: Settings, on_listening: Callable[[str], None]) -> Door:
+    try:
+        from bedside.transports.dicom.store_scp import StoreScp  # noqa: PLC0415 - needs an extra
+    except ModuleNotFoundError:
+        raise DicomNotInstalled("DIMSE needs pip install 'bedside[dicom-network]'", field="dicom.port") from None
+    return StoreScp(make_inbox(settings), settings.dicom, on_listening)
 
 
 def make_authenticator(settings: Settings) -> TokenAuthenticator:

@@ -14,6 +14,7 @@ BedsideError
 │   ├── InsufficientScope
 │   ├── ModelNotFound           └── ModelVersionNotFound
 │   ├── JobNotFound  ├── JobNotFinished  └── JobNotDead
+│   ├── NoRoute
 │   ├── UnsupportedMediaType
 │   ├── NotAcceptable
 │   ├── PayloadTooLarge         ├── DecompressedTooLarge ├── MemoryLimitExceeded └── TooManyInstances
@@ -132,6 +133,10 @@ class JobNotFinished(RequestError):
 
 class JobNotDead(RequestError):
     """Look at the job's state; only a dead job can be driven again, and only while the same work is not under way."""
+
+
+class NoRoute(RequestError):
+    """Add a [[dicom.routes]] that matches the study, and restart; it is kept until then."""
 
 
 class UnsupportedMediaType(RequestError):

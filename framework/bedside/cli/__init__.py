@@ -1,4 +1,4 @@
-"""The command line: ``bedside serve | predict | token | health | bundle | ship``."""
+"""The command line: ``bedside serve | predict | token | health | bundle | ship | dicom``."""
 
 import sys
 
@@ -9,6 +9,7 @@ from rich.text import Text
 from bedside.cli.admission import sign, verify, vet
 from bedside.cli.bundle import bundle_app
 from bedside.cli.delivery import pack, pull, push
+from bedside.cli.dicom import dicom_app
 from bedside.cli.health import health
 from bedside.cli.predict import predict
 from bedside.cli.serve import serve
@@ -33,6 +34,7 @@ for command in (vet, sign, verify, pack, push, pull):
     bundle_app.command()(command)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(ship_app, name="ship")
+app.add_typer(dicom_app, name="dicom")
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

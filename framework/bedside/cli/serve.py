@@ -25,6 +25,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8000]")] = None,
     model_name: Annotated[str | None, typer.Option(help="The model's name; one model only. [default: folder]")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="Port for gRPC too; 0 takes a free one. [default: off]")] = None,
+    dicom_port: Annotated[int | None, typer.Option(help="Port for C-STORE; 0 takes a free one. [default: off]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes per model. [default: 1]")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings (docs/settings.md).")] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate chain; turns HTTPS on.")] = None,
@@ -38,7 +39,12 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     """
     addresses = {"host": host, "port": port, "grpc_port": grpc_port}
     certificate = {"tls_certificate": tls_certificate, "tls_key": tls_key}
-    settings = load_settings(config, server=_given({**addresses, **certificate}), runtime=_given({"workers": workers}))
+    settings = load_settings(
+        config,
+        server=_given({**addresses, **certificate}),
+        runtime=_given({"workers": workers}),
+        dicom=_given({"port": dicom_port}),
+    )
     console = Console(stderr=True)
 
     def announce(line: str) -> None:

@@ -77,6 +77,10 @@ class Spool:
         """Tell whether something is stored."""
         return (self._keys / _file(job, name)).exists()
 
+    def names(self, job: str) -> list[str]:
+        """Return the names of what is stored under an id."""
+        return sorted(path.name.partition(".")[2] for path in self._keys.glob(f"{job}.*") if path.suffix != ".partial")
+
     def shred(self, job: str, name: str) -> None:
         """Make what was stored unreadable, then remove it."""
         path = self._keys / _file(job, name)

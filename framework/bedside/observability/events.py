@@ -36,6 +36,10 @@ class Event(StrEnum):
     JOB_STORE_FAILED = "job_store_failed"
     RESULT_DELIVERED = "result_delivered"
     RESULT_NOT_DELIVERED = "result_not_delivered"
+    STUDY_TAKEN = "study_taken"
+    STUDY_HELD = "study_held"
+    INSTANCE_REFUSED = "instance_refused"
+    INBOX_FAILED = "inbox_failed"
     TOKEN_KEYS_REFRESHED = "token_keys_refreshed"  # noqa: S105 - an event's name
     TOKEN_KEYS_STALE = "token_keys_stale"  # noqa: S105 - an event's name
     TOKEN_KEYS_UNAVAILABLE = "token_keys_unavailable"  # noqa: S105 - an event's name
@@ -147,6 +151,14 @@ CATALOGUE: dict[Event, EventRule] = {
     Event.RESULT_NOT_DELIVERED: _rule(
         "A result could not be delivered; it is kept and tried again.", "process", "job", "attempt", "error_code"
     ),
+    Event.STUDY_TAKEN: _rule("A study received by C-STORE has become a job.", "process", "job", "model"),
+    Event.STUDY_HELD: _rule(
+        "A study received by C-STORE could not become a job; it stays in the inbox (`bedside dicom inbox`).",
+        "process",
+        "error_code",
+    ),
+    Event.INSTANCE_REFUSED: _rule("C-STORE was answered with a failure status.", "network", "error_code"),
+    Event.INBOX_FAILED: _rule("The inbox could not be read; it is tried again.", "process", *_ERROR),
     Event.TOKEN_KEYS_REFRESHED: _rule(
         "The issuer's keys have changed, or it answers again.", "authentication", "keys", "generation"
     ),

@@ -22,6 +22,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.JobNotFound: StatusCode.NOT_FOUND,
     errors.JobNotFinished: StatusCode.FAILED_PRECONDITION,
     errors.JobNotDead: StatusCode.FAILED_PRECONDITION,
+    errors.NoRoute: StatusCode.INVALID_ARGUMENT,
     # stages 1 and 4
     errors.NotAcceptable: StatusCode.INVALID_ARGUMENT,
     errors.RequestTimeout: StatusCode.DEADLINE_EXCEEDED,

@@ -54,6 +54,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.JobNotFound: ProblemType(404, "job-not-found", "Job not found"),
     errors.JobNotFinished: ProblemType(409, "job-not-finished", "Job has no result"),
     errors.JobNotDead: ProblemType(409, "job-not-dead", "Job is not dead"),
+    errors.NoRoute: ProblemType(422, "no-route", "No model is meant"),
     # stages 1 and 4
     errors.NotAcceptable: ProblemType(406, "not-acceptable", "No acceptable answer format"),
     errors.RequestTimeout: ProblemType(408, "request-timeout", "Body did not arrive in time"),

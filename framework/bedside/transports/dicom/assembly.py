@@ -1,0 +1,110 @@
+"""Complete studies of the inbox become jobs.
+
+A job is handed in before the inbox forgets the study. Where that is interrupted, the study is handed in again, and is
+the same job: nothing is lost, and nothing is done twice.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bedside.dicom_settings import DicomRoute, DicomSettings
+from bedside.errors import BedsideError, NoRoute, Unavailable
+from bedside.interfaces import ServedModel
+from bedside.observability.accounting import slug
+from bedside.observability.events import Event
+from bedside.observability.frames import safe_frames
+from bedside.observability.logging import get_logger
+from bedside.transports.dicom.inbox import Inbox, ReceivedStudy
+from bedside.transports.dicom.routing import routed
+from bedside.transports.intake import StudyIntake, packed
+from bedside.types import Principal
+
+if TYPE_CHECKING:
+    from bedside.codecs.dicom.received import ReceivedInstance
+
+ISSUER = "dicom"
+"""Issuer of a principal that is an AE title: no token's, which are URLs."""
+
+_MOST_SECONDS = 1.0
+
+Resolve = Callable[[str, str | None], ServedModel]
+"""Returns a ready model; raises ModelNotFound, ModelNotReady."""
+
+_log = get_logger("bedside.dicom")
+
+
+def principal_of(calling_ae_title: str) -> Principal:
+    """Return who a sender is to the job store. Its studies' jobs are seen by administrators alone."""
+    return Principal(calling_ae_title, ISSUER, frozenset(), 0.0)
+
+
+class Assembler:
+    """Looks at the inbox, and hands in what is complete.
+
+    Args:
+        inbox: where studies are.
+        intake: where they go.
+        resolve: finds models.
+        settings: routes and the time after which a study is complete.
+        retention_seconds: age at which what cannot become a job is shredded.
+    """
+
+    def __init__(
+        self, inbox: Inbox, intake: StudyIntake, resolve: Resolve, settings: DicomSettings, retention_seconds: float
+    ) -> None:
+        self._inbox = inbox
+        self._intake = intake
+        self._resolve = resolve
+        self._settings = settings
+        self._retention_seconds = retention_seconds
+        self._held: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Hand in until cancelled."""
+        while True:
+            try:
+                await self.hand_in()
+            except Exception as error:  # noqa: BLE001 - a disk that is away must not end the loop
+                _log.error(Event.INBOX_FAILED, error_type=type(error).__name__, frames=safe_frames(error))
+            await asyncio.sleep(min(_MOST_SECONDS, self._settings.stable_seconds / 2))
+
+    async def hand_in(self) -> None:
+        """Hand in every complete study that may become a job."""
+        for study in await asyncio.to_thread(self._inbox.complete, self._settings.stable_seconds):
+            count = await asyncio.to_thread(self._inbox.count, study)
+            if self._held.get(study) == count:
+                continue
+            try:
+                await self._study(study)
+            except Unavailable:
+                continue  # the model is loading, or the job store is away; the study waits
+            except BedsideError as error:
+                self._held[study] = count
+                _log.warning(Event.STUDY_HELD, error_code=slug(type(error).__name__))
+        await asyncio.to_thread(self._purge)
+
+    async def _study(self, study: str) -> None:
+        found = await asyncio.to_thread(self._inbox.read, study)
+        if study not in await asyncio.to_thread(self._inbox.complete, self._settings.stable_seconds):
+            return  # something came while it was read
+        matching = list(routed(found, self._settings.routes))
+        if not matching:
+            raise NoRoute
+        for route, instances in matching:
+            await self._take(found, route, instances)
+        await asyncio.to_thread(self._inbox.forget, found)
+        self._held.pop(study, None)
+
+    async def _take(self, study: ReceivedStudy, route: DicomRoute, instances: "list[ReceivedInstance]") -> None:
+        served = self._resolve(route.model, route.version)
+        self._intake.require_dicom(served)
+        part = await asyncio.to_thread(packed, instances)
+        job = await self._intake.take(principal_of(study.calling_ae_title), served, part, route.results_to)
+        _log.info(Event.STUDY_TAKEN, job=job.id, model=job.model)
+
+    def _purge(self) -> None:
+        for study in self._inbox.complete(self._retention_seconds):
+            if study in self._held:
+                self._inbox.drop(study)
+                del self._held[study]

@@ -1,0 +1,97 @@
+"""The inbox: instances on disk from the moment their sender was told "success" until their study is a job.
+
+It is a spool: files encrypted each with its own key, under an id per sender and study. Nothing else is written down, so
+there is nothing that could disagree with the files after a crash, and several processes can share one inbox.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bedside.codecs.dicom import received
+from bedside.errors import DecompressedTooLarge
+from bedside.jobs.spool import Spool
+from bedside.settings import LimitSettings
+
+if TYPE_CHECKING:
+    from bedside.codecs.dicom.received import ReceivedInstance
+
+_TITLE_BYTES = 16  # PS3.5 §6.2, VR AE
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReceivedStudy:
+    """What one sender has sent of one study.
+
+    Attributes:
+        id: names it here; a hash, which tells nobody whose it is.
+        calling_ae_title: who sent it.
+        names: of the files in the inbox.
+        instances: what they hold.
+    """
+
+    id: str
+    calling_ae_title: str
+    names: Sequence[str]
+    instances: "Sequence[ReceivedInstance]"
+
+
+class Inbox:
+    """Received studies.
+
+    Args:
+        spool: a spool of its own.
+        limits: ``body_bytes`` bounds a study that is read back.
+    """
+
+    def __init__(self, spool: Spool, limits: LimitSettings) -> None:
+        self._spool = spool
+        self._limits = limits
+
+    def keep(self, calling_ae_title: str, instance: "ReceivedInstance") -> None:
+        """Store an instance; on disk before this returns. The same instance again takes its own place.
+
+        Raises:
+            SpoolFailed: the file system refused.
+        """
+        title = calling_ae_title.encode("ascii", "replace")[:_TITLE_BYTES].ljust(_TITLE_BYTES)
+        self._spool.put(_hash(calling_ae_title, instance.study), f"i{_hash(instance.uid)}", title + instance.data)
+
+    def complete(self, stable_seconds: float) -> list[str]:
+        """Return the ids of studies to which nothing has come for so long."""
+        return sorted(self._spool.older_than(stable_seconds))
+
+    def count(self, study: str) -> int:
+        """Return the number of its instances."""
+        return len(self._spool.names(study))
+
+    def read(self, study: str) -> ReceivedStudy:
+        """Return a study.
+
+        Raises:
+            SpoolFailed: somebody else has just taken it.
+            DecompressedTooLarge: it is larger than a request may be.
+        """
+        names, title, instances, size = self._spool.names(study), "", [], 0
+        for name in names:
+            stored = self._spool.get(study, name)
+            size += len(stored)
+            if size > self._limits.body_bytes:
+                raise DecompressedTooLarge("the study is larger than limits.body_bytes")
+            title = stored[:_TITLE_BYTES].decode("ascii").strip()
+            instances.append(received(stored[_TITLE_BYTES:]))
+        return ReceivedStudy(study, title, names, instances)
+
+    def forget(self, study: ReceivedStudy) -> None:
+        """Shred what was read; what has come meanwhile stays and is a study of its own."""
+        for name in study.names:
+            self._spool.shred(study.id, name)
+
+    def drop(self, study: str) -> None:
+        """Shred a study."""
+        self._spool.shred_all(study)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,258 @@
+"""C-STORE and C-ECHO over a real association: kept before it is confirmed, and a job once its study is complete."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.transports.dicom_world import JOBS, RELATED, Hospital, maker
+from tests.unit.transports.fakes import until
+
+from bedside.dicom_settings import DicomSettings
+from bedside.errors import ConfigurationError, SpoolFailed
+from bedside.jobs.desk import owner_of
+from bedside.jobs.spool import Spool
+from bedside.jobs.states import JobState
+from bedside.transports.dicom.assembly import Assembler, principal_of
+from bedside.transports.dicom.inbox import Inbox
+from bedside.transports.intake import StudyIntake
+
+pydicom = pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")
+pynetdicom = pytest.importorskip("pynetdicom", reason="pip install 'bedside[dicom-network]'")
+store_scp = pytest.importorskip("bedside.transports.dicom.store_scp")
+
+CT = maker.CT
+ROUTE = {"model": "mask", "modality": "CT"}
+PORT = {"port": 0, "calling_ae_titles": ["SCANNER", "PACS"], "stable_seconds": 0.001}
+
+
+class Department:
+    """A hospital with an inbox, and what makes jobs of it."""
+
+    def __init__(self, folder: Path, **dicom: Any) -> None:
+        self.settings = DicomSettings.model_validate({**PORT, "routes": [ROUTE], **dicom})
+        self.hospital = Hospital(folder, dicom=self.settings)
+        self.spool = Spool(folder / "inbox")
+        world = self.hospital.world
+        self.inbox = Inbox(self.spool, world.settings.limits)
+        self.assembler = self.assembler_that_keeps(JOBS.retention_seconds)
+
+    def assembler_that_keeps(self, seconds: float) -> Assembler:
+        """Return an assembler that keeps for so long what cannot become a job."""
+        world = self.hospital.world
+        intake = StudyIntake(world.parts.dataplane, self.hospital.desk, self.hospital.wake, self.settings)
+        return Assembler(self.inbox, intake, world.repository.resolve, self.settings, seconds)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        """Listen; give the port."""
+        said: list[str] = []
+        door = store_scp.StoreScp(self.inbox, self.settings, said.append)
+        await door.open()
+        yield int(said[0].rpartition(":")[2])
+        await door.close(None)
+
+    async def hand_in(self) -> list[Any]:
+        """Wait until what came is stable, and hand it in; return the jobs."""
+        await until(lambda: self.inbox.complete(0.001) == self.inbox.complete(0), 5)
+        await self.assembler.hand_in()
+        return list(self.hospital.store.find())
+
+
+def send(port: int, datasets: list[Any], *, calling: str = "SCANNER", called: str = "BEDSIDE") -> list[int] | None:
+    """Send data sets by C-STORE; return their statuses, None where the association was rejected."""
+    ae = pynetdicom.AE(ae_title=calling)
+    for sop_class in {dataset.SOPClassUID for dataset in datasets}:
+        ae.add_requested_context(sop_class, [pydicom.uid.ExplicitVRLittleEndian])
+    ae.add_requested_context("1.2.840.10008.1.1")
+    association = ae.associate("127.0.0.1", port, ae_title=called)
+    if not association.is_established:
+        return None
+    statuses = [association.send_c_echo().Status]
+    statuses += [association.send_c_store(dataset).Status for dataset in datasets]
+    association.release()
+    return statuses
+
+
+def study(**attributes: Any) -> list[Any]:
+    """Return a CT series as it is read from files."""
+    return [pydicom.dcmread(io.BytesIO(data)) for data in maker.files(maker.series(**attributes))]
+
+
+async def sent(department: Department, datasets: list[Any], **how: str) -> list[int] | None:
+    """Send over a port that listens."""
+    async with department.listening() as port:
+        return await asyncio.to_thread(send, port, datasets, **how)
+
+
+@pytest.fixture
+def department(tmp_path: Path) -> Department:
+    """Return a department with one route."""
+    return Department(tmp_path)
+
+
+async def test_a_study_becomes_a_job(department: Department) -> None:
+    """Echo and stores succeed; the job is the sender's, and its answer is DICOM."""
+    assert await sent(department, study()) == [0] * 5
+    (job,) = await department.hand_in()
+    assert (job.model, job.media_type) == ("mask", "multipart/related")
+    assert job.owner == owner_of(principal_of("SCANNER"))
+    assert department.inbox.complete(0) == []
+    department.hospital.lane.start()
+    await until(lambda: department.hospital.store.find()[0].state is JobState.SUCCEEDED, 30)
+    await department.hospital.lane.stop()
+    assert department.hospital.store.find()[0].result_type.startswith(RELATED)
+
+
+async def test_confirmed_instances_outlive_the_process(department: Department, tmp_path: Path) -> None:
+    """Another process finds them in the inbox and goes on."""
+    await sent(department, study())
+    (job,) = await Department(tmp_path).hand_in()
+    assert job.model == "mask"
+
+
+async def test_the_same_study_again_is_the_same_job(department: Department) -> None:
+    """A crash between the job and the inbox costs nothing."""
+    first = (await sent(department, study()), await department.hand_in())
+    second = (await sent(department, study()), await department.hand_in())
+    assert first[0] == second[0]
+    assert [job.id for job in first[1]] == [job.id for job in second[1]]
+
+
+@pytest.mark.parametrize("how", [{"calling": "STRANGER"}, {"called": "OTHER"}], ids=["calling", "called"])
+async def test_strangers_are_rejected(department: Department, how: dict[str, str]) -> None:
+    """Before anything is sent (PS3.8 §9.3.4)."""
+    assert await sent(department, study(), **how) is None
+    assert department.inbox.complete(0) == []
+
+
+async def test_a_study_without_volume_is_a_dead_job(department: Department) -> None:
+    """It is kept, listed with its reason, and can be driven again."""
+    await sent(department, study(heights=(0, 1, 3, 4)))
+    await department.hand_in()
+    department.hospital.lane.start()
+    await until(lambda: department.hospital.store.find()[0].state is JobState.DEAD, 30)
+    await department.hospital.lane.stop()
+    (job,) = department.hospital.store.find(states=(JobState.DEAD,))
+    assert job.error_code == "missing_slice"
+    assert not [secret for secret in (*maker.SECRETS, maker.ROOT) if secret in job.error_detail]
+    assert department.hospital.desk.redrive(job).state is JobState.QUEUED
+
+
+async def test_a_study_that_no_route_matches_is_kept(tmp_path: Path) -> None:
+    """It becomes a job once there is a route."""
+    department = Department(tmp_path, routes=[{"model": "mask", "modality": "MR"}])
+    await sent(department, study())
+    assert await department.hand_in() == []
+    assert await department.hand_in() == []
+    (kept,) = department.inbox.complete(0)
+    assert department.inbox.count(kept) == 4
+    assert len(await Department(tmp_path).hand_in()) == 1
+
+
+@pytest.mark.parametrize(
+    ("route", "matches"),
+    [
+        ({}, True),
+        ({"modality": "MR"}, False),
+        ({"description": "axial"}, True),
+        ({"description": "^coronal"}, False),
+        ({"body_part": ["head"]}, True),
+        ({"body_part": ["CHEST"]}, False),
+        ({"calling_ae_titles": ["SCANNER"]}, True),
+        ({"calling_ae_titles": ["PACS"]}, False),
+    ],
+    ids=str,
+)
+async def test_routes(tmp_path: Path, route: dict[str, Any], *, matches: bool) -> None:
+    """Every condition that is set must hold."""
+    department = Department(tmp_path, routes=[{"model": "mask", **route}])
+    await sent(department, study(BodyPartExamined="HEAD"))
+    assert len(await department.hand_in()) == int(matches)
+
+
+async def test_only_the_series_that_matches_goes_to_the_model(tmp_path: Path) -> None:
+    """Two series of a study, one route: the other one is left aside."""
+    department = Department(tmp_path, routes=[{"model": "mask", "description": "thin"}])
+    other = study(SeriesInstanceUID=f"{maker.ROOT}.9", SeriesDescription="Thin")
+    for dataset in other:
+        dataset.SOPInstanceUID = f"{maker.ROOT}.9.{dataset.InstanceNumber}"
+    await sent(department, study() + other)
+    (job,) = await department.hand_in()
+    assert department.hospital.spool.get(job.id, "input").count(b"Content-Type: application/dicom") == 4
+
+
+async def test_a_model_that_is_not_there_holds_the_study(tmp_path: Path) -> None:
+    """A slip in the settings loses nothing."""
+    department = Department(tmp_path, routes=[{"model": "nobody"}])
+    await sent(department, study())
+    assert await department.hand_in() == []
+    assert len(department.inbox.complete(0)) == 1
+
+
+async def test_a_model_that_loads_is_waited_for(department: Department) -> None:
+    """The study becomes a job as soon as the model is ready."""
+    department.hospital.world.model("mask").state = "LOADING"
+    await sent(department, study())
+    assert await department.hand_in() == []
+    department.hospital.world.model("mask").state = "READY"
+    assert len(await department.hand_in()) == 1
+
+
+async def test_a_full_disk_is_told_to_the_sender(department: Department, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of resources (A700): the sender tries again."""
+
+    def refuse(*_: Any) -> None:
+        raise SpoolFailed
+
+    monkeypatch.setattr(department.spool, "put", refuse)
+    assert await sent(department, study()[:1]) == [0, 0xA700]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "status"),
+    [({"StudyInstanceUID": None}, 0x0120), ({"SeriesInstanceUID": "Doe^Jane"}, 0xA900)],
+    ids=["missing", "invalid"],
+)
+async def test_instances_without_a_study_are_refused(
+    department: Department, attributes: dict[str, Any], status: int
+) -> None:
+    """Nobody could say where they belong."""
+    assert await sent(department, study(**attributes)[:1]) == [0, status]
+
+
+async def test_what_cannot_become_a_job_is_shredded_in_the_end(tmp_path: Path) -> None:
+    """After the jobs' retention time."""
+    department = Department(tmp_path, routes=[{"model": "nobody"}])
+    await sent(department, study())
+    department.assembler = department.assembler_that_keeps(0.0)
+    await until(lambda: bool(department.inbox.complete(0.001)), 5)
+    await department.assembler.hand_in()
+    assert department.inbox.complete(0) == []
+
+
+async def test_a_port_that_is_taken_is_told(department: Department) -> None:
+    """In words, at start-up."""
+    async with department.listening() as port:
+        taken = department.settings.model_copy(update={"port": port})
+        with pytest.raises(ConfigurationError):
+            await store_scp.StoreScp(department.inbox, taken).open()
+
+
+async def test_the_assembler_outlives_a_disk_that_is_away(
+    department: Department, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks again."""
+    looks: list[float] = []
+
+    def fail(_seconds: float) -> list[str]:
+        looks.append(1)
+        raise OSError
+
+    monkeypatch.setattr(department.inbox, "complete", fail)
+    running = asyncio.create_task(department.assembler.run())
+    await until(lambda: len(looks) > 1, 5)
+    running.cancel()
