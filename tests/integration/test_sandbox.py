@@ -244,6 +244,36 @@ async def test_the_same_bundle_without_a_sandbox_gets_out(
     assert all(canary.exists() for canary in surroundings.canaries)
 
 
+_THREADED = """
+import torch
+from multiprocessing import Lock
+from multiprocessing.pool import Pool, ThreadPool
+
+class Net(torch.nn.Linear):
+    def forward(self, x):
+        with ThreadPool(2) as pool, Lock():
+            squares = sum(pool.map(lambda n: n * n, range(4)))
+        try:
+            Pool(1)
+            alone = 0.0
+        except AssertionError:
+            alone = 1.0
+        return super().forward(x) * 0 + torch.tensor([[float(squares), 13.0 + alone]])
+"""
+
+
+async def test_a_confined_bundle_has_pools_of_threads_and_none_of_processes(
+    bundles: Path, tmp_path: Path, settings: Settings
+) -> None:
+    """Its locks need no ``/dev/shm``; a process that it would start is refused with an error that says so."""
+    root = tmp_path / "threaded"
+    shutil.copytree(bundles / "scripts_adding_one", root)
+    (root / "scripts" / "network.py").write_text(_THREADED)
+    layers, prediction = await answer(root, settings.runtime.model_copy(update={"sandbox": "require"}))
+    assert "files" in layers
+    np.testing.assert_allclose(prediction.arrays[0].array, [0.5, 0.5])  # the softmax of 14 and 14
+
+
 _SERVER = """
 import asyncio, sys
 from pathlib import Path

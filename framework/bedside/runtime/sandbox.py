@@ -17,7 +17,7 @@ from pathlib import Path
 
 import bedside
 from bedside.errors import LoadFailed
-from bedside.runtime import landlock, seccomp
+from bedside.runtime import landlock, seccomp, semaphores
 from bedside.runtime.environment import use_scratch
 
 LAYERS = ("no_new_privileges", "capabilities", "network_namespace", "files", "system_calls")
@@ -182,6 +182,7 @@ def _restrict_files(room: Room) -> None:
         landlock.USE: [*_devices(), Path(f"/proc/{os.getpid()}/clear_refs")],
     }
     landlock.restrict(rights)
+    semaphores.keep_in_memory()  # named ones would be files in /dev/shm
 
 
 def _installed() -> Iterator[Path]:

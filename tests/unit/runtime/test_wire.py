@@ -143,6 +143,21 @@ def test_a_header_without_lengths_is_refused(header: object) -> None:
         wire.parse_header(json.dumps(header).encode())
 
 
+@pytest.mark.parametrize(("lengths", "most"), [([], 0), ([8], 8), ([3, 5], 8), ([0, 0], 0)])
+def test_buffers_up_to_the_bound_are_read(lengths: list[int], most: int) -> None:
+    """The bound is for all buffers of a frame together, and may be reached."""
+    header = wire.parse_header(json.dumps({"buffers": lengths}).encode())
+    assert wire.bounded_lengths(header, most) == lengths
+
+
+@pytest.mark.parametrize(("lengths", "most"), [([9], 8), ([4, 5], 8), ([1] * 9, 8), ([2**62, 2**62], 2**31), ([1], 0)])
+def test_buffers_over_the_bound_are_refused_before_they_are_read(lengths: list[int], most: int) -> None:
+    """Whatever a process announces, no memory is taken for it."""
+    header = wire.parse_header(json.dumps({"buffers": lengths}).encode())
+    with pytest.raises(ValueError, match="buffers too long"):
+        wire.bounded_lengths(header, most)
+
+
 @pytest.mark.parametrize("dtype", ["O", "V8", "M8[s]x", "no type"])
 def test_an_array_of_objects_cannot_arrive(dtype: str) -> None:
     """An element type that is not plain numbers is refused; pointers of another process mean nothing here."""

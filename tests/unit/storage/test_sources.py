@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from bedside.bundle.folder import open_bundle
 from bedside.bundle.packing import FORMS, pack
+from bedside.bundle.vetting.findings import Refused
+from bedside.bundle.vetting.signatures import sign_bundle, verified_by
 from bedside.errors import ConfigurationError, NotAdmitted, SourceUnavailable
 from bedside.settings import AdmissionSettings, RegistrySettings, Settings
 from bedside.storage.artifact import LAYER_TYPE, TITLE, digest_of, make_artifact, read_manifest
@@ -90,6 +94,24 @@ def test_a_layout_gives_back_what_was_pushed(heart: Path, layout: Path, configur
     source = open_source(str(layout), configured)
     assert [open_bundle(root).metadata.version for root in source.fetch()] == ["1.2.0", "1.3.0"]
     assert source.location == str(layout)
+
+
+def test_a_signature_holds_after_the_way_through_a_layout(heart: Path, tmp_path: Path, configured: Settings) -> None:
+    """Signed, pushed, pulled, verified; and no longer once a file of what was pulled has changed."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    key, public = tmp_path / "key", tmp_path / "key.pub"
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    sign_bundle(heart, key)
+    (tmp_path / "work").mkdir()
+    push_to_layout(make_artifact(heart, tmp_path / "work"), tmp_path / "layout", "1.2.0")
+    (root,) = open_source(str(tmp_path / "layout"), configured).fetch()
+    assert root != heart
+    assert verified_by(root, [public]) == public
+    changed = Path(shutil.copytree(root, tmp_path / "changed"))
+    (changed / "models" / "model.pt").write_bytes(b"others")
+    with pytest.raises(Refused, match="no configured key"):
+        verified_by(changed, [public])
 
 
 def test_the_same_tree_is_the_same_artifact(heart: Path, tmp_path: Path) -> None:

@@ -74,23 +74,29 @@ class Protocol:
         return response
 
     async def load(self, exchange: Exchange) -> Any:
-        """Load a model that is known; needs the scope ``bedside.admin``. Answers once it is ready."""
-        name = await self._named(exchange, messages.RepositoryModelLoadRequest)
-        await self._repository.load(name)
+        """Load a model that is known; needs the scope ``bedside.admin``. Answers once it is ready.
+
+        The parameter ``version`` chooses one, as over HTTP.
+        """
+        name, version = await self._named(exchange, messages.RepositoryModelLoadRequest)
+        await self._repository.load(name, version)
         return messages.RepositoryModelLoadResponse(model_name=name, isLoaded=True)
 
     async def unload(self, exchange: Exchange) -> Any:
-        """Let a model finish its work and end it; needs the scope ``bedside.admin``."""
-        name = await self._named(exchange, messages.RepositoryModelUnloadRequest)
-        await self._repository.unload(name)
+        """Let a model finish its work and end it; needs the scope ``bedside.admin``.
+
+        With the parameter ``version`` only that one; the next highest then answers for the name.
+        """
+        name, version = await self._named(exchange, messages.RepositoryModelUnloadRequest)
+        await self._repository.unload(name, version)
         return messages.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
 
-    async def _named(self, exchange: Exchange, kind: Any) -> str:
+    async def _named(self, exchange: Exchange, kind: Any) -> tuple[str, str | None]:
         await self._gate.admin(exchange.token)
         request = await self._read(exchange, kind)
         # KServe's clients have the model's name where Triton's have the repository's, of which there is one.
         name: str = request.model_name or request.repository_name
-        return name
+        return name, _version(request.parameters)
 
     async def _read(self, exchange: Exchange, kind: Any) -> Any:
         data = await exchange.read(_MESSAGE_BYTES, self._settings.limits.body_seconds)
@@ -98,3 +104,13 @@ class Protocol:
             return kind.FromString(data)
         except DecodeError:
             raise MalformedPayload(f"not an encoded {kind.DESCRIPTOR.name}", field="message") from None
+
+
+def _version(parameters: Any) -> str | None:
+    if "version" not in parameters:
+        return None
+    parameter = parameters["version"]
+    if parameter.WhichOneof("parameter_choice") != "string_param":
+        raise MalformedPayload("its 'version' must be a text", field="parameters")
+    version: str = parameter.string_param
+    return version

@@ -140,6 +140,26 @@ async def test_load_and_unload(heart: Station, fields: dict[str, str]) -> None:
     assert heart.world.model("heart").state == "READY"
 
 
+@pytest.mark.parametrize("method", ["RepositoryModelLoad", "RepositoryModelUnload"])
+async def test_load_and_unload_one_version(heart: Station, method: str) -> None:
+    """The parameter ``version``, as over HTTP."""
+    request = getattr(service_pb2, f"{method}Request")(model_name="heart")
+    request.parameters["version"].string_param = "1.1.0"
+    await getattr(heart.stub, method)(request, metadata=ADMIN)
+    assert heart.world.repository.asked == ["1.1.0"]
+
+
+@pytest.mark.parametrize("field", ["int64_param", "bool_param", "bytes_param", None])
+async def test_a_version_that_is_no_text(heart: Station, field: str | None) -> None:
+    """Refused, and every version is left as it is."""
+    request = service_pb2.RepositoryModelUnloadRequest(model_name="heart")
+    parameter = request.parameters["version"]
+    if field is not None:
+        setattr(parameter, field, b"1" if field == "bytes_param" else 1)
+    assert await _code(heart.stub.RepositoryModelUnload(request, metadata=ADMIN)) is StatusCode.INVALID_ARGUMENT
+    assert heart.world.repository.asked == []
+
+
 async def test_a_load_that_fails(heart: Station) -> None:
     """The bundle's state conflicts with the request; the reason is told."""
     heart.world.repository.load_error = LoadFailed("it needs a package", field="configs/inference.json")
