@@ -5,7 +5,7 @@ import gc
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -35,6 +35,7 @@ from bedside.registry.admission import Admission, AdmissionLog
 from bedside.registry.finding import Finder
 from bedside.registry.golden import GoldenCheck, GoldenResult, outcomes, run_case
 from bedside.registry.loading import Loader
+from bedside.registry.parity import Comparison, compare_case
 from bedside.registry.reporting import ExecutorGauges, SourceReport
 from bedside.registry.repository import Repository, Version
 from bedside.registry.watching import Watcher
@@ -42,6 +43,7 @@ from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.inline import InlineExecutor
 from bedside.runtime.memory import MemoryBudget, MemoryNeed, memory_limit
 from bedside.runtime.process import ProcessEvents, ProcessExecutor
+from bedside.runtime.reference import MonaiRun
 from bedside.runtime.staging import Staging
 from bedside.security.authenticator import TokenAuthenticator
 from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
@@ -76,14 +78,24 @@ async def inspect_bundle(settings: Settings, folder: BundleFolder) -> Inspection
         return Inspection(contract, executor.layers, executor.memory)
 
 
-async def run_golden_cases(settings: Settings, folder: BundleFolder) -> list[GoldenResult]:
-    """Run a bundle's golden cases the way a request would run. Raises BundleError."""
+async def run_golden_cases(
+    settings: Settings, folder: BundleFolder, *, with_monai: bool = True
+) -> list[tuple[GoldenResult, Comparison | None]]:
+    """Run a bundle's golden cases the way a request would run, and the way MONAI would. Raises BundleError."""
     cases = read_golden(folder.root)
     if not cases:
         return []
     codecs, seconds = Codecs(settings.limits), settings.limits.request_seconds
     async with _loaded(settings, folder) as (executor, contract):
-        return [await run_case(case, codecs, executor, contract, seconds=seconds) for case in cases]
+        results = [await run_case(case, codecs, executor, contract, seconds=seconds) for case in cases]
+        if not with_monai:
+            return [(result, None) for result in results]
+        with closing(Staging(settings.runtime.staging_dir)) as staging:
+            reference = MonaiRun(folder, contract, settings.runtime, staging)
+            return [
+                (result, await compare_case(case, codecs, executor, contract, reference, seconds=seconds))
+                for case, result in zip(cases, results, strict=True)
+            ]
 
 
 @asynccontextmanager

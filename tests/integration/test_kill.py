@@ -131,10 +131,10 @@ async def kill_under_load(ten: Ten, kills: int) -> None:
 
 async def test_killing_a_model_hurts_nobody_else(ten: Ten) -> None:
     """The others' error rate is 0, its own callers get an answer, it is ready again, and the server does not grow."""
-    await kill_under_load(ten, 3)
+    await kill_under_load(ten, 2)
 
 
 @pytest.mark.slow
 async def test_killing_a_model_over_and_over_hurts_nobody_else(ten: Ten) -> None:
     """The same, so often that whatever leaks with each process would show."""
-    await kill_under_load(ten, 30)
+    await kill_under_load(ten, 12)

@@ -33,6 +33,7 @@ _MEDIA_TYPES = {
 }
 
 
+_MILLIMETRES = 1e-4  # NIfTI keeps the matrix in float32
 _PACKAGE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -77,6 +78,23 @@ class GoldenCase:
             else:
                 found += _probability_differences(name, output, wanted, labels.get(name, {}))
         return found
+
+    def disagreements(self, name: str, served: OutputArray, reference: OutputArray) -> list[str]:
+        """Return where two answers of one shape differ by more than the case tolerates, in words.
+
+        A mask has the case's least Dice, probabilities their tolerance; of what the case says nothing, each number
+        may differ by 1e-5 of itself, and 1e-8.
+        """
+        wanted = self.expected.get(name, {})
+        if not _on_one_grid(served, reference):
+            return [f"{name}: the affine matrices differ"]
+        if "file" in wanted:
+            return _overlaps(name, reference.array, served.array, float(wanted["min_dice"]))
+        tolerance = {"rtol": 0.0, "atol": float(wanted["tolerance"])} if wanted else {"rtol": 1e-5, "atol": 1e-8}
+        close = np.isclose(served.array, reference.array, equal_nan=True, **tolerance)
+        apart = int(close.size - np.count_nonzero(close))
+        most = f"{tolerance['atol']:g}" if wanted else "1e-5 of themselves"
+        return [f"{name}: {apart} of {close.size} numbers differ by more than {most}"] if apart else []
 
 
 def read_golden(root: Path) -> list[GoldenCase]:
@@ -145,8 +163,18 @@ def _mask_differences(name: str, output: OutputArray, path: Path, least: float) 
     expected = np.asanyarray(nibabel.load(path).dataobj)
     if expected.shape != output.array.shape:
         return [f"{name}: shape {output.array.shape}, expected {expected.shape}"]
-    labels = [int(value) for value in np.union1d(expected, output.array) if value]
-    scores = {label: dice(expected, output.array, label) for label in labels}
+    return _overlaps(name, expected, output.array, least)
+
+
+def _on_one_grid(left: OutputArray, right: OutputArray) -> bool:
+    if left.affine is None or right.affine is None:
+        return True  # a picture has none, and neither has an array that was not written
+    return bool(np.allclose(left.affine, right.affine, atol=_MILLIMETRES))
+
+
+def _overlaps(name: str, expected: NDArray[Any], actual: NDArray[Any], least: float) -> list[str]:
+    labels = [int(value) for value in np.union1d(expected, actual) if value]
+    scores = {label: dice(expected, actual, label) for label in labels}
     return [f"{name}: Dice of label {k} is {v:.4f}, expected ≥ {least}" for k, v in scores.items() if v < least]
 
 

@@ -1,6 +1,7 @@
 """``bedside bundle inspect | test``; both run the bundle, so both ask admission first."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +13,9 @@ from rich.text import Text
 
 from bedside import bootstrap
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
-from bedside.bundle.folder import BundleFolder, open_bundle
+from bedside.bundle.folder import open_bundle
+from bedside.cli import golden
 from bedside.cli.terminal import plain
-from bedside.registry.golden import GoldenResult
 from bedside.runtime.memory import MemoryNeed
 from bedside.settings import MEBIBYTE, load_settings
 
@@ -44,17 +45,25 @@ def inspect(path: Annotated[Path, BUNDLE]) -> None:
         console.print(_memory_line(inspection.memory), highlight=False)
 
 
-@bundle_app.command()
-def test(path: Annotated[Path, BUNDLE]) -> None:
-    """Run a bundle's golden cases (golden/cases.json); exits 1 when an answer is not as expected."""
+@bundle_app.command("test")
+def try_golden_cases(
+    path: Annotated[Path, BUNDLE],
+    monai: Annotated[bool, typer.Option(help="Compare with monai.bundle, run afresh for each case.")] = True,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Run a bundle's golden cases (golden/cases.json), served and by `monai.bundle`, and compare the answers.
+
+    Exits 1 when an answer is not as expected, or is not MONAI's within the case's tolerance.
+    """
     console = Console()
     folder = open_bundle(path)
     with Console(stderr=True).status(f"running the golden cases of {folder.name} …"):
-        results = asyncio.run(bootstrap.run_golden_cases(load_settings(), folder))
-    console.print(_results_table(folder, results))
-    if not results:
-        console.print("no golden cases: add golden/cases.json (docs/bundles.md)")
-    if any(result.outcome == "failed" for result in results):
+        results = asyncio.run(bootstrap.run_golden_cases(load_settings(), folder, with_monai=monai))
+    if as_json:
+        typer.echo(json.dumps(golden.to_json(folder, results), indent=2, allow_nan=False))
+    else:
+        golden.show(console, folder, results)
+    if any(golden.failed(result, comparison) for result, comparison in results):
         raise typer.Exit(1)
 
 
@@ -99,12 +108,3 @@ def _output_lines(spec: OutputSpec) -> Iterator[str]:
         yield f"on the grid of: {spec.like_input}"
     if spec.labels:
         yield "labels: " + ", ".join(f"{index} {name}" for index, name in spec.labels.items())
-
-
-def _results_table(folder: BundleFolder, results: list[GoldenResult]) -> Table:
-    table = Table("case", "outcome", "seconds", "remarks", title=plain(f"{folder.name} {folder.metadata.version}"))
-    colours = {"passed": "green", "failed": "red", "skipped": "yellow"}
-    for result in results:
-        outcome = Text(result.outcome, colours[result.outcome])
-        table.add_row(plain(result.name), outcome, f"{result.seconds:.2f}", plain("\n".join(result.remarks)))
-    return table

@@ -14,7 +14,7 @@ from bedside.bundle.validation import validate
 from bedside.errors import BedsideError, BundleError, GoldenMismatch
 from bedside.interfaces import Codec, Executor
 from bedside.settings import RegistrySettings
-from bedside.types import DecodedInput, RawPart, RawRecord, ValidatedInputs
+from bedside.types import DecodedInput, Prediction, RawPart, RawRecord, ValidatedInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,16 @@ async def run_case(
     return GoldenResult(case.name, "failed" if remarks else "passed", perf_counter() - begin, tuple(remarks))
 
 
-async def _remarks(case: GoldenCase, codec: Codec, executor: Executor, contract: Contract, seconds: float) -> list[str]:
+async def answer(
+    case: GoldenCase, codec: Codec, executor: Executor, contract: Contract, *, seconds: float
+) -> Prediction:
+    """Answer one case as a request would be. Raises BedsideError, PackageMissing."""
     inputs = await asyncio.to_thread(_inputs, case, codec, contract)
-    prediction = await executor.run(inputs, timeout_seconds=seconds)
+    return await executor.run(inputs, timeout_seconds=seconds)
+
+
+async def _remarks(case: GoldenCase, codec: Codec, executor: Executor, contract: Contract, seconds: float) -> list[str]:
+    prediction = await answer(case, codec, executor, contract, seconds=seconds)
     outputs = {output.name: output for output in prediction.arrays}
     labels = {output.name: output.labels for output in contract.outputs}
     return await asyncio.to_thread(case.differences, outputs, labels)

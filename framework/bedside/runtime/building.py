@@ -29,7 +29,7 @@ RUN_IDS = ("run", "evaluating", "inference", "inferring", "eval")
 """The run id is not fixed by the specification; these are the ones in MONAI's Model Zoo."""
 
 _RUN_CALL = re.compile(r"@(\w+)\.run\(")
-_OUTPUT_FOLDERS = ("output_dir", "save_dir")
+OUTPUT_FOLDERS = ("output_dir", "save_dir")
 _TELLS_NOTHING = (CheckpointLoader, ClassificationSaver, MetricLogger, MetricsSaver, StatsHandler)
 """Handlers whose work is no answer: they log, count, or write what the engine's output holds already."""
 
@@ -141,10 +141,10 @@ def prepare(folder: BundleFolder, device: torch.device, output_dir: Path) -> Pla
     content = parser.get()
     require_packages(content, folder.root)
     require_device(content, device)
-    run_id = _run_id(content)
+    run_id = run_id_of(content)
     shims = apply_shims(content, folder.root, device)
     weights.read_to(device)
-    engine_id = _evaluator_id(content, run_id)
+    engine_id = evaluator_id_of(content, run_id)
     source = find_data_source(content, engine_id) if engine_id else None
     example = _example(parser, source)
     _override(parser, folder.root, device, output_dir)
@@ -191,7 +191,8 @@ def _tells_more(handler: Any) -> bool:
     return not harmless and not module.startswith(("ignite.", "monai.engines."))
 
 
-def _run_id(config: Mapping[str, Any]) -> str:
+def run_id_of(config: Mapping[str, Any]) -> str:
+    """Return the id of the run expression. Raises LoadFailed."""
     for name in RUN_IDS:
         if name in config:
             return name
@@ -201,7 +202,7 @@ def _run_id(config: Mapping[str, Any]) -> str:
     raise LoadFailed("the inference configuration has no run expression (run, evaluating, inference, …)", field="run")
 
 
-def _evaluator_id(config: Mapping[str, Any], run_id: str) -> str:
+def evaluator_id_of(config: Mapping[str, Any], run_id: str) -> str:
     """Return the id of the engine that is run; empty where the run expression samples without one."""
     steps = config[run_id]
     for step in steps if isinstance(steps, list) else [steps]:
@@ -220,7 +221,7 @@ def _override(parser: Any, root: Path, device: torch.device, output_dir: Path) -
     """Point the configuration at this server: its own paths and device, no data of its own, no worker processes."""
     config = parser.get()
     parser["bundle_root"] = str(root)  # relative roots depend on the working directory
-    for name in _OUTPUT_FOLDERS:
+    for name in OUTPUT_FOLDERS:
         if name in config:
             parser[name] = str(output_dir)
     if "device" in config:
@@ -242,7 +243,7 @@ def _override_component(
     if target == "CheckpointLoader" and "map_location" not in part:
         # Weights saved on a GPU fail on a CPU unless told where to go (Model Zoo issues 518, 613).
         parser[f"{place}::map_location"] = f"$torch.device('{device}')"
-    for name in _OUTPUT_FOLDERS:
+    for name in OUTPUT_FOLDERS:
         if isinstance(part.get(name), str) and not re.search(r"@(output|save)_dir\b", part[name]):
             parser[f"{place}::{name}"] = str(output_dir)
 

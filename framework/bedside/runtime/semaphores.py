@@ -5,7 +5,7 @@
 unnamed semaphore (sem_init(3)) in its own memory does the same for its threads (docs/decisions/0107).
 """
 
-import _multiprocessing
+import _multiprocessing  # type: ignore[import-not-found]
 import ctypes
 import os
 from typing import Any, Self
@@ -13,7 +13,7 @@ from typing import Any, Self
 _BYTES = 64  # sizeof(sem_t) is 32 in glibc on every 64-bit platform
 
 
-class _UnnamedSemaphore(_multiprocessing.SemLock):
+class _UnnamedSemaphore(_multiprocessing.SemLock):  # type: ignore[misc]
     """``_multiprocessing.SemLock`` over ``sem_init`` in place of ``sem_open``."""
 
     memory: ctypes.Array[ctypes.c_char]
@@ -31,4 +31,4 @@ class _UnnamedSemaphore(_multiprocessing.SemLock):
 
 def keep_in_memory() -> None:
     """Have every semaphore that ``multiprocessing`` makes from now on lie in this process's memory."""
-    _multiprocessing.SemLock = _UnnamedSemaphore  # type: ignore[misc]
+    _multiprocessing.SemLock = _UnnamedSemaphore

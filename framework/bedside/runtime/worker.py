@@ -34,25 +34,35 @@ def main(connection: Connection, folder: BundleFolder, settings: RuntimeSettings
 
     ``room`` is where it lives; the server removes its folders, because this process may be killed at any time.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends us after draining
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
-    channel = _Channel(connection)
+    channel = Channel(connection)
     try:
-        layers = _shut_in(channel, room, settings)
+        layers = enter(channel, folder, settings, room)
     except BedsideError as error:
         channel.send({"failed": error.detail, "field": error.field})
         return
+    serve(channel, folder, settings, room, layers)
+
+
+def enter(channel: "Channel", folder: BundleFolder, settings: RuntimeSettings, room: Room) -> tuple[str, ...]:
+    """Make this process the bundle's own: confined, in its folder, with its ``scripts``; return what confines it.
+
+    Raises:
+        LoadFailed: a layer that is required is missing.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends us after draining
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    layers = _shut_in(channel, room, settings)
     # Bytecode beside the sources is neither read nor written: no digest covers it, and it would run in their place.
     sys.pycache_prefix = str(room.scratch / "bytecode")
     os.chdir(folder.root)
     sys.path.insert(0, str(folder.root))  # `scripts` of this bundle, and of no other
     threading.Thread(target=_end_with_server, daemon=True).start()
-    serve(channel, folder, settings, room, layers)
+    return layers
 
 
 def serve(
-    channel: "_Channel", folder: BundleFolder, settings: RuntimeSettings, room: Room, layers: tuple[str, ...] = ()
+    channel: "Channel", folder: BundleFolder, settings: RuntimeSettings, room: Room, layers: tuple[str, ...] = ()
 ) -> None:
     """Load the bundle, then answer until the other side closes the channel.
 
@@ -72,7 +82,7 @@ def serve(
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _shut_in(channel: "_Channel", room: Room, settings: RuntimeSettings) -> tuple[str, ...]:
+def _shut_in(channel: "Channel", room: Room, settings: RuntimeSettings) -> tuple[str, ...]:
     # The one thread so far, and nothing of the bundle yet. Bundles print paths, values, progress bars: their standard
     # output is the null device, because the server's is the log, and the log holds no patient.
     parent = multiprocessing.parent_process()
@@ -89,7 +99,7 @@ def _end_with_server() -> None:
         os._exit(1)
 
 
-class _Channel:
+class Channel:
     """Blocking frames over a socket."""
 
     def __init__(self, connection: Connection) -> None:
@@ -102,9 +112,11 @@ class _Channel:
         return self._socket.fileno()
 
     def receive(self) -> tuple[wire.Message, list[bytes]]:
+        """Return the next frame. Raises EOFError."""
         return wire.read_frame(self._read)
 
     def send(self, header: wire.Message, buffers: wire.Buffers = ()) -> None:
+        """Send one frame."""
         for piece in wire.pack(header, buffers):
             self._socket.sendall(piece)
 
@@ -120,7 +132,7 @@ class _Channel:
 
 
 def _serve(
-    channel: _Channel, folder: BundleFolder, settings: RuntimeSettings, room: Room, layers: tuple[str, ...]
+    channel: Channel, folder: BundleFolder, settings: RuntimeSettings, room: Room, layers: tuple[str, ...]
 ) -> None:
     staging = Staging(room.scratch)
     try:
@@ -153,7 +165,7 @@ def _bounded(settings: RuntimeSettings) -> int:
         return 0
 
 
-def _answer(channel: _Channel, engine: BundleEngine, header: wire.Message, buffers: list[bytes]) -> None:
+def _answer(channel: Channel, engine: BundleEngine, header: wire.Message, buffers: list[bytes]) -> None:
     try:
         answer, arrays = wire.pack_prediction(engine.run(wire.unpack_inputs(header, buffers)))
     except MemoryError as error:  # while the answer was being packed

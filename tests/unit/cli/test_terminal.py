@@ -11,12 +11,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from bedside import bootstrap
+from bedside.bundle.agreement import Agreement
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import BundleFolder
 from bedside.cli import app, main
 from bedside.cli.terminal import plain
 from bedside.errors import InvalidBundle
 from bedside.registry.golden import GoldenResult
+from bedside.registry.parity import Comparison
 from bedside.runtime.memory import MemoryNeed
 from bedside.settings import Settings
 
@@ -77,8 +79,13 @@ def test_inspect_shows_a_hostile_bundle(hostile: Path, monkeypatch: pytest.Monke
 def test_golden_cases_of_a_hostile_bundle_are_shown(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names of cases and remarks come from the bundle."""
 
-    async def run(_settings: Settings, _folder: BundleFolder) -> list[GoldenResult]:
-        return [GoldenResult(HOSTILE, "passed", 1.0, (HOSTILE,))]
+    async def run(
+        _settings: Settings, _folder: BundleFolder, *, with_monai: bool
+    ) -> list[tuple[GoldenResult, Comparison | None]]:
+        agreement = Agreement(HOSTILE, 4, 4, 0.0)
+        return [
+            (GoldenResult(HOSTILE, "passed", 1.0, (HOSTILE,)), Comparison("agrees", (agreement,), remarks=(HOSTILE,)))
+        ]
 
     monkeypatch.setattr(bootstrap, "run_golden_cases", run)
     result = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["bundle", "test", str(hostile)])

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.errors import LoadFailed
-from bedside.runtime.building import BuiltBundle, _evaluator_id, _override, _run_id, build, resolve_device
+from bedside.runtime.building import BuiltBundle, _override, build, evaluator_id_of, resolve_device, run_id_of
 
 CPU = torch.device("cpu")
 
@@ -44,18 +44,18 @@ def variant(bundles: Path, tmp_path: Path, change: Callable[[dict[str, Any]], No
 @pytest.mark.parametrize("name", ["run", "evaluating", "inference", "inferring", "eval"])
 def test_the_run_ids_of_the_model_zoo_are_known(name: str) -> None:
     """The specification fixes none; these five are in use."""
-    assert _run_id({"evaluator": {}, name: ["$@evaluator.run()"]}) == name
+    assert run_id_of({"evaluator": {}, name: ["$@evaluator.run()"]}) == name
 
 
 def test_any_list_that_runs_something_is_a_run() -> None:
     """A run id that nobody foresaw is found by what it does."""
-    assert _run_id({"imports": ["$import torch"], "go": ["$print(1)", "$@evaluator.run()"]}) == "go"
+    assert run_id_of({"imports": ["$import torch"], "go": ["$print(1)", "$@evaluator.run()"]}) == "go"
 
 
 def test_a_configuration_that_runs_nothing_is_refused() -> None:
     """Without a run there is nothing to serve, and the message names the usual ids."""
     with pytest.raises(LoadFailed, match="evaluating"):
-        _run_id({"network": {}})
+        run_id_of({"network": {}})
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_a_configuration_that_runs_nothing_is_refused() -> None:
 def test_the_engine_is_the_one_that_is_run(config: dict[str, Any], expected: str) -> None:
     """Its name is read out of the run expression, else it is called ``evaluator``."""
     engine = {"_target_": "SupervisedEvaluator", "val_data_loader": "@dataloader"}
-    assert _evaluator_id({**config, expected: engine}, "run") == expected
+    assert evaluator_id_of({**config, expected: engine}, "run") == expected
 
 
 def test_a_bundle_that_runs_no_engine_samples() -> None:
     """Its run expression is all there is."""
-    assert _evaluator_id({"run": ["$@sampler.sample()"], "evaluator": None}, "run") == ""
+    assert evaluator_id_of({"run": ["$@sampler.sample()"], "evaluator": None}, "run") == ""
 
 
 @pytest.mark.parametrize("target", ["Dataset", "monai.data.CacheDataset", "PersistentDataset", "CSVDataset"])

@@ -70,7 +70,7 @@ def serve(
     def start(name: str) -> Peer:
         monkeypatch.syspath_prepend(str(bundles / name))
         ours, theirs = socket.socketpair()
-        channel = worker._Channel(Connection(theirs.detach()))
+        channel = worker.Channel(Connection(theirs.detach()))
         thread = threading.Thread(
             target=worker.serve, args=(channel, open_bundle(bundles / name), settings.runtime, room)
         )
@@ -213,7 +213,7 @@ def test_running_out_of_memory_has_a_name_of_its_own(error: Exception, expected:
 
     ours, theirs = socket.socketpair()
     peer = Peer(ours)
-    channel = worker._Channel(Connection(theirs.detach()))
+    channel = worker.Channel(Connection(theirs.detach()))
     worker._answer(channel, Engine(), *wire.pack_inputs({}, ValidatedInputs(())))  # type: ignore[arg-type]
     assert peer.receive()[0]["error"] == expected
     peer.close()
