@@ -1,7 +1,7 @@
 """Writes the generated parts of the documentation, or checks (``--check``) that they are in step with the code.
 
-Generated: docs/settings.md from settings.py, docs/logging.md from the catalogue of events, the help in README.md from
-the command line. Checked: every relative link.
+Generated: docs/settings.md from settings.py, docs/logging.md from the catalogue of events, tables of docs/dicom.md,
+docs/pacs.md and docs/dicom-conformance.md, the help in README.md from the command line. Checked: every relative link.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,14 +17,20 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
-from bedside import errors, settings
+from bedside import dicom_settings, errors, settings
 from bedside.bundle import dicom_policy
 from bedside.cli import app
+from bedside.codecs.dicom.library import pydicom
 from bedside.observability import events, fields, rendering
+from bedside.transports.dicom import conformance, store_scu
+from bedside.transports.intake import FAILURE_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = re.compile(r"(<!-- help:begin -->\n).*?(<!-- help:end -->)", re.DOTALL)
 POLICY = re.compile(r"(<!-- policy:begin -->\n).*?(<!-- policy:end -->)", re.DOTALL)
+NETWORK = re.compile(r"(<!-- network:begin -->\n).*?(<!-- network:end -->)", re.DOTALL)
+SCP = re.compile(r"(<!-- scp:begin -->\n).*?(<!-- scp:end -->)", re.DOTALL)
+SCU = re.compile(r"(<!-- scu:begin -->\n).*?(<!-- scu:end -->)", re.DOTALL)
 REFUSALS = re.compile(r"(<!-- refusals:begin -->\n).*?(<!-- refusals:end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify", "pack", "push", "pull")
@@ -62,6 +68,11 @@ def _generated() -> Iterator[tuple[Path, str]]:
     dicom = ROOT / "docs" / "dicom.md"
     text = POLICY.sub(lambda found: found[1] + policy_tables() + found[2], dicom.read_text(encoding="utf-8"))
     yield dicom, REFUSALS.sub(lambda found: found[1] + refusals_table() + found[2], text)
+    pacs = ROOT / "docs" / "pacs.md"
+    yield pacs, NETWORK.sub(lambda found: found[1] + network_tables() + found[2], pacs.read_text(encoding="utf-8"))
+    statement = ROOT / "docs" / "dicom-conformance.md"
+    text = SCP.sub(lambda found: found[1] + scp_tables() + found[2], statement.read_text(encoding="utf-8"))
+    yield statement, SCU.sub(lambda found: found[1] + scu_tables() + found[2], text)
     readme = ROOT / "README.md"
     yield readme, HELP.sub(lambda found: found[1] + help_text() + found[2], readme.read_text(encoding="utf-8"))
 
@@ -82,8 +93,18 @@ def settings_page() -> str:
 
 def policy_tables() -> str:
     """Return what ``[dicom]`` and ``[[dicom.series]]`` may hold."""
+    return _group_tables({"`[dicom]`": dicom_policy.DicomPolicy, "`[[dicom.series]]`": dicom_policy.SeriesRule})
+
+
+def network_tables() -> str:
+    """Return what a destination and a route may hold."""
+    destination, route = dicom_settings.DicomDestination, dicom_settings.DicomRoute
+    return _group_tables({"`[dicom.destinations.NAME]`": destination, "`[[dicom.routes]]`": route})
+
+
+def _group_tables(tables: Mapping[str, type[BaseModel]]) -> str:
     lines = []
-    for title, table in (("`[dicom]`", dicom_policy.DicomPolicy), ("`[[dicom.series]]`", dicom_policy.SeriesRule)):
+    for title, table in tables.items():
         lines += [f"| {title} | |", "|---|---|"]
         lines += [f"| `{name}` | {_cell(field.description or '')} |" for name, field in table.model_fields.items()]
         lines.append("")
@@ -95,6 +116,27 @@ def refusals_table() -> str:
     lines = ["| reason | what to do |", "|---|---|"]
     lines += [f"| `{leaf.reason()}` | {_cell(leaf.advice())} |" for leaf in errors.DicomRefused.__subclasses__()]
     return "\n".join(lines) + "\n"
+
+
+def scp_tables() -> str:
+    """Return SOP classes and transfer syntaxes that are taken, and what C-STORE is answered with."""
+    lines = _uid_table("SOP class, models are given", conformance.PROCESSED)
+    lines += _uid_table("SOP class, left aside", conformance.ACCOMPANYING)
+    lines += _uid_table("transfer syntax, for each SOP class", conformance.TRANSFER_SYNTAXES)
+    lines += ["| status | |", "|---|---|", "| 0000H | The instance is on disk. |"]
+    lines += [f"| {code:04X}H | {_cell(kind.advice())} |" for kind, code in FAILURE_REASONS.items()]
+    return "\n".join([*lines, ""])
+
+
+def scu_tables() -> str:
+    """Return SOP classes and transfer syntaxes that archives are sent."""
+    lines = _uid_table("SOP class", conformance.RESULTS) + _uid_table("transfer syntax", store_scu.SYNTAXES)
+    return "\n".join(lines)
+
+
+def _uid_table(title: str, found: Iterable[str]) -> list[str]:
+    rows = [f"| {uid} | {pydicom.uid.UID(uid).name} |" for uid in found]
+    return [f"| {title} | |", "|---|---|", *rows, ""]
 
 
 def logging_page() -> str:

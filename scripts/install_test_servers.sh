@@ -15,14 +15,16 @@ if ! command -v docker-registry >/dev/null; then
   fi
 fi
 
-# dciodvfy (dicom3tools) judges the DICOM objects that we write; dcmtk compresses and reads as others do.
-for pair in dciodvfy:dicom3tools dcmcjpeg:dcmtk; do
+# dciodvfy (dicom3tools) judges the DICOM objects that we write; dcmtk compresses, sends and reads as others do; Orthanc is
+# the archive.
+for pair in dciodvfy:dicom3tools dcmcjpeg:dcmtk Orthanc:"orthanc orthanc-dicomweb"; do
   if command -v "${pair%%:*}" >/dev/null; then
     echo "${pair##*:} is installed"
   elif command -v apt-get >/dev/null; then
     echo "── installing ${pair##*:}"
     if [ "$(id -u)" = 0 ]; then as_root=; else as_root=sudo; fi
-    $as_root apt-get install -y --no-install-recommends "${pair##*:}" >/dev/null ||
+    # shellcheck disable=SC2086 - one or more packages
+    $as_root apt-get install -y --no-install-recommends ${pair##*:} >/dev/null ||
       echo "${pair##*:} could not be installed; its tests are skipped" >&2
   else
     echo "install ${pair##*:} for the tests of DICOM objects; without it they are skipped" >&2

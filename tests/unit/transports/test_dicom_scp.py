@@ -2,12 +2,19 @@
 
 import asyncio
 import io
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.unit.transports.dicom_world import JOBS, RELATED, Hospital, maker
 from tests.unit.transports.fakes import until
 
@@ -256,3 +263,53 @@ async def test_the_assembler_outlives_a_disk_that_is_away(
     running = asyncio.create_task(department.assembler.run())
     await until(lambda: len(looks) > 1, 5)
     running.cancel()
+
+
+def certified(folder: Path) -> tuple[Path, Path]:
+    """Return a self-signed certificate for 127.0.0.1 and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    signed = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+def echo(port: int, context: ssl.SSLContext | None) -> bool:
+    """Tell whether C-ECHO succeeds."""
+    ae = pynetdicom.AE(ae_title="SCANNER")
+    ae.acse_timeout = ae.connection_timeout = 5
+    ae.add_requested_context("1.2.840.10008.1.1")
+    tls = None if context is None else (context, "127.0.0.1")
+    association = ae.associate("127.0.0.1", port, ae_title="BEDSIDE", tls_args=tls)
+    if not association.is_established:
+        return False
+    status = association.send_c_echo()
+    association.release()
+    return bool(status) and status.Status == 0
+
+
+async def test_tls_with_client_certificates(tmp_path: Path) -> None:
+    """Who shows a certificate is let in; without one, or in the clear, nobody is."""
+    certificate, key = certified(tmp_path)
+    files = {"tls_certificate": certificate, "tls_key": key, "tls_client_authorities": certificate}
+    department = Department(tmp_path, **files)
+    stranger = ssl.create_default_context(cafile=certificate)
+    known = ssl.create_default_context(cafile=certificate)
+    known.load_cert_chain(certificate, key)
+    async with department.listening() as port:
+        asked = [await asyncio.to_thread(echo, port, context) for context in (known, stranger, None)]
+    assert asked == [True, False, False]
+
+
+async def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
+    """At start-up."""
+    file = tmp_path / "certificate.pem"
+    file.write_text("nothing")
+    department = Department(tmp_path, tls_certificate=file, tls_key=file)
+    with pytest.raises(ConfigurationError):
+        await store_scp.StoreScp(department.inbox, department.settings).open()

@@ -1,0 +1,280 @@
+"""With a real archive: studies go from Orthanc to a model and come back as SEG and SR; nothing is lost on the way."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.integration.orthanc import INSTALL, USER, Orthanc, free_port, running, wait_until
+
+from bedside.bootstrap import mint_token
+from bedside.settings import load_settings
+
+pydicom = pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")
+pytest.importorskip("pynetdicom", reason="pip install 'bedside[dicom-network]'")
+session_utils = pytest.importorskip("dicomweb_client.session_utils", reason="pip install 'bedside[dev]'")
+dicomweb_client = pytest.importorskip("dicomweb_client", reason="pip install 'bedside[dev]'")
+
+APPS = Path(__file__).resolve().parents[2] / "apps"
+STARTUP_SECONDS = 180.0
+STABLE_SECONDS = 1.0
+SENDERS = ("ORTHANC", "STORESCU", "DEADLINE")
+
+
+@dataclass
+class Service:
+    """``bedside serve``, its settings in a file."""
+
+    folder: Path
+    port: int
+    dicom: int
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        """Return its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """Return what it and its listener have said."""
+        return "".join(path.read_text() for path in self.folder.glob("*.log"))
+
+    def client(self, *scopes: str) -> httpx.Client:
+        """Return a client with a token of the embedded issuer."""
+        settings = load_settings(runtime={"state_dir": self.folder / "state"})
+        token = mint_token(settings, subject="tester", scopes=scopes or ("bedside.infer",), seconds=3600)
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+    def start(self) -> None:
+        """Start it and wait until the model answers."""
+        self.process = self.run("serve", str(APPS / "hippocampus_mr"), "--port", str(self.port))
+        wait_until(lambda: httpx.get(f"{self.url}/readyz").status_code == httpx.codes.OK, STARTUP_SECONDS)
+
+    def run(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start a command of ``bedside`` with these settings."""
+        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "bedside", *arguments, "--config", str(self.folder / "bedside.toml")],
+                env={**os.environ, "BEDSIDE_LOG__LEVEL": "debug"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(60)
+            self.process = None
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return every job, as an administrator sees them."""
+        with self.client("bedside.admin", "bedside.infer") as client:
+            return list(client.get("/v1/jobs").json())
+
+
+def written(folder: Path, archive: Orthanc, destination: str) -> None:
+    """Write the settings of a service that answers to an archive."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ways = {
+        "stow": f'url = "{archive.dicomweb}"\nusername = "{USER[0]}"\npassword = "{USER[1]}"',
+        "store": f'ae_title = "ORTHANC"\nhost = "127.0.0.1"\nport = {archive.dicom}',
+    }
+    senders = json.dumps(SENDERS)
+    (folder / "bedside.toml").write_text(f"""
+[runtime]
+state_dir = "{folder / "state"}"
+[jobs]
+retry_seconds = 0.2
+retry_most_seconds = 0.5
+poll_seconds = 0.1
+[dicom]
+port = {archive.modality}
+calling_ae_titles = {senders}
+stable_seconds = {STABLE_SECONDS}
+results_to = ["pacs"]
+[dicom.destinations.pacs]
+{ways[destination]}
+[[dicom.routes]]
+model = "hippocampus_mr"
+modality = "MR"
+""")
+
+
+@contextmanager
+def service(archive: Orthanc, folder: Path, destination: str = "stow") -> Iterator[Service]:
+    """Run a service for an archive."""
+    written(folder, archive, destination)
+    found = Service(folder, free_port(), archive.modality)
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Orthanc]:
+    """Run an empty archive."""
+    with running(tmp_path / "orthanc") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def study(bedside_data: Path) -> Path:
+    """Return the folder of a public MR series that the model takes."""
+    return bedside_data / "hippocampus_mr" / "dicom" / "study1_hippocampus_crop"
+
+
+def secrets_of(study: Path) -> set[str]:
+    """Return what identifies the patient, and every UID of the study."""
+    found: set[str] = set()
+    for path in study.iterdir():
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        found |= {str(dataset.PatientID), str(dataset.StudyInstanceUID), str(dataset.SOPInstanceUID)}
+        found |= {part for part in str(dataset.PatientName).split("^") if len(part) > 2}
+    return found
+
+
+def results(archive: Orthanc) -> list[dict[str, Any]]:
+    """Return SEG and SR once both are in the archive."""
+
+    def both() -> list[dict[str, Any]]:
+        found = [archive.instances("SEG"), archive.instances("SR")]
+        return found[0] + found[1] if all(found) else []
+
+    return list(wait_until(both, 120))
+
+
+def storescu(port: int, study: Path, calling: str = "STORESCU") -> "subprocess.CompletedProcess[str]":
+    """Send a folder with dcmtk's own client."""
+    if shutil.which("storescu") is None:
+        pytest.skip(f"needs dcmtk: {INSTALL}")
+    return subprocess.run(
+        ["storescu", "-aet", calling, "-aec", "BEDSIDE", "127.0.0.1", str(port), "+sd", str(study)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_study_goes_there_and_comes_back(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+    """Pushed by Orthanc over C-STORE; SEG and SR are found by QIDO in the patient's study."""
+    stored = archive.store(study)
+    with service(archive, tmp_path / "service") as bedside, archive.client() as client:
+        pushed = client.post("/modalities/bedside/store", json={"Resources": [stored], "Synchronous": True})
+        assert pushed.status_code == httpx.codes.OK, pushed.text
+        found = results(archive)
+        dataset = pydicom.dcmread(next(study.iterdir()), stop_before_pixels=True)
+        assert {item["0020000D"]["Value"][0] for item in found} == {str(dataset.StudyInstanceUID)}
+        (identifier,) = client.post("/tools/lookup", content=found[0]["00080018"]["Value"][0]).json()
+        segmentation = pydicom.dcmread(BytesIO(client.get(f"/instances/{identifier['ID']}/file").content))
+        assert segmentation.SOPClassUID.keyword == "SegmentationStorage"
+        assert segmentation.pixel_array.any()
+        jobs = json.dumps(bedside.jobs())
+        with bedside.client() as caller:
+            metrics = caller.get("/metrics").text
+    for secret in secrets_of(study):
+        for text in (bedside.log, metrics, jobs):
+            assert secret not in text
+
+
+def test_a_foreign_client_sends_and_results_go_by_c_store(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+    """Dcmtk's storescu and echoscu; sending the study twice makes one job and one result."""
+    with service(archive, tmp_path / "service", "store") as bedside:
+        echo = ["echoscu", "-aet", "STORESCU", "-aec", "BEDSIDE", "127.0.0.1", str(bedside.dicom)]
+        assert subprocess.run(echo, check=False, timeout=60).returncode == 0
+        assert storescu(bedside.dicom, study).returncode == 0
+        assert len(results(archive)) == 2
+        assert storescu(bedside.dicom, study).returncode == 0
+        inbox = bedside.folder / "state" / "inbox" / "data"
+        wait_until(lambda: not list(inbox.iterdir()), 60)
+        assert len(bedside.jobs()) == 1
+        assert storescu(bedside.dicom, study, calling="STRANGER").returncode != 0
+
+
+def test_stow_by_a_foreign_client(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+    """dicomweb-client understands the answer; the results reach the archive."""
+    with service(archive, tmp_path / "service") as bedside, bedside.client() as caller:
+        session = session_utils.create_session()
+        session.headers["Authorization"] = caller.headers["Authorization"]
+        client = dicomweb_client.DICOMwebClient(f"{bedside.url}/dicomweb/models/hippocampus_mr", session=session)
+        datasets = [pydicom.dcmread(path) for path in study.iterdir()]
+        answer = client.store_instances(datasets)
+        assert len(answer.ReferencedSOPSequence) == len(datasets)
+        assert "FailedSOPSequence" not in answer
+        assert len(results(archive)) == 2
+
+
+def test_an_archive_that_is_away_gets_everything_later(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+    """The job succeeds, its result waits, and is delivered when the archive is back."""
+    with service(archive, tmp_path / "service") as bedside:
+        archive.stop()
+        assert storescu(bedside.dicom, study).returncode == 0
+        wait_until(lambda: [job for job in bedside.jobs() if job["state"] == "succeeded"], 120)
+        wait_until(lambda: "result_not_delivered" in bedside.log, 60)
+        wait_until(lambda: _is_free(archive.dicom), 60)
+        archive.start()
+        assert len(results(archive)) == 2
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_nothing_is_lost_by_kill(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+    """The server is killed between the success of C-STORE and the job; after a restart the assembly goes on."""
+    with service(archive, tmp_path / "service") as bedside:
+        assert storescu(bedside.dicom, study).returncode == 0
+        bedside.stop(signal.SIGKILL)
+        assert list((bedside.folder / "state" / "inbox" / "data").iterdir())
+        assert not archive.instances("SEG")
+        bedside.start()
+        assert len(results(archive)) == 2
+
+
+def test_a_listener_of_its_own(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+    """``bedside dicom listen`` takes studies while no model is there; a server makes jobs of them later."""
+    written(tmp_path / "service", archive, "stow")
+    bedside = Service(tmp_path / "service", free_port(), archive.modality)
+    listener = bedside.run("dicom", "listen")
+    try:
+        wait_until(lambda: not _is_free(bedside.dicom), 60)
+        assert storescu(bedside.dicom, study).returncode == 0
+        listener.send_signal(signal.SIGTERM)
+        assert listener.wait(30) == 0
+        bedside.start()
+        assert len(results(archive)) == 2
+    finally:
+        listener.kill()
+        listener.wait()
+        bedside.stop()
+
+
+def test_a_refused_study_is_listed_and_driven_again(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+    """A series with a gap: a dead job with its reason, which an administrator may drive again."""
+    cut = tmp_path / "cut"
+    shutil.copytree(study, cut)
+    (cut / "9.dcm").unlink()
+    with service(archive, tmp_path / "service") as bedside:
+        assert storescu(bedside.dicom, cut).returncode == 0
+        with bedside.client("bedside.admin", "bedside.infer") as admin:
+            (dead,) = wait_until(lambda: admin.get("/v1/jobs", params={"state": "dead"}).json(), 60)
+            assert dead["error"]["code"] == "missing_slice"
+            again = admin.post(f"/v1/jobs/{dead['id']}/redrive")
+            assert (again.status_code, again.json()["state"]) == (200, "queued")
+    assert not [secret for secret in secrets_of(study) if secret in json.dumps(dead) + bedside.log]
