@@ -5,7 +5,9 @@ the evaluator is MONAI's own and only after they have given the same bits as the
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from bedside.errors import InputNotProcessable, ModelFailure, RunFailed
 from bedside.runtime.building import BuiltBundle
 from bedside.runtime.causes import told
 from bedside.runtime.passes import EvaluatorPass, Pass, RunPass, preprocess
+from bedside.runtime.peak import forget_peak, status_bytes
 from bedside.runtime.record_pass import Item, RecordGraph, RecordSteps
 from bedside.runtime.results import array_of, collect_files, is_array, values_of
 from bedside.types import OutputArray, Prediction
@@ -34,6 +37,8 @@ class BundleEngine:
         self._writes_files = True  # until the first run has shown that it does not
         self.bare = ""
         self.stand_ins: Mapping[str, Any] = {}
+        self.first_seconds = 0.0
+        self.first_peak = 0
 
     def run(self, item: Item) -> Prediction:
         """Run one item: paths of image files, vectors and values, by input name.
@@ -84,8 +89,13 @@ class BundleEngine:
         return Prediction(tuple(arrays), tuple(files), seconds, values)
 
     def warm_up(self, item: Item) -> Prediction:
-        """Make the first run, which also shows whether the bundle writes files."""
+        """Make the first run, which also shows whether the bundle writes files, and what time and memory it takes."""
+        forget_peak()
+        begin = perf_counter()
         prediction = self.run(item)
+        self.first_seconds = perf_counter() - begin
+        with suppress(OSError):  # a kernel that does not tell
+            self.first_peak = status_bytes("VmHWM")
         self._writes_files = bool(prediction.files)
         return prediction
 

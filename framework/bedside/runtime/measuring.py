@@ -2,7 +2,6 @@
 
 import resource
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
@@ -14,6 +13,7 @@ from bedside.runtime.engine import BundleEngine
 from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.loading import item_of
 from bedside.runtime.memory import MemoryNeed, fit, voxels
+from bedside.runtime.peak import forget_peak, status_bytes
 from bedside.runtime.staging import Staging
 from bedside.settings import MEBIBYTE
 from bedside.types import DecodedImage, ValidatedInputs
@@ -23,16 +23,6 @@ _T = TypeVar("_T")
 _STRETCHES = (1, 2, 4, 8, 16, 32, 64)
 _COARSE_MM = 2.0
 _LEAST_PER_VOXEL = 8.0  # the image and its result, as float32: what small runs take is lost in what libraries keep
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"  # proc_pid_clear_refs(5)
-
-
-def status_bytes(name: str) -> int:
-    """Return a size of this process as the kernel counts it: ``RssAnon``, ``VmHWM``, ``VmData``. Raises OSError."""
-    for line in _STATUS.read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"no {name}")
 
 
 def limit_memory(mib: int) -> None:
@@ -51,6 +41,8 @@ def measure(
 ) -> MemoryNeed | None:
     """Run inputs of growing size, for about ``seconds`` in all, and fit a line through their peaks.
 
+    A model so slow that not even one more run has time keeps the peak of its first run, which was made anyhow.
+
     Args:
         engine: warm.
         folder: its bundle.
@@ -67,30 +59,32 @@ def measure(
     if not any(spec.kind == "image" for spec in specs) or any(spec.is_slide for spec in specs):
         return None
     points: list[tuple[int, int]] = []
+    by_volume = False
     try:
         idle = status_bytes("VmRSS")
         by_volume = _resamples(engine, ValidatedInputs(sample_inputs(specs, folder.metadata)), staging)
-        begin, last = perf_counter(), 0.0
+        begin, expected = perf_counter(), engine.first_seconds
         for stretch in _STRETCHES:
-            if perf_counter() - begin + 2 * last > seconds:
+            if perf_counter() - begin + expected > seconds:
                 break
             sample = ValidatedInputs(sample_inputs(specs, folder.metadata, stretch=stretch))
             started = perf_counter()
             peak = _peak(engine, sample, staging)
-            last = perf_counter() - started
+            expected = 2 * (perf_counter() - started)
             points.append((voxels(sample, by_volume=by_volume), max(0, peak - idle)))
     except ModelFailure:
         pass  # a network of a fixed size; what was measured until here holds
     except OSError:
         return None
     if not points:
-        return None
+        sample = ValidatedInputs(sample_inputs(specs, folder.metadata))
+        points = [(voxels(sample, by_volume=by_volume), max(0, engine.first_peak - idle))]
     base, slope = fit(points)
     return MemoryNeed(max(0, idle - before), base, max(slope, _LEAST_PER_VOXEL), by_volume)
 
 
 def _peak(engine: BundleEngine, sample: ValidatedInputs, staging: Staging) -> int:
-    _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
+    forget_peak()
     _staged(staging, sample, lambda paths: engine.run(item_of(sample, paths)))
     return status_bytes("VmHWM")
 

@@ -23,7 +23,8 @@ from bedside.errors import BedsideError, ModelFailure, ModelOutOfMemory
 from bedside.runtime import wire
 from bedside.runtime.engine import BundleEngine
 from bedside.runtime.loading import load
-from bedside.runtime.measuring import limit_memory, measure, status_bytes
+from bedside.runtime.measuring import limit_memory, measure
+from bedside.runtime.peak import status_bytes
 from bedside.runtime.sandbox import Room, confine, keep_only, offer_to_the_kernel
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
