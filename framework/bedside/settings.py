@@ -228,7 +228,8 @@ class RuntimeSettings(_Group):
 
     forecast_seconds: float = Field(default=5.0, ge=0)
     """Seconds that measuring may add to loading a model that takes images: runs with inputs of one, two, four … times
-    the size, up to 64 or as many as the time allows. 0 measures nothing: nothing is forecast then."""
+    the size, up to 64 or as many as the time allows; where not even one has time, the run that loading makes anyhow
+    is what is known. 0 measures nothing: nothing is forecast then."""
 
     readable_paths: tuple[Path, ...] = ()
     """Further folders that model processes may read: packages installed outside of Python's own folders. The bundle,

@@ -5,6 +5,7 @@ docs/decisions/0065-any-bundle.md.
 """
 
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,7 +94,7 @@ def build(folder: BundleFolder, device: torch.device, output_dir: Path) -> Built
         raise LoadFailed(
             "the evaluator's dataset has no list of items that a request could stand in for", field="dataset"
         )
-    data_dir = _data_dir(plan.parser, output_dir)
+    data_dir = _data_dir(plan.parser)
     configuration = Configuration(plan.parser, plan.run_id)
     built = BuiltBundle(
         evaluator=None,
@@ -252,13 +253,12 @@ def _empty_dataset(parser: Any, place: str, part: Mapping[str, Any]) -> None:
     parser[place] = {"_target_": "monai.data.Dataset", "data": [], "transform": part.get("transform")}
 
 
-def _data_dir(parser: Any, output_dir: Path) -> Path | None:
+def _data_dir(parser: Any) -> Path | None:
     """Have everything that names results by paths below a data folder name them by one of ours; None without such."""
     places = [place for place, part in components(parser.get()) if "data_root_dir" in part]
     if not places:
         return None
-    folder = output_dir.with_name("data")
-    folder.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="data-"))  # in the process's scratch folder: a sandbox lets it make one there
     for place in places:
         parser[f"{place}::data_root_dir"] = str(folder)
     return folder

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from monai.bundle import ConfigParser
 
 from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.errors import LoadFailed
-from bedside.runtime.building import BuiltBundle, _override, build, evaluator_id_of, resolve_device, run_id_of
+from bedside.runtime.building import (
+    BuiltBundle,
+    _data_dir,
+    _override,
+    build,
+    evaluator_id_of,
+    resolve_device,
+    run_id_of,
+)
 
 CPU = torch.device("cpu")
 
@@ -94,6 +103,16 @@ def test_loaders_have_no_worker_processes_and_do_not_shuffle(target: str) -> Non
     """Workers cost seconds, and torch refuses to shuffle an empty dataset."""
     loader = overridden({"dataloader": {"_target_": target, "num_workers": 4, "shuffle": True}})["dataloader"]
     assert (loader["num_workers"], loader["shuffle"]) == (0, False)
+
+
+def test_a_folder_of_data_is_among_the_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandboxed process may make it nowhere else; results are named by paths below it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    parser = ConfigParser({"saver": {"_target_": "SaveImaged", "data_root_dir": "/data"}})
+    folder = _data_dir(parser)
+    assert folder is not None
+    assert folder.parent == tmp_path
+    assert parser.get()["saver"]["data_root_dir"] == str(folder)
 
 
 def test_paths_and_device_are_the_servers() -> None:
