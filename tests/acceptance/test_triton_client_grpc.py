@@ -157,9 +157,10 @@ def test_a_caller_who_cancels(inference: Inference) -> None:
     data = _case("hippocampus_mr")
     told: list[Any] = []
 
-    call = client.async_infer(
-        "hippocampus_mr", [_file(data)], callback=lambda *outcome: told.append(outcome[1]), headers=headers
-    )
+    def finished(result: Any, error: Any) -> None:  # tritonclient passes them by position or by name
+        told.append(error)
+
+    call = client.async_infer("hippocampus_mr", [_file(data)], callback=finished, headers=headers)
     call.cancel()
     deadline = time.monotonic() + 30
     while not told and time.monotonic() < deadline:

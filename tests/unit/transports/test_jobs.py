@@ -365,12 +365,15 @@ async def test_a_job_of_a_replaced_bundle_waits_and_is_not_run_by_another(office
             assert (await client.get(location)).json()["state"] == "queued"
 
 
-@pytest.mark.parametrize(("query", "field"), [("limit=0", "limit"), ("limit=1001", "limit"), ("state=lost", "state")])
+@pytest.mark.parametrize(
+    ("query", "field"), [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=DOE", "limit"), ("state=lost", "state")]
+)
 async def test_a_listing_is_bounded(office: Office, query: str, field: str) -> None:
     """By number and by known states."""
     async with office.client() as client:
         answer = await client.get(f"/v1/jobs?{query}")
         assert (answer.status_code, answer.json()["field"]) == (422, field)
+        assert "DOE" not in answer.text
 
 
 async def test_jobs_are_listed_by_state(office: Office) -> None:

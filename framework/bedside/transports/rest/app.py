@@ -1,9 +1,10 @@
 """The REST application: the edge in front, FastAPI behind it for everything that is not called in a hurry."""
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from bedside.errors import BedsideError
+from bedside.errors import BadParameter, BedsideError
 from bedside.transports.intake import StudyIntake
 from bedside.transports.rest.edge import Edge
 from bedside.transports.rest.exchange import Operation
@@ -71,7 +72,15 @@ def _add_errors(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
         return _http_problem(request, error)
 
+    async def parameter_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+        # FastAPI's own answer repeats what was sent.
+        field = str(error.errors()[0]["loc"][-1])
+        refused = BadParameter("is not of the type that the interface describes", field=field)
+        return as_response(error_reply(refused, request.state.request_id, request.url.path))
+
     app.add_exception_handler(BedsideError, bedside_error)
+    app.add_exception_handler(RequestValidationError, parameter_error)
     app.add_exception_handler(HTTPException, http_error)
 
 

@@ -118,7 +118,9 @@ def _own_responses(path: str, *, is_open: bool) -> dict[str, Any]:
         codes += ["404", "503"]
     if path.startswith("/v2/repository"):
         codes += ["413"]
-    if path.endswith("/load"):
+    if path.startswith("/v1/jobs"):
+        codes += ["404", "503"] if "{job_id}" in path else ["422"]
+    if path.endswith(("/load", "/result", "/redrive")):
         codes += ["409"]
     if path in {"/readyz", "/v2/health/ready"}:
         return {"503": {"description": "not ready", "content": {"application/json": {"schema": {"type": "object"}}}}}
