@@ -152,6 +152,36 @@ def test_a_header_section_without_end(server: Running, endless: bytes) -> None:
         assert line.answer().status == 431
 
 
+H2C = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2_settings": "AAEAAEAAAAIAAAAB"}
+
+
+@pytest.mark.parametrize("wish", [H2C, {"connection": "upgrade", "upgrade": "websocket"}], ids=["h2c", "websocket"])
+def test_a_wish_for_another_protocol_is_left_aside(server: Running, wish: dict[str, str]) -> None:
+    """The body is read, however it comes, and the connection goes on (RFC 9110 §7.8): Java asks so by itself."""
+    asking = request("POST", PREDICT, RECORD_BODY, **wish)
+    with server.connect() as line:
+        line.send(asking + request("POST", PREDICT, RECORD_BODY) + asking[:-5])
+        assert [line.answer().status for _ in range(2)] == [200, 200]
+        line.send(asking[-5:])
+        assert line.answer().status == 200
+        assert line.ask("GET", "/livez", b"", **wish).status == 200
+
+
+def test_a_wish_for_another_protocol_and_for_the_end(server: Running) -> None:
+    """The end is granted."""
+    with server.connect() as line:
+        assert line.ask("POST", PREDICT, RECORD_BODY, connection="upgrade, close", upgrade="h2c").status == 200
+        assert line.closed()
+
+
+def test_connect(server: Running) -> None:
+    """This is no proxy."""
+    with server.connect() as line:
+        line.send(b"CONNECT 169.254.169.254:80 HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert line.answer().status == 400
+        assert line.closed()
+
+
 def test_not_http(server: Running) -> None:
     """400 and the end of the connection."""
     with server.connect() as line:

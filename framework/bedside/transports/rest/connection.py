@@ -6,6 +6,7 @@ Nobody is authenticated yet while the header section comes, so it may cost next 
 import asyncio
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from bedside.transports.rest.reply import WHOLE
@@ -21,6 +22,8 @@ RESERVED_CONNECTIONS = 32
 
 JOINED_BYTES = 65536
 """Longest body that is copied behind its head, to go out in one system call; a longer one costs more to copy."""
+
+_UPGRADE_FIELDS = (b"connection", b"upgrade", b"http2-settings")
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"  # RFC 6585 §5
@@ -91,13 +94,49 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; a header section that is not complete after this is counted and timed."""
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(_TOO_LARGE)
             elif self._head_timer is None:
                 self._await_head()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except HttpParserError:
+            self._refuse_malformed()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read the request as if it had not asked for another protocol (RFC 9110 §7.8), with its body.
+
+        Clients ask for HTTP/2 with a body of HTTP/1.1 behind it (Java's ``HttpClient`` does so by itself); the parser
+        has stopped for good behind the header section, so another one reads it without the wish.
+        """
+        if self.parser.get_method() == b"CONNECT":  # RFC 9110 §9.3.6: of a proxy; what follows is not HTTP
+            self._refuse_malformed()
+            return
+        closes = any(name == b"connection" and b"close" in value.lower() for name, value in self.headers)
+        fields = [field for field in self.headers if field[0] not in _UPGRADE_FIELDS]
+        fields += [(b"connection", b"close")] if closes else []
+        version = self.parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+        self.parser = HttpRequestParser(self)
+        self._parse(b"".join((head, *(b"%b: %b\r\n" % field for field in fields), b"\r\n", rest)))
+
+    def _refuse_malformed(self) -> None:
+        message = "Invalid HTTP request received."
+        self.logger.warning(message)
+        self.send_400_response(message)
+
+    def on_message_complete(self) -> None:
+        """End a request, unless it is to be read again."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_message_begin(self) -> None:
         """Begin a header section."""
@@ -110,9 +149,11 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         if self._head_timer is not None:
             self._head_complete()
+        if self.parser.should_upgrade():
+            return
         super().on_headers_complete()
-        # The request's task has not begun yet. A request to change the protocol has no cycle of its own.
-        if self.cycle is not None and self.cycle.scope is self.scope and self.scope["method"] != "HEAD":
+        # The request's task has not begun yet.
+        if self.scope["method"] != "HEAD":
             self.scope[WHOLE] = WholeAnswer(self.cycle)  # type: ignore[literal-required]
 
     def on_response_complete(self) -> None:
