@@ -142,6 +142,44 @@ def test_bundle_test_fails_on_another_answer(tmp_path: Path) -> None:
     assert "failed" in result.output
 
 
+def test_bundle_test_tells_machines_how_far_it_agrees_with_monai() -> None:
+    """Every case with its counts and both times; the answers are MONAI's to the last bit or the last but one."""
+    result = _run("bundle", "test", str(APPS / "heart_disease"), "--json")
+
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["digest"].startswith("sha256:")
+    assert len(document["cases"]) == 3
+    for case in document["cases"]:
+        (output,) = case["monai"]["outputs"]
+        assert (case["outcome"], case["monai"]["outcome"]) == ("passed", "agrees")
+        assert (output["name"], output["elements"]) == ("pred", 2)
+        assert output["largest_difference"] < 1e-6
+        assert case["monai"]["monai_seconds"] > 0
+
+
+@pytest.mark.parametrize(("option", "status"), [("--monai", 1), ("--no-monai", 0)])
+def test_bundle_test_fails_where_monai_answers_otherwise(
+    bundles: Path, tmp_path: Path, option: str, status: int
+) -> None:
+    """A bundle that draws lots meets a golden case that expects nothing, and differs from MONAI's run all the same."""
+    root = Path(shutil.copytree(bundles / "record_classification", tmp_path / "lots"))
+    path = root / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    config["postprocessing"]["transforms"][0]["func"] = "$lambda x: torch.softmax(x + torch.rand_like(x), dim=-1)"
+    path.write_text(json.dumps(config))
+    record = {"age": 50, "chol": 1, "thalach": 1}
+    (root / "golden").mkdir()
+    (root / "golden" / "cases.json").write_text(
+        json.dumps([{"name": "any", "inputs": {"features": record}, "expected": {}}])
+    )
+
+    result = _run("bundle", "test", str(root), option, BEDSIDE_ADMISSION="warn")
+
+    assert result.exit_code == status, result.output
+    assert ("differs" in result.output) is (status == 1)
+
+
 def test_bundle_inspect_prints_the_contract() -> None:
     """The contract names features with their codes, and the answer's classes."""
     result = _run("bundle", "inspect", str(APPS / "heart_disease"))
