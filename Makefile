@@ -68,7 +68,7 @@ bench: $(VENV)/.dev ## Measure against the budgets (docs/benchmarks.md)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@python -m benchmarks $(BENCH_OPTIONS)
 
-test-servers: ## Install the real servers that integration tests talk to
+test-servers: $(VENV)/.created ## Install the real servers that integration tests talk to
 	@scripts/install_test_servers.sh
 
 clean: ## Remove what make made

