@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.acceptance.conftest import APPS, Served, start, stop
 
-SWAPS = int(os.environ.get("HOT_SWAPS", "200"))
+SWAPS = int(os.environ.get("HOT_SWAPS", "100"))
 """A thousand take some five minutes; what they gave is in docs/repository.md."""
 
 CALLERS = 4
