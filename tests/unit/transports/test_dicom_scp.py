@@ -45,13 +45,15 @@ class Department:
         self.spool = Spool(folder / "inbox")
         world = self.hospital.world
         self.inbox = Inbox(self.spool, world.settings.limits)
+        self.now = 0.0
         self.assembler = self.assembler_that_keeps(JOBS.retention_seconds)
 
     def assembler_that_keeps(self, seconds: float) -> Assembler:
         """Return an assembler that keeps for so long what cannot become a job."""
         world = self.hospital.world
         intake = StudyIntake(world.parts.dataplane, self.hospital.desk, self.hospital.wake, self.settings)
-        return Assembler(self.inbox, intake, world.repository.resolve, self.settings, seconds)
+        resolve = world.repository.resolve
+        return Assembler(self.inbox, intake, resolve, self.settings, seconds, lambda: self.now)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:
@@ -206,7 +208,82 @@ async def test_a_model_that_loads_is_waited_for(department: Department) -> None:
     await sent(department, study())
     assert await department.hand_in() == []
     department.hospital.world.model("mask").state = "READY"
+    assert await department.hand_in() == []
+    department.now = 5.0
     assert len(await department.hand_in()) == 1
+
+
+async def test_a_route_that_comes_to_work_is_tried_again(tmp_path: Path) -> None:
+    """A model that was not there is looked for again after a minute."""
+    department = Department(tmp_path, routes=[{"model": "later"}])
+    await sent(department, study())
+    assert await department.hand_in() == []
+    models = department.hospital.world.repository.models
+    models["later"] = models["mask"]
+    assert await department.hand_in() == []
+    department.now = 60.0
+    assert len(await department.hand_in()) == 1
+
+
+async def test_a_study_that_is_cut_short_while_it_is_shredded(
+    department: Department, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is left of it after a crash never becomes a study of its own."""
+    await sent(department, study())
+    shredded: list[str] = []
+    shred = department.spool.shred
+
+    def cut_short(study: str, name: str) -> None:
+        if len(shredded) == 2:
+            raise OSError
+        shredded.append(name)
+        shred(study, name)
+
+    monkeypatch.setattr(department.spool, "shred", cut_short)
+    (job,) = await department.hand_in()
+    restarted = Department(tmp_path)
+    assert len(shredded) == 2
+    assert [job.id] == [found.id for found in await restarted.hand_in()]
+    assert restarted.inbox.complete(0) == []
+
+
+async def test_a_study_that_another_server_takes_is_left_to_it(
+    department: Department, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been listed while the other one was shredding."""
+    await sent(department, study())
+    (waiting,) = department.inbox.complete(0)
+    monkeypatch.setattr(department.inbox, "_finish", lambda _study: None)
+    department.spool.put(waiting, "taken", b"")
+    with pytest.raises(SpoolFailed):
+        department.inbox.read(waiting)
+
+
+async def test_what_comes_late_is_kept(department: Department) -> None:
+    """An instance that comes while its study is shredded stays."""
+    await sent(department, study())
+    (waiting,) = department.inbox.complete(0)
+    found = department.inbox.read(waiting)
+    await sent(department, study(heights=range(5))[-1:] + study(heights=range(5)))
+    department.inbox.forget(waiting, found.names)
+    assert department.inbox.count(waiting) == 1
+
+
+async def test_a_defect_of_one_study_holds_no_other(department: Department, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged and looked at again later."""
+    other = study(StudyInstanceUID=f"{maker.ROOT}.7", SeriesInstanceUID=f"{maker.ROOT}.8")
+    await sent(department, study() + other)
+    first, _ = department.inbox.complete(0)
+    read = department.inbox.read
+
+    def fail(study: str) -> Any:
+        if study == first:
+            raise RuntimeError
+        return read(study)
+
+    monkeypatch.setattr(department.inbox, "read", fail)
+    assert len(await department.hand_in()) == 1
+    assert department.inbox.complete(0) == [first]
 
 
 async def test_a_full_disk_is_told_to_the_sender(department: Department, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ the same job: nothing is lost, and nothing is done twice.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bedside.dicom_settings import DicomRoute, DicomSettings
@@ -28,10 +30,23 @@ ISSUER = "dicom"
 
 _MOST_SECONDS = 1.0
 
+HOLD_SECONDS = 60.0
+"""After so long, a study that could not become a job is looked at again: its model may have come meanwhile."""
+
 Resolve = Callable[[str, str | None], ServedModel]
 """Returns a ready model; raises ModelNotFound, ModelNotReady."""
 
 _log = get_logger("bedside.dicom")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Why and until when a study waits, and how many instances it had; with more of them it is looked at at once."""
+
+    count: int
+    until: float
+    code: str
+    waits: bool
 
 
 def principal_of(calling_ae_title: str) -> Principal:
@@ -48,17 +63,25 @@ class Assembler:
         resolve: finds models.
         settings: routes and the time after which a study is complete.
         retention_seconds: age at which what cannot become a job is shredded.
+        clock: seconds from any moment on.
     """
 
     def __init__(
-        self, inbox: Inbox, intake: StudyIntake, resolve: Resolve, settings: DicomSettings, retention_seconds: float
+        self,
+        inbox: Inbox,
+        intake: StudyIntake,
+        resolve: Resolve,
+        settings: DicomSettings,
+        retention_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inbox = inbox
         self._intake = intake
         self._resolve = resolve
         self._settings = settings
         self._retention_seconds = retention_seconds
-        self._held: dict[str, int] = {}
+        self._clock = clock
+        self._held: dict[str, _Held] = {}
 
     async def run(self) -> None:
         """Hand in until cancelled."""
@@ -73,16 +96,27 @@ class Assembler:
         """Hand in every complete study that may become a job."""
         for study in await asyncio.to_thread(self._inbox.complete, self._settings.stable_seconds):
             count = await asyncio.to_thread(self._inbox.count, study)
-            if self._held.get(study) == count:
-                continue
-            try:
-                await self._study(study)
-            except Unavailable:
-                continue  # the model is loading, or the job store is away; the study waits
-            except BedsideError as error:
-                self._held[study] = count
-                _log.warning(Event.STUDY_HELD, error_code=slug(type(error).__name__))
+            held = self._held.get(study)
+            if held is None or held.count != count or held.until <= self._clock():
+                await self._try(study, count)
         await asyncio.to_thread(self._purge)
+
+    async def _try(self, study: str, count: int) -> None:
+        """Hand a study in, or hold it: one that fails stands in no other's way."""
+        try:
+            await self._study(study)
+        except BedsideError as error:
+            code, waits = slug(type(error).__name__), isinstance(error, Unavailable)
+            seconds = float(error.retry_after_seconds) if isinstance(error, Unavailable) else HOLD_SECONDS
+        except Exception as error:  # noqa: BLE001 - a database that is away, or a defect; its text may quote the study
+            _log.error(Event.INBOX_FAILED, error_type=type(error).__name__, frames=safe_frames(error))
+            code, waits, seconds = slug(type(error).__name__), True, HOLD_SECONDS
+        else:
+            self._held.pop(study, None)
+            return
+        if study not in self._held or self._held[study].code != code:
+            _log.warning(Event.STUDY_HELD, error_code=code)
+        self._held[study] = _Held(count, self._clock() + seconds, code, waits=waits)
 
     async def _study(self, study: str) -> None:
         found = await asyncio.to_thread(self._inbox.read, study)
@@ -93,8 +127,7 @@ class Assembler:
             raise NoRoute
         for route, instances in matching:
             await self._take(found, route, instances)
-        await asyncio.to_thread(self._inbox.forget, found)
-        self._held.pop(study, None)
+        await asyncio.to_thread(self._inbox.forget, study, found.names)
 
     async def _take(self, study: ReceivedStudy, route: DicomRoute, instances: "list[ReceivedInstance]") -> None:
         served = self._resolve(route.model, route.version)
@@ -105,6 +138,6 @@ class Assembler:
 
     def _purge(self) -> None:
         for study in self._inbox.complete(self._retention_seconds):
-            if study in self._held:
+            if study in self._held and not self._held[study].waits:
                 self._inbox.drop(study)
                 del self._held[study]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bedside.codecs.dicom import received
-from bedside.errors import DecompressedTooLarge
+from bedside.errors import DecompressedTooLarge, SpoolFailed
 from bedside.jobs.spool import Spool
 from bedside.settings import LimitSettings
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from bedside.codecs.dicom.received import ReceivedInstance
 
 _TITLE_BYTES = 16  # PS3.5 §6.2, VR AE
+
+_TAKEN = "taken"
+"""Name under which is written down what is being shredded. Without it, what an interruption has left of a study would
+look like a study: of the slices that are left, a model would make a result that nobody could tell from a right one."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -50,13 +54,15 @@ class Inbox:
         self._limits = limits
 
     def keep(self, calling_ae_title: str, instance: "ReceivedInstance") -> None:
-        """Store an instance; on disk before this returns. The same instance again takes its own place.
+        """Store an instance; on disk before this returns. One that is there already is not written again.
 
         Raises:
             SpoolFailed: the file system refused.
         """
-        title = calling_ae_title.encode("ascii", "replace")[:_TITLE_BYTES].ljust(_TITLE_BYTES)
-        self._spool.put(_hash(calling_ae_title, instance.study), f"i{_hash(instance.uid)}", title + instance.data)
+        study, name = _hash(calling_ae_title, instance.study), f"i{_hash(instance.uid)}"
+        if not self._spool.has(study, name):
+            title = calling_ae_title.encode("ascii", "replace")[:_TITLE_BYTES].ljust(_TITLE_BYTES)
+            self._spool.put(study, name, title + instance.data)
 
     def complete(self, stable_seconds: float) -> list[str]:
         """Return the ids of studies to which nothing has come for so long."""
@@ -73,24 +79,36 @@ class Inbox:
             SpoolFailed: somebody else has just taken it.
             DecompressedTooLarge: it is larger than a request may be.
         """
+        self._finish(study)
         names, title, instances, size = self._spool.names(study), "", [], 0
-        for name in names:
+        for name in names if _TAKEN not in names else ():
             stored = self._spool.get(study, name)
             size += len(stored)
             if size > self._limits.body_bytes:
                 raise DecompressedTooLarge("the study is larger than limits.body_bytes")
             title = stored[:_TITLE_BYTES].decode("ascii").strip()
             instances.append(received(stored[_TITLE_BYTES:]))
+        if not names or self._spool.has(study, _TAKEN):
+            # Asked after reading: another server may have begun to shred while the names were listed.
+            raise SpoolFailed("another server has taken the study")
         return ReceivedStudy(study, title, names, instances)
 
-    def forget(self, study: ReceivedStudy) -> None:
+    def forget(self, study: str, names: Sequence[str]) -> None:
         """Shred what was read; what has come meanwhile stays and is a study of its own."""
-        for name in study.names:
-            self._spool.shred(study.id, name)
+        self._spool.put(study, _TAKEN, "\n".join(names).encode())
+        self._finish(study)
 
     def drop(self, study: str) -> None:
         """Shred a study."""
-        self._spool.shred_all(study)
+        self.forget(study, self._spool.names(study))
+
+    def _finish(self, study: str) -> None:
+        """Shred what is written down as taken, by this process or by one that has ended before it was done."""
+        if not self._spool.has(study, _TAKEN):
+            return
+        for name in self._spool.get(study, _TAKEN).decode().split("\n"):
+            self._spool.shred(study, name)
+        self._spool.shred(study, _TAKEN)
 
 
 def _hash(*parts: str) -> str:
