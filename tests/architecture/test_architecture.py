@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 import bedside
 from bedside import errors, settings
+from bedside.observability.events import Event
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = Path(bedside.__file__).parent
@@ -140,3 +141,10 @@ def test_every_module_can_be_imported() -> None:
     for module in pkgutil.walk_packages([str(PACKAGE)], "bedside."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+
+
+@pytest.mark.parametrize("event", Event, ids=str)
+def test_every_event_is_written_somewhere(event: Event) -> None:
+    """docs/logging.md promises no line that never comes."""
+    wanted = re.compile(rf"\bEvent\.{event.name}\b|\"{event}\"")
+    assert any(wanted.search(path.read_text(encoding="utf-8")) for path in MODULES if path.name != "events.py")

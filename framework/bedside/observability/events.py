@@ -16,7 +16,6 @@ class Event(StrEnum):
     SERVER_READY = "server_ready"
     SERVER_STOPPING = "server_stopping"
     SERVER_STOPPED = "server_stopped"
-    SERVER_FAILED = "server_failed"
     BUNDLE_ADMITTED = "bundle_admitted"
     BUNDLE_REFUSED = "bundle_refused"
     MODEL_LOADING = "model_loading"
@@ -30,7 +29,6 @@ class Event(StrEnum):
     MODEL_PROCESS_STARTED = "model_process_started"
     MODEL_PROCESS_CRASHED = "model_process_crashed"
     INFERENCE_COMPLETED = "inference_completed"
-    REQUEST_REFUSED = "request_refused"
     REQUEST_ERROR_UNEXPECTED = "request_error_unexpected"
     JOB_ATTEMPT_ENDED = "job_attempt_ended"
     JOB_STORE_FAILED = "job_store_failed"
@@ -82,7 +80,6 @@ CATALOGUE: dict[Event, EventRule] = {
     Event.SERVER_READY: _rule("Every model has made a forward pass, or has failed to.", "process", "models", "seconds"),
     Event.SERVER_STOPPING: _rule("A signal has come; readiness fails from here on.", "process", "reason"),
     Event.SERVER_STOPPED: _rule("Accepted work has ended, or the time for it.", "process", "seconds"),
-    Event.SERVER_FAILED: _rule("The server could not start.", "process", *_ERROR),
     Event.BUNDLE_ADMITTED: _rule(
         "A bundle was judged before loading, and may be loaded.", "configuration", *_MODEL, *_ADMISSION
     ),
@@ -130,9 +127,6 @@ CATALOGUE: dict[Event, EventRule] = {
         "input_bytes",
         "output_bytes",
         *(f"{stage}_ms" for stage in STAGES),
-    ),
-    Event.REQUEST_REFUSED: _rule(
-        "A request was refused before it became a call.", "api", *_CALL, *_ERROR, "model", "version", "input_bytes"
     ),
     Event.REQUEST_ERROR_UNEXPECTED: _rule(
         "A defect, ours or a library's; the caller got 500 and the request id.", "api", *_CALL, *_ERROR

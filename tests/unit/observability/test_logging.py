@@ -223,7 +223,7 @@ def test_console_is_as_strict_as_json(capture: Build) -> None:
     """One line for each event, for people, with the same fields and no others."""
     captured = capture(format="console")
     get_logger("bedside.models").info(Event.MODEL_READY, model="spleen_ct", patient=NAME, frames=["a"])
-    get_logger("x").error(Event.SERVER_FAILED, frames=["a.py:1 f", "b.py:2 g"])
+    get_logger("x").error(Event.RESCAN_FAILED, frames=["a.py:1 f", "b.py:2 g"])
     first, second = captured.text.splitlines()
     assert "12:00:00.250" in first
     assert "model_ready" in first
