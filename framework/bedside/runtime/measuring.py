@@ -80,7 +80,8 @@ def measure(
         sample = ValidatedInputs(sample_inputs(specs, folder.metadata))
         points = [(voxels(sample, by_volume=by_volume), max(0, engine.first_peak - idle))]
     base, slope = fit(points)
-    return MemoryNeed(max(0, idle - before), base, max(slope, _LEAST_PER_VOXEL), by_volume)
+    guessed = len({count for count, _ in points}) < 2
+    return MemoryNeed(max(0, idle - before), base, max(slope, _LEAST_PER_VOXEL), by_volume, guessed)
 
 
 def _peak(engine: BundleEngine, sample: ValidatedInputs, staging: Staging) -> int:

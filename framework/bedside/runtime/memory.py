@@ -33,12 +33,14 @@ class MemoryNeed:
         base: of a request, whatever its size.
         per_voxel: of a request, for each voxel of its images.
         by_volume: voxels are counted at 1 mm, because the preprocessing resamples.
+        guessed: one size alone was seen, of a model that is slow: too steep a line to refuse anything by.
     """
 
     resident: int = 0
     base: int = 0
     per_voxel: float = 0.0
     by_volume: bool = False
+    guessed: bool = False
 
     def of(self, inputs: ValidatedInputs, factor: float) -> int:
         """Return the forecast for a request, in bytes, ``factor`` times what was measured."""
@@ -55,7 +57,8 @@ class MemoryNeed:
         if not all(0 <= amount < inf for amount in amounts.values()):
             raise ValueError("not an amount of memory")
         whole = {name: int(amounts[name]) for name in ("resident", "base")}
-        return cls(**whole, per_voxel=amounts["per_voxel"], by_volume=bool(raw["by_volume"]))
+        by_volume, guessed = bool(raw["by_volume"]), bool(raw["guessed"])
+        return cls(**whole, per_voxel=amounts["per_voxel"], by_volume=by_volume, guessed=guessed)
 
 
 def voxels(inputs: ValidatedInputs, *, by_volume: bool) -> int:
@@ -112,7 +115,7 @@ class MemoryBudget:
         self._wake()
 
     def check(self, need: MemoryNeed, inputs: ValidatedInputs, factor: float) -> int:
-        """Return the forecast for a request.
+        """Return the forecast for a request; where it is a guess, at most all there is, so that it runs alone.
 
         Raises:
             MemoryLimitExceeded: it can never fit.
@@ -120,6 +123,8 @@ class MemoryBudget:
         forecast = need.of(inputs, factor)
         if forecast <= self.capacity:
             return forecast
+        if need.guessed:
+            return self.capacity
         image = next((item.name for item in inputs.items if isinstance(item, DecodedImage)), None)
         counted = " at 1 mm" if need.by_volume else ""
         raise MemoryLimitExceeded(

@@ -65,10 +65,18 @@ def test_voxels_are_counted_at_one_millimetre_where_the_bundle_resamples() -> No
 @pytest.mark.parametrize("amount", [-1, float("nan"), float("inf"), "much", None])
 def test_a_process_cannot_tell_a_need_that_is_none(amount: object) -> None:
     """What it says is reckoned with, so it must be an amount."""
-    told = {"resident": 0, "base": 0, "per_voxel": 1.0, "by_volume": False}
+    told = {"resident": 0, "base": 0, "per_voxel": 1.0, "by_volume": False, "guessed": False}
     assert MemoryNeed.from_json(told) == MemoryNeed(per_voxel=1.0)
     with pytest.raises(ValueError, match=r"amount|float"):
         MemoryNeed.from_json({**told, "per_voxel": amount})
+
+
+def test_a_guess_refuses_nothing() -> None:
+    """Of a slow model one size alone was seen: a request that might not fit runs alone, and its process has a limit."""
+    budget = MemoryBudget(10)
+    guessed = MemoryNeed(per_voxel=100.0, guessed=True)
+    assert budget.check(guessed, image(100, 100, 100), 1.0) == budget.capacity
+    assert budget.check(guessed, image(8, 8, 8), 1.0) == 51200
 
 
 def test_what_can_never_fit_is_refused_with_what_would() -> None:
