@@ -160,4 +160,6 @@ class DicomSettings(_Group):
             raise ValueError("dicom.tls_client_authorities needs dicom.tls_certificate")
         if self.port is not None and not self.calling_ae_titles:
             raise ValueError("dicom.calling_ae_titles is empty: name the AE titles that may send to dicom.port")
+        if self.port is not None and not self.routes:
+            raise ValueError("dicom.routes is empty: nothing would become of what is sent to dicom.port")
         return self

@@ -18,6 +18,7 @@ PACS = {"ae_title": "PACS", "host": "pacs", "port": 104}
         ({"results_to": ["pacs"]}, "results_to names no destination: pacs"),
         ({"routes": [{"model": "m", "results_to": ["x"]}]}, "results_to names no destination: x"),
         ({"port": 104}, "calling_ae_titles is empty"),
+        ({"port": 104, "calling_ae_titles": ["MR1"]}, "routes is empty"),
         ({"tls_key": "key.pem"}, "must be set together"),
         ({"tls_client_authorities": "ca.pem"}, "needs dicom.tls_certificate"),
         ({"ae_title": "SEVENTEEN_LETTERS"}, "ae_title"),
