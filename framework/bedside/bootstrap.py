@@ -309,7 +309,7 @@ def _assembler(
 def make_inbox(settings: Settings) -> Inbox:
     """Return where received instances lie until they are jobs."""
     folder = settings.dicom.inbox_dir or settings.runtime.state_dir / "inbox"
-    return Inbox(Spool(folder), settings.limits)
+    return Inbox(Spool(folder), settings.limits, settings.jobs.spool_bytes)
 
 
 def listen(settings: Settings, announce: Callable[[str], None]) -> None:

@@ -330,7 +330,7 @@ class JobSettings(_Group):
 
     spool_bytes: int = Field(default=64 * 1024 * MEBIBYTE, gt=0)
     """Size of all inputs and results that are kept, in bytes, from which on no further job is taken (503). Jobs that
-    were taken still get their results."""
+    were taken still get their results. The inbox of received DICOM studies may take as much again."""
 
     event_streams: int = Field(default=20, gt=0)
     """Event streams (``GET /v1/jobs/{id}/events``) of one caller at one time; the next one gets 429."""

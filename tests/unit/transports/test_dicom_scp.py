@@ -44,7 +44,7 @@ class Department:
         self.hospital = Hospital(folder, dicom=self.settings)
         self.spool = Spool(folder / "inbox")
         world = self.hospital.world
-        self.inbox = Inbox(self.spool, world.settings.limits)
+        self.inbox = Inbox(self.spool, world.settings.limits, world.settings.jobs.spool_bytes)
         self.now = 0.0
         self.assembler = self.assembler_that_keeps(JOBS.retention_seconds)
 
@@ -101,6 +101,13 @@ async def sent(department: Department, datasets: list[Any], **how: str) -> list[
 def department(tmp_path: Path) -> Department:
     """Return a department with one route."""
     return Department(tmp_path)
+
+
+async def test_a_full_inbox_takes_no_instance(department: Department) -> None:
+    """Out of resources (PS3.4 table B.2-1): the sender keeps it and tries again."""
+    department.inbox = Inbox(department.spool, department.hospital.world.settings.limits, 100)
+    assert await sent(department, study()) == [0, *[0xA700] * 4]
+    assert await department.hand_in() == []
 
 
 async def test_a_study_becomes_a_job(department: Department) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bedside.codecs.dicom import received
-from bedside.errors import DecompressedTooLarge, SpoolFailed
+from bedside.errors import DecompressedTooLarge, SpoolFailed, SpoolFull
 from bedside.jobs.spool import Spool
 from bedside.settings import LimitSettings
 
@@ -47,20 +47,25 @@ class Inbox:
     Args:
         spool: a spool of its own.
         limits: ``body_bytes`` bounds a study that is read back.
+        most_bytes: size from which on no further instance is taken.
     """
 
-    def __init__(self, spool: Spool, limits: LimitSettings) -> None:
+    def __init__(self, spool: Spool, limits: LimitSettings, most_bytes: int) -> None:
         self._spool = spool
         self._limits = limits
+        self._most_bytes = most_bytes
 
     def keep(self, calling_ae_title: str, instance: "ReceivedInstance") -> None:
         """Store an instance; on disk before this returns. One that is there already is not written again.
 
         Raises:
+            SpoolFull: there is too much here already.
             SpoolFailed: the file system refused.
         """
         study, name = _hash(calling_ae_title, instance.study), f"i{_hash(instance.uid)}"
         if not self._spool.has(study, name):
+            if self._spool.size() + len(instance.data) > self._most_bytes:
+                raise SpoolFull
             title = calling_ae_title.encode("ascii", "replace")[:_TITLE_BYTES].ljust(_TITLE_BYTES)
             self._spool.put(study, name, title + instance.data)
 
