@@ -36,7 +36,7 @@ demo: $(VENV)/.demo ## Serve the bundles in apps/, send them real input, keep th
 	@python demo/run.py $(if $(ONCE),--once,) $(DEMO_OPTIONS)
 
 test: $(VENV)/.dev ## Run every test but the slow ones
-	@pytest -m 'not slow' --cov --cov-report=term:skip-covered --cov-fail-under=95 $(PYTEST_OPTIONS)
+	@pytest -n auto --dist loadfile -m 'not slow' --cov --cov-report=term:skip-covered --cov-fail-under=95 $(PYTEST_OPTIONS)
 
 test-slow: $(VENV)/.dev ## Run the slow tests (load, soak, fuzz at length)
 	@pytest -m slow $(PYTEST_OPTIONS)
