@@ -21,7 +21,7 @@ from bedside import dicom_settings, errors, settings
 from bedside.bundle import dicom_policy
 from bedside.cli import app
 from bedside.codecs.dicom.library import pydicom
-from bedside.observability import events, fields, rendering
+from bedside.observability import events, rendering, schema
 from bedside.transports.dicom import conformance, store_scu
 from bedside.transports.intake import FAILURE_REASONS
 
@@ -141,26 +141,50 @@ def _uid_table(title: str, found: Iterable[str]) -> list[str]:
 
 def logging_page() -> str:
     """Return docs/logging.md."""
-    lines = ["# Log events", "", *_paragraphs(inspect.getdoc(events) or ""), ""]
-    lines += ["Written by `make docs` from `framework/bedside/observability`; do not edit.", ""]
-    lines += [*_paragraphs(inspect.getdoc(fields) or ""), "", "## Events", ""]
-    lines += ["| event | category | | fields |", "|---|---|---|---|"]
-    for event, rule in events.CATALOGUE.items():
-        names = ", ".join(f"`{fields.FIELDS[name].ecs}`" for name in fields.FIELDS if name in rule.fields)
-        lines.append(f"| `{event}` | {', '.join(rule.category)} | {rule.description} | {names} |")
-    lines += ["", "## Fields", "", *_paragraphs(BASE_FIELDS), ""]
-    lines += ["| field | in the code | type | unit | |", "|---|---|---|---|---|"]
-    for field in fields.FIELDS.values():
-        about = _cell(field.description)
-        lines.append(f"| `{field.ecs}` | `{field.name}` | {field.kind.value} | {field.unit} | {about} |")
+    lines = ["# Log events", "", *LOGGING.splitlines(), "", "## Events", ""]
+    lines += ["Every event may have `log.logger`. Fields in *italics* are not always there.", ""]
+    lines += ["| event | level | category | | fields |", "|---|---|---|---|---|"]
+    for name, rule in schema.RULES.items():
+        about = f"{', '.join(rule.levels)} | {rule.category[0]} | {_cell(rule.description)}"
+        lines.append(f"| `{name}` | {about} | {_field_names(rule)} |")
+    lines += ["", "## Fields", "", *KINDS.splitlines(), ""]
+    lines += ["| field | in the code | type | kind | unit | |", "|---|---|---|---|---|---|"]
+    shown = {name for rule in schema.RULES.values() for name in rule.fields}
+    for field in schema.ALL_FIELDS:
+        if field.name in shown or not field.name:
+            code = f"`{field.name}`" if field.name else ""
+            kind = f"{field.type} | {field.kind.value} | {field.unit}"
+            lines.append(f"| `{field.ecs}` | {code} | {kind} | {_about_field(field)} |")
     return "\n".join([*lines, "", "## An example", "", "```json", example_line(), "```"]) + "\n"
 
 
-BASE_FIELDS = """\
-Every line has `@timestamp`, `log.level`, `message` (the event), `ecs.version`, `event.kind`, `event.action` (the
-event), `event.category`, `service.name`, `service.version`, `service.environment` and `service.type`. Fields that were
-left out are counted in `labels.dropped_fields`. Types: `keyword` is an identifier of up to 256 letters, digits and
-`_.:/+<>-`, `text` and `lines` are printable and cut at 4096 characters, `long` and `double` are finite numbers."""
+def _field_names(rule: schema.EventRule) -> str:
+    names = [name for name in schema.FIELDS if name in rule.fields and name != "logger_name"]
+    cells = {name: f"`{schema.FIELDS[name].ecs}`" for name in names}
+    return ", ".join(cell if name in rule.required else f"*{cell}*" for name, cell in cells.items())
+
+
+def _about_field(field: schema.Field) -> str:
+    values = f" One of {', '.join(f'`{value}`' for value in field.values)}." if len(field.values) > 1 else ""
+    return _cell(field.description) + values
+
+
+LOGGING = """\
+One JSON object a line on standard output, in the Elastic Common Schema 9.4; `inference.*` and `bedside.*` are ours. An
+event is a name for something that happens, not a sentence about it: names are searched, counted and alerted on. What is
+not in this list does not leave the process, and **none of it identifies a patient**; a caller is a keyed hash.
+
+Written by `make docs` from `framework/bedside/observability/schema.yaml`; do not edit. Elasticsearch's component
+template and the JSON Schema that the tests hold every line against are made from the same file:
+
+```python
+from bedside.observability.schema import component_template, json_schema
+```"""
+
+KINDS = """\
+Every line has the fields without a name in the code, but for `labels.dropped_fields`. A value of another kind is left
+out and counted there. `keyword` is an identifier of up to 256 letters, digits and `_.:/+<>-`: a name, an e-mail address
+or a sentence is none. `text` and `lines` are printable and cut at 4096 characters; numbers are finite."""
 
 
 def example_line() -> str:
@@ -174,6 +198,7 @@ def example_line() -> str:
         "transport": "rest",
         "operation": "predict",
         "outcome": "success",
+        "outcome_ok": 1,
         "duration_ns": 3211000,
         "user_hash": "9c1185a5c5e9fc54",
         "model": "heart_disease",

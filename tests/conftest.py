@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ import pytest
 from bedside.settings import LimitSettings, LogSettings, RuntimeSettings, Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+if str(REPOSITORY) not in sys.path:
+    sys.path.insert(0, str(REPOSITORY))
+
+from tests.emitted import (  # noqa: E402 - after the path is known
+    _hold_lines_against_the_schema,  # noqa: F401 - fixtures of every test
+    _watch_servers,  # noqa: F401
+)
+
 BUILDER = REPOSITORY / "tests" / "assets" / "bundles" / "build_bundles.py"
 
 

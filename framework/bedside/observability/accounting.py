@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from bedside.errors import BedsideError, ModelFailure, RequestError, Unavailable
 from bedside.observability.events import Event
-from bedside.observability.fields import STAGES
 from bedside.observability.logging import Log, get_logger
 from bedside.observability.metrics import Metrics
+from bedside.observability.schema import STAGES
 from bedside.types import Principal
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
@@ -85,6 +85,7 @@ class Accountant:
             "transport": call.transport,
             "operation": call.operation,
             "outcome": outcome,
+            "outcome_ok": int(error is None),
             "model": call.model or None,
             "version": call.version or None,
             "digest": call.digest or None,

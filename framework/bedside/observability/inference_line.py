@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bedside.observability.events import Event
-from bedside.observability.fields import CLEAN, STAGES, Kind
+from bedside.observability.fields import CLEAN
 from bedside.observability.rendering import Clock, EcsRenderer, Service, utc_now
+from bedside.observability.schema import STAGES, Kind
 
 _MOST_TEMPLATES = 1024
 _MOMENT = datetime(1999, 12, 31, 23, 59, 59, 999999, UTC)  # placeholder of the time

@@ -27,7 +27,7 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class EventLogger(Protocol):
-    """What :func:`get_logger` returns. Fields are those of ``fields.py``; others are dropped."""
+    """What :func:`get_logger` returns. Fields are those of ``schema.yaml``; others are dropped."""
 
     def bind(self, **fields: Any) -> "EventLogger":
         """Return a logger that adds these fields to each event."""

@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.registry import Collector
 
-from bedside.observability.fields import STAGES
 from bedside.observability.histograms import Cells, TimeHistogram
+from bedside.observability.schema import STAGES
 from bedside.version import __version__
 
 UNKNOWN = "unknown"
@@ -66,7 +66,7 @@ class ModelMetrics:
             transport: ``rest`` …, our own word.
             outcome: ``success`` or ``failure``.
             seconds: the whole request.
-            stages: seconds by stage; names that are not in ``fields.STAGES`` are left out.
+            stages: seconds by stage; names that are not in ``schema.STAGES`` are left out.
         """
         counter = self._requests.get((transport, outcome))
         if counter is None:

@@ -9,7 +9,8 @@ import orjson
 import structlog
 
 from bedside.observability.events import CATALOGUE, Event
-from bedside.observability.fields import CLEAN, ECS_VERSION, FIELDS
+from bedside.observability.fields import CLEAN
+from bedside.observability.schema import ECS_VERSION, FIELDS
 from bedside.version import __version__
 
 Clock = Callable[[], datetime]

@@ -7,19 +7,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 import structlog
+from tests.emitted import faults
 
-_ROOT = str(Path(__file__).parents[3])
-if _ROOT not in sys.path:
-    sys.path.insert(0, _ROOT)
-
-from bedside.observability.logging import Log, configure  # noqa: E402 - after the path is known
-from bedside.settings import LogSettings, Settings  # noqa: E402
+from bedside.observability.logging import Log, configure
+from bedside.settings import LogSettings, Settings
 
 MOMENT = datetime(2026, 3, 1, 12, 0, 0, 250000, tzinfo=UTC)
 
@@ -39,7 +35,8 @@ class Capture:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Return the lines as objects."""
+        """Return the lines as objects, each held against the schema."""
+        assert not [fault for line in self.text.splitlines() for fault in faults(line.encode(), complete=False)]
         return [orjson.loads(line) for line in self.text.splitlines()]
 
     @property

@@ -54,6 +54,7 @@ def test_call_leaves_one_event_with_its_facts(capture: Build) -> None:
         "bundle": {"name": "spleen_ct", "version": "1", "digest": "sha256:00ff"},
         "device": "cuda:0",
         "batch_size": 1,
+        "outcome_ok": 1,
         "stage": {"authenticate_ms": 0.1, "run_ms": 200.0, "inference_ms": 150.0},
     }
     assert "labels" not in record

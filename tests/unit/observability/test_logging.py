@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.unit.observability.conftest import Capture
 
 from bedside.observability.events import CATALOGUE, Event
-from bedside.observability.fields import FIELDS
 from bedside.observability.logging import configure, get_logger
+from bedside.observability.schema import FIELDS
 from bedside.settings import Settings
 
 Build = Callable[..., Capture]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.observability.events import CATALOGUE, Event
-from bedside.observability.fields import ECS_VERSION, FIELDS
 from bedside.observability.rendering import ConsoleRenderer, EcsRenderer, Service, utc_now
+from bedside.observability.schema import ECS_VERSION, FIELDS
 from bedside.version import __version__
 
 MOMENT = datetime(2026, 11, 21, 9, 30, 0, 5000, tzinfo=UTC)
