@@ -1,6 +1,7 @@
 """Small Protocols: what the spine needs of its stages, so that it knows none of their implementations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,12 @@ from bedside.types import (
     UnverifiedToken,
     ValidatedInputs,
 )
+
+Progress = Callable[[int, int], None]
+"""Told steps done and steps in all, as far as they are known: for example windows of a sliding-window inferer."""
+
+LISTENER: ContextVar[Progress | None] = ContextVar("LISTENER", default=None)
+"""Who follows the call that runs. Jobs set it, executors that can tell look for it, no stage between passes it on."""
 
 
 class Authenticator(Protocol):

@@ -5,12 +5,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 from tests.acceptance.conftest import APPS, Served, golden_cases, golden_file
 from typer.testing import CliRunner, Result
 
 from bedside.cli import app, main
+from bedside.cli.predict import hand_in, send
 from bedside.errors import BedsideError
 from bedside.version import __version__
 
@@ -215,3 +219,27 @@ def test_production_refuses_the_embedded_issuer(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(SystemExit, match="1"):
         main()
+
+
+def test_a_job_is_followed_window_by_window(served: Served, tmp_path: Path) -> None:
+    """A volume of 3 x 2 x 3 windows: the server tells of them, and the answer is that of a plain call."""
+    path = tmp_path / "scan.nii"
+    volume = np.random.default_rng(0).normal(size=(80, 80, 80)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), path)
+    told: list[dict[str, Any]] = []
+    with served.client() as client:
+        followed = hand_in(client, "hippocampus_mr", str(path), None, 120, told.append)
+        direct = send(client, "hippocampus_mr", str(path))
+    assert followed.parts == direct.parts
+    windows = [job["progress"] for job in told if job.get("progress")]
+    assert windows
+    assert {progress["total"] for progress in windows} == {18}
+    assert [progress["done"] for progress in windows] == sorted({progress["done"] for progress in windows})
+    assert "progress" not in told[-1]
+
+
+def test_predict_as_a_job_saves_the_same_files(served: Served, tmp_path: Path) -> None:
+    """`--job` changes how it is asked for, not what comes of it."""
+    result = _predict(served, "heart_disease", str(_record(tmp_path)), "--job", "-o", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out" / "patient.heart_disease.json").read_bytes())["model"] == "heart_disease"

@@ -1,12 +1,12 @@
 """``bedside predict``: send files to a served model and keep the answers."""
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.parser import BytesParser
 from email.policy import HTTP
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -14,10 +14,20 @@ from typing import Annotated, Any
 import httpx
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from bedside.bundle.golden import media_type_of
+from bedside.cli.follow import follow
+from bedside.cli.server import URL, Ca, Token, Url, connected
 from bedside.cli.study import DICOM, RELATED, is_study, zipped
 from bedside.cli.terminal import plain
 from bedside.errors import BedsideError
@@ -76,7 +86,7 @@ class Answer:
         return paths
 
 
-def predict(
+def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
     model: Annotated[str, typer.Argument(help="Name of a served model.", show_default=False)],
     files: Annotated[
         list[str],
@@ -87,17 +97,10 @@ def predict(
             show_default=False,
         ),
     ],
-    url: Annotated[str, typer.Option(envvar="BEDSIDE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="BEDSIDE_TOKEN", help="Bearer token, or '-' to read it from standard input.", show_default=False
-        ),
-    ] = None,
+    url: Url = URL,
+    token: Token = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the answers.")] = Path(),
-    ca: Annotated[
-        Path | None, typer.Option(envvar="BEDSIDE_CA", help="PEM file that signed the server's certificate.")
-    ] = None,
+    ca: Ca = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer.")] = 300.0,
     accept: Annotated[
         str | None,
@@ -105,19 +108,23 @@ def predict(
             help="Media types of the answer; unset: DICOM objects for DICOM, else all there is.", show_default=False
         ),
     ] = None,
+    job: Annotated[  # noqa: FBT002
+        bool, typer.Option("--job", help="Hand it in as a job, which outlives connection and server, and follow it.")
+    ] = False,
 ) -> None:
     """Send each FILE to a model and save the answers; prints volumes per label, or the prediction."""
-    console = Console(stderr=True)
-    bearer = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105 - the option's value
-    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    verify: Any = str(ca) if ca else True
     progress = Progress(
-        SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=console
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        *([BarColumn(), MofNCompleteColumn()] if job else []),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
     )
-    with httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify) as client, progress:
+    with connected(url, token, ca, timeout) as client, progress:
         for case, stem in zip(files, _stems(files), strict=True):
             task = progress.add_task(plain(f"{model} ← {_label(case)}").plain, total=None)
-            answer = send(client, model, case, accept)
+            tell = partial(_show, progress, task)
+            answer = hand_in(client, model, case, accept, timeout, tell) if job else send(client, model, case, accept)
             paths = answer.save(f"{stem}.{model}", output)
             progress.update(task, total=1, completed=1)
             progress.console.print(_table(answer, paths), highlight=False)
@@ -126,17 +133,51 @@ def predict(
 def send(client: httpx.Client, model: str, case: str, accept: str | None = None) -> Answer:
     """Send one case; raises PredictFailed with the server's own explanation."""
     begin = perf_counter()
+    response = _asked(client, "POST", f"/v1/models/{model}/predict", **_body(case, accept))
+    return _answer(response, begin)
+
+
+def hand_in(
+    client: httpx.Client, model: str, case: str, accept: str | None, seconds: float, tell: Callable[[Any], None]
+) -> Answer:
+    """Send one case as a job and follow it; raises PredictFailed, also where it takes longer than ``seconds``."""
+    begin = perf_counter()
+    response = _asked(client, "POST", f"/v1/models/{model}/jobs", **_body(case, accept))
+    location = response.headers.get("location", "")
     try:
-        response = client.post(f"/v1/models/{model}/predict", **_body(case, accept))
+        job = follow(client, location, tell, seconds)
+    except TimeoutError:
+        raise PredictFailed(f"not done after {seconds:.0f} s; it goes on: GET {location}") from None
+    except httpx.HTTPStatusError as error:
+        raise PredictFailed(f"the server answered {error.response.status_code} to GET {location}/events") from None
+    if job["state"] != "succeeded":
+        raise PredictFailed(f"the job is {job['state']}: {job.get('error', {}).get('detail', 'given up')} ({location})")
+    return _answer(_asked(client, "GET", f"{location}/result"), begin)
+
+
+def _asked(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+    try:
+        response = client.request(method, path, **request)
     except httpx.HTTPError as error:
         raise PredictFailed(
             f"no answer from {client.base_url}: {type(error).__name__}. Is the server running?"
         ) from None
-    if response.status_code != httpx.codes.OK:
+    if response.status_code not in {httpx.codes.OK, httpx.codes.ACCEPTED}:
         raise PredictFailed(_explanation(response))
+    return response
+
+
+def _answer(response: httpx.Response, begin: float) -> Answer:
     answer = Answer(_parts(response), perf_counter() - begin)
     _ = answer.summary  # what cannot be read is told before anything is saved
     return answer
+
+
+def _show(progress: Progress, task: TaskID, job: dict[str, Any]) -> None:
+    """Show the windows of a job that runs; of many bundles nothing is known of them."""
+    windows = job.get("progress")
+    if windows:
+        progress.update(task, total=windows["total"], completed=windows["done"])
 
 
 def _body(case: str, accept: str | None) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Job:
         lease: fencing token of the worker that has it, empty where none has; only its holder may change the job.
         lease_until: when the lease ends unless it is renewed.
         done: steps of the current attempt that are done (for example windows of a sliding-window inferer).
-        total: steps in all; 0 where unknown.
+        total: steps in all, as far as they are known; 0 where they are not.
         cancel_requested: the owner has given it up while it runs.
         error_code: slug of the error of the last attempt, empty where there was none.
         error_detail: its text, safe to show.

@@ -16,10 +16,12 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypeVar
 
 from bedside.bundle.folder import BundleFolder
 from bedside.errors import InputNotProcessable, LoadFailed, ModelFailure, ModelOutOfMemory, RunFailed, WorkerCrashed
+from bedside.interfaces import LISTENER, Progress
 from bedside.runtime import environment, wire
 from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.sandbox import Room
@@ -28,6 +30,7 @@ from bedside.types import Prediction, ValidatedInputs
 
 _JOIN_SECONDS = 5
 _REASON_LETTERS = 1000
+_REPORTS_PER_SECOND = 20  # four times what `windows` sends: a bundle's own frames shall not keep the server busy
 _STOPPED = "T"  # proc_pid_stat(5): by a signal; a debugger's is "t"
 
 _T = TypeVar("_T")
@@ -114,9 +117,12 @@ class ModelProcess:
             WorkerCrashed: the process ended.
         """
         header, buffers = wire.pack_inputs(paths, inputs)
+        listener = LISTENER.get()
         try:
-            await self._send(wire.pack(header, buffers))
+            await self._send(wire.pack(header if listener is None else {**header, "progress": True}, buffers))
             answer, data = await self._receive()
+            if listener is not None and "progress" in answer:
+                answer, data = await self._followed(answer, listener)
             if "error" not in answer:
                 return wire.unpack_prediction(answer["prediction"], data)
             failure = _FAILURES.get(str(answer["error"]), RunFailed)(
@@ -125,6 +131,17 @@ class ModelProcess:
         except (*_ENDED, *_NONSENSE):
             raise WorkerCrashed from None  # it ended, or its code wrote something else into the channel
         raise failure
+
+    async def _followed(self, answer: wire.Message, listener: Progress) -> tuple[wire.Message, list[bytes]]:
+        """Tell of a run's progress, and return its answer. Raises ValueError where it tells more than there is."""
+        begin, told, data = perf_counter(), 0, list[bytes]()
+        while "progress" in answer:
+            told += 1
+            if told > _REPORTS_PER_SECOND * (perf_counter() - begin + 1):
+                raise ValueError("more reports than its process would send")
+            listener(*wire.unpack_progress(answer["progress"]))
+            answer, data = await self._receive()
+        return answer, data
 
     def stopped(self) -> bool:
         """Tell whether somebody has stopped the process (SIGSTOP): it neither answers nor ends."""

@@ -29,6 +29,7 @@ from bedside.types import (
 _LENGTH = struct.Struct("!I")
 LENGTH_BYTES = _LENGTH.size
 MAX_HEADER_BYTES = 16 * 1024 * 1024
+_MOST_STEPS = 1 << 31  # a column of the jobs' table holds no more
 
 Message = dict[str, Any]
 Buffers = Sequence[bytes | memoryview]
@@ -163,6 +164,14 @@ def unpack_prediction(header: Message, buffers: Sequence[bytes]) -> Prediction:
     )
     seconds = {str(stage): _seconds(value) for stage, value in header["seconds"].items()}
     return Prediction(tuple(arrays), files, seconds, dict(orjson.loads(values)) if values else {})
+
+
+def unpack_progress(value: Any) -> tuple[int, int]:
+    """Return steps done and in all. Raises ValueError, TypeError: they are none."""
+    done, total = value
+    if not (type(done) is int and type(total) is int and 0 <= done <= total < _MOST_STEPS):
+        raise ValueError("no steps done and in all")
+    return done, total
 
 
 def _seconds(value: Any) -> float:

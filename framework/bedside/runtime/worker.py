@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -20,6 +21,7 @@ import torch
 
 from bedside.bundle.folder import BundleFolder
 from bedside.errors import BedsideError, ModelFailure, ModelOutOfMemory
+from bedside.interfaces import Progress
 from bedside.runtime import wire
 from bedside.runtime.engine import BundleEngine
 from bedside.runtime.loading import load
@@ -27,6 +29,7 @@ from bedside.runtime.measuring import limit_memory, measure
 from bedside.runtime.peak import status_bytes
 from bedside.runtime.sandbox import Room, confine, keep_only, offer_to_the_kernel
 from bedside.runtime.staging import Staging
+from bedside.runtime.windows import counted, make_countable
 from bedside.settings import RuntimeSettings
 
 
@@ -138,6 +141,7 @@ def _serve(
     staging = Staging(room.scratch)
     try:
         before = _bounded(settings)
+        make_countable()
         engine, facts = load(folder, settings, staging, room.output)
         memory = None
         if settings.forecast_seconds:
@@ -168,7 +172,8 @@ def _bounded(settings: RuntimeSettings) -> int:
 
 def _answer(channel: Channel, engine: BundleEngine, header: wire.Message, buffers: list[bytes]) -> None:
     try:
-        answer, arrays = wire.pack_prediction(engine.run(wire.unpack_inputs(header, buffers)))
+        with counted(_teller(channel)) if header.get("progress") else nullcontext():
+            answer, arrays = wire.pack_prediction(engine.run(wire.unpack_inputs(header, buffers)))
     except MemoryError as error:  # while the answer was being packed
         channel.send({"error": ModelOutOfMemory.__name__, "cause": type(error).__name__, "where": ""})
     except ModelFailure as error:
@@ -176,6 +181,10 @@ def _answer(channel: Channel, engine: BundleEngine, header: wire.Message, buffer
         channel.send({"error": kind.__name__, "cause": error.cause, "where": error.where})
     else:
         channel.send({"prediction": answer}, arrays)
+
+
+def _teller(channel: Channel) -> Progress:
+    return lambda done, total: channel.send({"progress": [done, total]})
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:

@@ -1,7 +1,7 @@
 """The server's end of a model's process, with a made-up peer instead of a process."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from bedside.bundle.folder import BundleFolder
 from bedside.errors import InputNotProcessable, RunFailed, WorkerCrashed
+from bedside.interfaces import LISTENER
 from bedside.runtime import wire
 from bedside.runtime.model_process import ModelProcess, fork_server
 from bedside.settings import Settings
@@ -92,6 +93,45 @@ async def test_whatever_else_a_process_writes_is_a_crash(talk: Callable[..., Any
     """A bundle's code can write into the channel; it gets no further than its own request."""
     with pytest.raises(WorkerCrashed):
         await talk(answer)
+
+
+@pytest.fixture
+def reports() -> Iterator[list[tuple[int, int]]]:
+    """Listen to the runs of one test."""
+    told: list[tuple[int, int]] = []
+    token = LISTENER.set(lambda done, total: told.append((done, total)))
+    yield told
+    LISTENER.reset(token)
+
+
+async def test_progress_reaches_its_listener(talk: Callable[..., Any], reports: list[tuple[int, int]]) -> None:
+    """Any number of reports before the answer."""
+    header, buffers = wire.pack_prediction(Prediction((OutputArray("pred", np.arange(3)),)))
+    told = [frame({"progress": [done, 8]}) for done in (2, 4, 8)]
+    prediction = await talk(b"".join((*told, frame({"prediction": header}, buffers))))
+    assert reports == [(2, 8), (4, 8), (8, 8)]
+    assert len(prediction.arrays[0].array) == 3
+
+
+async def test_progress_that_nobody_asked_for_is_a_crash(talk: Callable[..., Any]) -> None:
+    """The process does not speak our protocol."""
+    with pytest.raises(WorkerCrashed):
+        await talk(frame({"progress": [1, 8]}))
+
+
+@pytest.mark.usefixtures("reports")
+@pytest.mark.parametrize("progress", [None, [1], [1, 2, 3], [9, 8], [-1, 8], [0, 1 << 31], [True, 1], [0.5, 1], "ab"])
+async def test_progress_that_is_none_is_a_crash(talk: Callable[..., Any], progress: Any) -> None:
+    """Two counts, the first no larger, both what a column of the jobs' table holds."""
+    with pytest.raises(WorkerCrashed):
+        await talk(frame({"progress": progress}))
+
+
+async def test_a_flood_of_progress_is_a_crash(talk: Callable[..., Any], reports: list[tuple[int, int]]) -> None:
+    """A bundle's own frames keep neither the event loop nor the job busy."""
+    with pytest.raises(WorkerCrashed):
+        await talk(frame({"progress": [1, 8]}) * 10_000)
+    assert len(reports) < 1000
 
 
 async def test_a_process_that_was_ended_cannot_run(

@@ -12,13 +12,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 
 from bedside.bundle.folder import open_bundle
 from bedside.errors import LoadFailed, RunFailed
-from bedside.runtime import preload, wire, worker
+from bedside.runtime import preload, windows, wire, worker
 from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.sandbox import Room
 from bedside.settings import Settings
@@ -245,3 +246,25 @@ def test_the_fork_server_has_imported_what_costs_time() -> None:
     """Processes that are forked share MONAI."""
     importlib.reload(preload)
     assert "bedside.runtime.loading" in sys.modules
+
+
+def test_windows_are_told_where_somebody_follows(
+    serve: Callable[[str], Peer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the answer, which is the same as without; not where nobody asked."""
+    monkeypatch.setattr(windows, "INTERVAL_SECONDS", 0.0)
+    image = tmp_path / "scan.nii"
+    nibabel.save(nibabel.Nifti1Image(np.arange(28.0**3, dtype=np.float32).reshape(28, 28, 28), np.eye(4)), image)
+    peer = serve("volume_segmentation")
+    peer.receive()
+    answers = []
+    for extra in ({}, {"progress": True}):
+        told = []
+        peer.send({"paths": {"image": str(image)}, "records": [], **extra}, [b""])
+        header, buffers = peer.receive()
+        while "progress" in header:
+            told.append(header["progress"])
+            header, buffers = peer.receive()
+        answers.append(buffers)
+        assert told == ([[number, 8] for number in range(1, 9)] if extra else [])
+    assert answers[0] == answers[1]

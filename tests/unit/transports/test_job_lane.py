@@ -12,6 +12,7 @@ import pytest
 from tests.unit.transports.fakes import until
 
 from bedside.errors import InputNotProcessable, QueueFull, RunFailed, WorkerCrashed, WrongShape
+from bedside.interfaces import Progress
 from bedside.jobs.desk import INPUT, RESULT, JobDesk, owner_of
 from bedside.jobs.records import Job
 from bedside.jobs.spool import Spool
@@ -19,7 +20,7 @@ from bedside.jobs.states import JobState
 from bedside.jobs.store import JobStore
 from bedside.jobs.tables import connect
 from bedside.settings import JobSettings
-from bedside.transports.jobs.lane import JobLane, Progress
+from bedside.transports.jobs.lane import JobLane
 from bedside.types import EncodedAnswer, Principal, RawInput, RawPart
 
 DIGEST = "sha256:1"

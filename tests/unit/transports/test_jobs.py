@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.unit.transports.fakes import RECORD_BODY, Wire, World, make_world, until
+from tests.unit.transports.fakes import RECORD_BODY, Wire, World, make_world, record_run, until
 
+from bedside.interfaces import LISTENER
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.records import Job
 from bedside.jobs.spool import Spool
@@ -102,6 +103,30 @@ async def test_a_job_from_its_taking_to_its_result(office: Office) -> None:
         assert result.json() == direct.json()
         assert result.headers["content-type"] == direct.headers["content-type"]
     assert office.woken == 1
+
+
+async def test_a_run_tells_its_job_how_far_it_is(office: Office) -> None:
+    """Unknown until the executor tells; no key once nothing runs any more."""
+    told, go_on = asyncio.Event(), asyncio.Event()
+
+    async def sliding(inputs: ValidatedInputs, seconds: float) -> Prediction:
+        await told.wait()
+        listener = LISTENER.get()
+        assert listener is not None
+        listener(3, 8)
+        await go_on.wait()
+        return await record_run(inputs, seconds)
+
+    office.world.model("heart").executor.run_one = sliding
+    async with office.client() as client, office.working():
+        location = await office.submitted(client)
+        await until(lambda: office.store.find()[0].state is JobState.RUNNING)
+        assert (await client.get(location)).json()["progress"] is None
+        told.set()
+        await until(lambda: office.store.find()[0].total == 8, 10)
+        assert (await client.get(location)).json()["progress"] == {"done": 3, "total": 8}
+        go_on.set()
+        assert "progress" not in await ended(client, location)
 
 
 async def test_every_call_is_accounted_for(office: Office) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from bedside.errors import BedsideError, DeadlineExceeded, InputNotProcessable, RequestError, Unavailable
+from bedside.interfaces import Progress
 from bedside.jobs.desk import INPUT, RESULT
 from bedside.jobs.envelope import unpack
 from bedside.jobs.records import Job
@@ -22,9 +23,6 @@ from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
 from bedside.settings import JobSettings
 from bedside.types import EncodedAnswer, RawInput
-
-Progress = Callable[[int, int], None]
-"""Told steps done and steps in all."""
 
 Work = Callable[[Job, Sequence[RawInput], Progress], Awaitable[EncodedAnswer]]
 """Stages 3 to 9 of the spine for one job."""

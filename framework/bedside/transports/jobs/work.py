@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
 from bedside.errors import BedsideError, ClientGone, DeadlineExceeded, ModelNotFound, ModelNotReady
-from bedside.interfaces import ServedModel
+from bedside.interfaces import LISTENER, Progress, ServedModel
 from bedside.jobs.records import Job
 from bedside.observability.unexpected import report_unexpected
 from bedside.settings import JobSettings
@@ -28,14 +28,10 @@ class SpineWork:
         self._settings = settings
         self._clock = clock
 
-    async def __call__(
-        self,
-        job: Job,
-        inputs: Sequence[RawInput],
-        progress: Callable[[int, int], None],  # noqa: ARG002 - not told yet
-    ) -> EncodedAnswer:
+    async def __call__(self, job: Job, inputs: Sequence[RawInput], progress: Progress) -> EncodedAnswer:
         """Run a job whose owner was let in when it was handed in; see ``DataPlane`` for what it raises."""
         call = Call(job.id, "jobs", "predict")
+        LISTENER.set(progress)  # of this attempt's task, and of what it starts
         call.limit_seconds = min(self._settings.run_seconds, job.deadline - self._clock())
         try:
             return await self._answer(call, job, inputs)

@@ -67,8 +67,8 @@ def describe(job: Job) -> dict[str, Any]:
         "finished": _moment(job.finished),
         "deadline": _moment(job.deadline),
     }
-    if job.total:
-        document["progress"] = {"done": job.done, "total": job.total}
+    if job.state is JobState.RUNNING:
+        document["progress"] = {"done": job.done, "total": job.total} if job.total else None
     if job.error_code:
         document["error"] = {"code": job.error_code, "detail": job.error_detail}
     if job.state is JobState.SUCCEEDED:
