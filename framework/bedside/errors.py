@@ -26,9 +26,9 @@ BedsideError
 │   │                           ├── TooFewSlices ├── MissingSlice ├── DuplicateSlice ├── UnevenSpacing
 │   │                           ├── GantryTilt ├── MixedOrientation ├── MixedSize ├── MixedPixelSpacing
 │   │                           ├── MixedRescaleType ├── MixedFrameOfReference ├── MixedPixelFormat
-│   │                           ├── MixedSopClass ├── NotMonochrome ├── NonlinearRescale ├── PaddingPixels
-│   │                           ├── TruncatedPixelData ├── PixelDataContradictsHeader ├── ValueOverflow
-│   │                           └── PrecisionLost
+│   │                           ├── MixedSopClass ├── NotMonochrome ├── MultiFrame ├── NonSquarePixels
+│   │                           ├── NonlinearRescale ├── PaddingPixels ├── TruncatedPixelData
+│   │                           ├── PixelDataContradictsHeader ├── ValueOverflow └── PrecisionLost
 │   └── ContractViolation       ├── UnknownInput ├── MissingInput ├── WrongDatatype ├── WrongShape
 │                               ├── WrongChannelCount ├── UnknownFeature ├── MissingFeature
 │                               ├── NonFiniteValue └── BadParameter
@@ -245,7 +245,7 @@ class UnsupportedTransferSyntax(DicomRefused):
 
 
 class UnsupportedSopClass(DicomRefused):
-    """Send CT, MR or PET images; objects of other kinds have no volume that could be built."""
+    """Send images of a kind that docs/dicom.md lists: CT, MR or PET slices for a volume, radiographs for a plane."""
 
 
 class MissingTag(DicomRefused):
@@ -333,7 +333,15 @@ class MixedSopClass(DicomRefused):
 
 
 class NotMonochrome(DicomRefused):
-    """Send MONOCHROME2 images; colour and inverted ones are not what models were trained on."""
+    """Send grey images: slices in MONOCHROME2, radiographs in MONOCHROME1 or 2."""
+
+
+class MultiFrame(DicomRefused):
+    """Send one image in one frame; of a moving picture, nobody knows which frame is meant."""
+
+
+class NonSquarePixels(DicomRefused):
+    """Send an image whose pixels are as high as wide; others would reach the model stretched."""
 
 
 class NonlinearRescale(DicomRefused):

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from tests.acceptance.conftest import APPS, Served, start, stop
 from typer.testing import CliRunner
 
 from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.cli import app
-from bedside.codecs.dicom import read_series
+from bedside.codecs.dicom import read_radiograph, read_series
 from bedside.settings import LimitSettings
 
 pydicom = pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")
@@ -217,3 +218,54 @@ def test_patients_stay_out_of_every_sink(studies: Path, tmp_path: Path) -> None:
         for name in names_in(studies / study):
             for text in (log, metrics, refused.text, cut.text):
                 assert name.lower() not in text.lower()
+
+
+def chest(synthetic: Any, **attributes: Any) -> bytes:
+    """Return a made-up radiograph as a file."""
+    pixels = np.random.default_rng(4).integers(0, 4096, (64, 80), np.uint16)
+    radiograph = synthetic.radiograph(pixels, BitsStored=12, HighBit=11, **attributes)
+    data: bytes = synthetic.written(radiograph)
+    return data
+
+
+def classified(client: httpx.Client, body: bytes, media_type: str, accept: str = "application/json") -> httpx.Response:
+    """Send a picture to the classifier of radiographs."""
+    headers = {"Content-Type": media_type, "Accept": accept}
+    return client.post("/v1/models/chest_xray_pneumonia/predict", content=body, headers=headers)
+
+
+def test_a_radiograph_is_classified_as_its_picture(client: httpx.Client, synthetic: Any) -> None:
+    """DICOM in and the PNG that a viewer shows give the same answer; an inverted one stored so, too."""
+    image, _ = read_radiograph([chest(synthetic)], DicomPolicy(), LimitSettings())
+    told = [classified(client, chest(synthetic), "application/dicom"), classified(client, image.payload, "image/png")]
+    assert [answer.status_code for answer in told] == [200, 200], told[0].text
+    assert told[0].json()["probabilities"] == told[1].json()["probabilities"]
+
+
+def test_a_report_with_the_probability_comes_back(client: httpx.Client, synthetic: Any) -> None:
+    """In the patient's study, coded as the bundle's bedside.toml says."""
+    answer = classified(client, chest(synthetic), "application/dicom", "application/dicom")
+    assert answer.status_code == 200, answer.text
+    report = pydicom.dcmread(io.BytesIO(answer.content))
+    assert (report.Modality, report.StudyInstanceUID) == ("SR", synthetic.STUDY)
+    told = classified(client, chest(synthetic), "application/dicom").json()
+    text = report.to_json()
+    assert "233604007" in text
+    assert str(round(told["probabilities"]["pneumonia"], 6)) in text
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"BodyPartExamined": "KNEE"}, "wrong-body-part"),
+        ({"ViewPosition": "LL"}, "no-matching-series"),
+        ({"Modality": "MG"}, "wrong-modality"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "not-monochrome"),
+    ],
+)
+def test_other_pictures_are_refused(
+    client: httpx.Client, synthetic: Any, attributes: dict[str, Any], reason: str
+) -> None:
+    """Each with its reason; what the bundle's bedside.toml says binds."""
+    answer = classified(client, chest(synthetic, **attributes), "application/dicom")
+    assert (answer.status_code, answer.json()["reason"]) == (422, reason)

@@ -159,6 +159,12 @@ class InputSpec:
     sample_channels: int | None = None
 
     @property
+    def is_plane(self) -> bool:
+        """Tell whether a picture is meant, not a volume."""
+        volumes, planes = (set(types) <= set(self.media_types) for types in (VOLUME_MEDIA_TYPES, PLANE_MEDIA_TYPES))
+        return self.spatial_dims == 2 or (planes and not volumes)
+
+    @property
     def is_slide(self) -> bool:
         """Tell whether it is a whole slide, which the bundle reads region by region."""
         return self.kind == "image" and self.media_types == SLIDE_MEDIA_TYPES
@@ -271,7 +277,7 @@ def _image_input(fact: InputFact, tensor: TensorFormat | None) -> InputSpec:
     return InputSpec(
         name=fact.name,
         kind="image",
-        media_types=_image_media_types(fact.reader, spatial_dims),
+        media_types=_image_media_types(fact.reader, spatial_dims, channels),
         spatial_dims=spatial_dims,
         channels=channels,
         channel_names=names,
@@ -282,10 +288,12 @@ def _image_input(fact: InputFact, tensor: TensorFormat | None) -> InputSpec:
     )
 
 
-def _image_media_types(reader: str | None, spatial_dims: int | None) -> tuple[str, ...]:
+def _image_media_types(reader: str | None, spatial_dims: int | None, channels: tuple[int, ...]) -> tuple[str, ...]:
+    # A radiograph becomes a PNG with one channel, so what reads that takes the other.
+    planes = PLANE_MEDIA_TYPES if channels and 1 not in channels else (*PLANE_MEDIA_TYPES, *DICOM_MEDIA_TYPES)
     by_reader = {
         "NibabelReader": VOLUME_MEDIA_TYPES,
-        "PILReader": PLANE_MEDIA_TYPES,
+        "PILReader": planes,
         "NumpyReader": ARRAY_MEDIA_TYPES,
         "WSIReader": SLIDE_MEDIA_TYPES,
     }
@@ -297,7 +305,7 @@ def _image_media_types(reader: str | None, spatial_dims: int | None) -> tuple[st
         # No bare array: without an affine, orientation, spacing and every volume in the answer would be invented.
         return volumes
     if spatial_dims == 2:
-        return (*PLANE_MEDIA_TYPES, *volumes, *ARRAY_MEDIA_TYPES)
+        return (*PLANE_MEDIA_TYPES, *volumes, *ARRAY_MEDIA_TYPES, *planes[len(PLANE_MEDIA_TYPES) :])
     return (*volumes, *PLANE_MEDIA_TYPES, *ARRAY_MEDIA_TYPES)
 
 

@@ -11,6 +11,10 @@ Repair = Literal["gantry-tilt", "uneven-spacing"]
 ResultObject = Literal["segmentation", "report", "capture"]
 
 
+RADIOGRAPHY = frozenset({"CR", "DX"})
+"""Modalities (PS3.3 §C.7.3.1.1.1) that tell how a radiograph was read out, not what it shows."""
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -29,6 +33,9 @@ class SeriesRule(_Table):
 
     orientation: Orientation | None = None
     """The plane that the slices are nearest to."""
+
+    view: tuple[str, ...] = ()
+    """View Position (0018,5101) of a radiograph, one of these, for example ``PA``; ``""`` for one that states none."""
 
     min_instances: int = Field(default=1, ge=1)
     """Fewest instances."""
@@ -106,3 +113,7 @@ class DicomPolicy(_Table):
 
     segments: Mapping[str, SegmentCoding] = Field(default_factory=dict)
     """Coding by label name, as ``channel_def`` has it."""
+
+    def takes(self, modality: str) -> bool:
+        """Tell whether the model was made for a modality; to it, a radiograph is one however it was read out."""
+        return self.modality in ("", modality) or {self.modality, modality} <= RADIOGRAPHY

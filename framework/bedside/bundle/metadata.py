@@ -35,6 +35,9 @@ _NO_GRIDS = frozenset({"tuples", "points", "series", "object", "dict", "timestep
 _LONGEST_INDEX = 6  # digits: no network has a million classes, and int() of a thousand digits costs
 
 
+_DICOM_MODALITIES = {"MRI": "MR", "PET": "PT"} | {name: name for name in ("MR", "CT", "PT", "CR", "DX", "MG", "IO")}
+
+
 class TensorFormat(BaseModel):
     """One entry of ``network_data_format.inputs`` or ``.outputs``: a tensor of the *network*.
 
@@ -103,7 +106,7 @@ class TensorFormat(BaseModel):
     @property
     def dicom_modality(self) -> str:
         """Return what ``modality`` means as DICOM Modality (PS3.3 §C.7.3.1.1.1), empty where it means none."""
-        return {"MR": "MR", "MRI": "MR", "CT": "CT", "PT": "PT", "PET": "PT"}.get(self.modality.strip().upper(), "")
+        return _DICOM_MODALITIES.get(self.modality.strip().upper(), "")
 
     @property
     def means_probabilities(self) -> bool:

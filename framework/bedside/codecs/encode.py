@@ -96,8 +96,10 @@ _ARRAYS = ("segmentation", "probabilities", "image", "tensor")
 
 
 def _may_answer_dicom(contract: Contract) -> bool:
-    takes = any(DICOM in spec.media_types for spec in contract.inputs)
-    return takes and any(spec.kind in {"segmentation", "probabilities"} for spec in contract.outputs)
+    takes = [spec for spec in contract.inputs if DICOM in spec.media_types]
+    # A radiograph has no frame of reference in which a segment could lie.
+    kinds = {"probabilities"} if all(spec.is_plane for spec in takes) else {"segmentation", "probabilities"}
+    return bool(takes) and any(spec.kind in kinds for spec in contract.outputs)
 
 
 def _grids(contract: Contract) -> list[OutputSpec]:
@@ -199,7 +201,7 @@ def _objects(contract: Contract, inputs: ValidatedInputs, prediction: Prediction
         if isinstance(item, DecodedImage) and item.source is not None and spec is not None:
             written = write_results(item.source, contract, prediction, spec.dicom, inputs=inputs)
             return [EncodedAnswer(DICOM, found.data) for found in written]
-    raise NotAcceptable("DICOM answers belong to a DICOM series; this input was none", available=(JSON, NIFTI_GZ))
+    raise NotAcceptable("DICOM answers belong to a DICOM image; this input was none", available=(JSON, NIFTI_GZ))
 
 
 def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:

@@ -20,6 +20,7 @@ PATIENT_ID = "PID-4711-GEHEIM"
 SECRETS = ("Geheim", "GEHEIM", "Doe", "4711")
 ROOT = "1.2.826.0.1.3680043.10.999"
 STUDY, SERIES, FRAME = f"{ROOT}.1", f"{ROOT}.2", f"{ROOT}.3"
+DX = uids.DigitalXRayImageStorageForPresentation
 CT, MR, PT = uids.CTImageStorage, uids.MRImageStorage, uids.PositronEmissionTomographyImageStorage
 
 Series = list[pydicom.Dataset]
@@ -87,6 +88,31 @@ def mr(**attributes: Any) -> Series:
     """Return an MR series, which has no rescaling."""
     nothing = {"RescaleSlope": None, "RescaleIntercept": None, "RescaleType": None}
     return series(SOPClassUID=MR, Modality="MR", **{**nothing, **attributes})
+
+
+def radiograph(pixels: NDArray[Any], number: int = 1, **attributes: Any) -> pydicom.Dataset:
+    """Return one digital radiograph of a chest; ``attributes`` as for :func:`instance`."""
+    places = (
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceThickness",
+        "FrameOfReferenceUID",
+    )
+    shown = {
+        **dict.fromkeys((*places, "RescaleType")),
+        "SOPClassUID": DX,
+        "Modality": "DX",
+        "ImageType": ["ORIGINAL", "PRIMARY"],
+        "RescaleIntercept": 0,
+        "SeriesDescription": "Chest of Jane Geheim",
+        "BodyPartExamined": "CHEST",
+        "ViewPosition": "PA",
+        "ImagerPixelSpacing": [0.14, 0.14],
+        "WindowCenter": 2048,
+        "WindowWidth": 4096,
+    }
+    return instance(number, pixels, (0, 0, 0), **{**shown, **attributes})
 
 
 def oblique() -> Series:

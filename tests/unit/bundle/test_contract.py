@@ -54,10 +54,10 @@ def test_what_was_tried_beats_what_was_declared(fact: InputFact, channels: tuple
     ("reader", "rank", "media_types"),
     [
         ("NibabelReader", 3, VOLUME_MEDIA_TYPES + DICOM_MEDIA_TYPES),
-        ("PILReader", 2, PLANE_MEDIA_TYPES),
+        ("PILReader", 2, PLANE_MEDIA_TYPES + DICOM_MEDIA_TYPES),
         ("NumpyReader", 2, ARRAY_MEDIA_TYPES),
         (None, 3, VOLUME_MEDIA_TYPES + DICOM_MEDIA_TYPES),
-        (None, 2, PLANE_MEDIA_TYPES + VOLUME_MEDIA_TYPES + ARRAY_MEDIA_TYPES),
+        (None, 2, PLANE_MEDIA_TYPES + VOLUME_MEDIA_TYPES + ARRAY_MEDIA_TYPES + DICOM_MEDIA_TYPES),
         (None, 0, VOLUME_MEDIA_TYPES + DICOM_MEDIA_TYPES + PLANE_MEDIA_TYPES + ARRAY_MEDIA_TYPES),
     ],
 )
@@ -67,6 +67,15 @@ def test_reader_decides_the_media_types(reader: str | None, rank: int, media_typ
     [spec] = derive_inputs(metadata(network), [InputFact("image", kind="image", reader=reader)])
     assert spec.media_types == media_types
     assert spec.spatial_dims == (rank or None)
+
+
+@pytest.mark.parametrize(("channels", "takes"), [((1, 3), True), ((3,), False)])
+def test_radiographs_are_grey(channels: tuple[int, ...], takes: bool) -> None:  # noqa: FBT001 - a parameter
+    """What reads colour alone takes none."""
+    fact = InputFact("image", kind="image", reader="PILReader", channels=channels)
+    [spec] = derive_inputs(metadata(NETWORK), [fact])
+    assert (DICOM_MEDIA_TYPES[0] in spec.media_types) == takes
+    assert spec.is_plane
 
 
 def test_names_may_differ_where_there_is_only_one() -> None:

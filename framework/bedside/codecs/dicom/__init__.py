@@ -1,7 +1,7 @@
-"""DICOM series in, DICOM results out (docs/dicom.md). Needs the extra ``dicom``; nothing is imported before it is used.
+"""DICOM images in, DICOM results out (docs/dicom.md). Needs the extra ``dicom``; nothing is imported before it is used.
 
-The surface for transports: :func:`read_series` and :func:`write_results`; :func:`files_of` and :func:`received` for
-those that route studies before they are decoded.
+The surface for transports: :func:`read_series`, :func:`read_radiograph` and :func:`write_results`; :func:`files_of` and
+:func:`received` for those that route studies before they are decoded.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from bedside.types import DecodedImage, Prediction, RawPart, ValidatedInputs
 if TYPE_CHECKING:
     from bedside.codecs.dicom.objects import DicomObject
     from bedside.codecs.dicom.received import ReceivedInstance
-    from bedside.codecs.dicom.source import SourceSeries
+    from bedside.codecs.dicom.source import Source, SourceSeries
 
 DICOM = "application/dicom"
 RELATED = "multipart/related"
@@ -34,6 +34,7 @@ __all__ = [
     "decode_dicom",
     "files_of",
     "is_dicom",
+    "read_radiograph",
     "read_series",
     "received",
     "write_results",
@@ -48,7 +49,9 @@ def is_dicom(part: RawPart) -> bool:
 
 
 def decode_dicom(part: RawPart, spec: InputSpec, limits: LimitSettings) -> DecodedImage:
-    """Decode one part (a DICOM file, a zip, or multipart/related of them) into a volume that knows its source.
+    """Decode one part (a DICOM file, a zip, or multipart/related of them) into an image that knows its source.
+
+    A radiograph for an input with two spatial axes, else a volume.
 
     Raises:
         DicomRefused: one leaf per reason.
@@ -57,8 +60,9 @@ def decode_dicom(part: RawPart, spec: InputSpec, limits: LimitSettings) -> Decod
     """
     containers = _module("containers")
     with containers.opened(part, spec.name, limits) as files:
-        image, _ = read_series(files, spec.dicom, limits, name=spec.name)
-    return image
+        if spec.is_plane:
+            return read_radiograph(files, spec.dicom, limits, name=spec.name)[0]
+        return read_series(files, spec.dicom, limits, name=spec.name)[0]
 
 
 def read_series(
@@ -80,6 +84,27 @@ def read_series(
         DicomRefused, PayloadTooLarge, DicomNotInstalled.
     """
     image, source = _module("series").read_series(parts, rules, limits, name=name, root=root)
+    return image, source
+
+
+def read_radiograph(
+    parts: Iterable[Any], rules: DicomPolicy, limits: LimitSettings, *, name: str = "image"
+) -> "tuple[DecodedImage, Source]":
+    """Choose a radiograph and return it as a viewer shows it.
+
+    Args:
+        parts: DICOM files as bytes, or as functions that return bytes.
+        rules: which image is meant.
+        limits: ``dicom_instances``, ``picture_pixels`` and ``decompressed_bytes`` bound what is built.
+        name: the contract's input.
+
+    Returns:
+        A PNG of 8 bits, shape (columns, rows); and what results refer to.
+
+    Raises:
+        DicomRefused, PayloadTooLarge, DicomNotInstalled.
+    """
+    image, source = _module("radiograph").read_radiograph(parts, rules, limits, name=name)
     return image, source
 
 

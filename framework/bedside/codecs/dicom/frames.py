@@ -1,7 +1,7 @@
 """Frames: what classic slices and enhanced multi-frame objects have in common (PS3.3 §C.7.6.2, §C.7.6.16.2)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,37 +31,46 @@ class PixelFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """One image plane.
+class StoredFrame:
+    """The pixels of one frame, as they lie in the file.
 
     Attributes:
         instance: the file that holds it.
         index: its number in the file, from 0.
-        position: centre of the first pixel, millimetres in LPS (Image Position).
-        rows_along, columns_along: unit vectors from one pixel to the next in a row, and in a column.
-        spacing: millimetres between rows, and between columns (Pixel Spacing's order).
         size: rows, columns.
-        slope, intercept: from stored values to what they mean.
-        rescale_type: unit of the result, empty where none is stated.
         pixels: how they are stored.
     """
 
     instance: Instance = field(repr=False)
     index: int
-    position: NDArray[np.float64]
-    rows_along: NDArray[np.float64]
-    columns_along: NDArray[np.float64]
-    spacing: tuple[float, float]
     size: tuple[int, int]
-    slope: float
-    intercept: float
-    rescale_type: str
     pixels: PixelFormat
 
     @property
     def uid(self) -> str:
         """Return the SOP Instance UID of the file."""
         return self.instance.uid
+
+
+@dataclass(frozen=True, slots=True)
+class Frame(StoredFrame):
+    """One image plane with a place in the patient.
+
+    Attributes:
+        position: centre of the first pixel, millimetres in LPS (Image Position).
+        rows_along, columns_along: unit vectors from one pixel to the next in a row, and in a column.
+        spacing: millimetres between rows, and between columns (Pixel Spacing's order).
+        slope, intercept: from stored values to what they mean.
+        rescale_type: unit of the result, empty where none is stated.
+    """
+
+    position: NDArray[np.float64]
+    rows_along: NDArray[np.float64]
+    columns_along: NDArray[np.float64]
+    spacing: tuple[float, float]
+    slope: float
+    intercept: float
+    rescale_type: str
 
     @property
     def normal(self) -> NDArray[np.float64]:
@@ -88,20 +97,18 @@ def frames_of(instance: Instance) -> Iterator[Frame]:
         NotMonochrome, NonlinearRescale, PixelDataContradictsHeader.
     """
     header, uid = instance.header, instance.uid
-    _require_monochrome(header, uid)
-    pixels = _pixel_format(header, uid)
-    size = (_length(header, "Rows", uid), _length(header, "Columns", uid))
+    stored = stored_frame(instance, ("MONOCHROME2",))
     if "PerFrameFunctionalGroupsSequence" not in header:
         if integer(header, "NumberOfFrames", uid, 1) != 1:
             raise MissingTag("Per-Frame Functional Groups Sequence (5200,9230) is missing", instances=[uid])
-        yield _frame(instance, 0, _Groups((header,)), pixels, size)
+        yield _frame(stored, _Groups((header,)))
         return
     shared = item(header, "SharedFunctionalGroupsSequence")
     per_frame = value_of(header, "PerFrameFunctionalGroupsSequence") or ()
     if integer(header, "NumberOfFrames", uid) != len(per_frame) or not per_frame:
         raise PixelDataContradictsHeader("Number of Frames is not the number of functional groups", instances=[uid])
     for index, groups in enumerate(per_frame):
-        yield _frame(instance, index, _Groups((groups, shared)), pixels, size)
+        yield _frame(replace(stored, index=index), _Groups((groups, shared)))
 
 
 class _Groups:
@@ -118,8 +125,21 @@ class _Groups:
         return self._levels[0] if self._levels else {}
 
 
-def _frame(instance: Instance, index: int, groups: _Groups, pixels: PixelFormat, size: tuple[int, int]) -> Frame:
-    uid = instance.uid
+def stored_frame(instance: Instance, interpretations: tuple[str, ...]) -> StoredFrame:
+    """Return the first frame of a file whose Photometric Interpretation is one of ``interpretations``.
+
+    Raises:
+        NotMonochrome, MissingTag, InvalidTag.
+    """
+    header, uid = instance.header, instance.uid
+    if integer(header, "SamplesPerPixel", uid) != 1 or text(header, "PhotometricInterpretation") not in interpretations:
+        raise NotMonochrome(instances=[uid])
+    size = (_length(header, "Rows", uid), _length(header, "Columns", uid))
+    return StoredFrame(instance, 0, size, _pixel_format(header, uid))
+
+
+def _frame(stored: StoredFrame, groups: _Groups) -> Frame:
+    uid = stored.uid
     position = numbers(groups.find("PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3, uid)
     orientation = numbers(
         groups.find("PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6, uid
@@ -127,21 +147,21 @@ def _frame(instance: Instance, index: int, groups: _Groups, pixels: PixelFormat,
     spacing = numbers(groups.find("PixelMeasuresSequence", "PixelSpacing"), "PixelSpacing", 2, uid)
     if min(spacing) <= 0:
         raise InvalidTag("Pixel Spacing (0028,0030) is not positive", instances=[uid])
-    slope, intercept, unit = _rescale(instance, groups)
+    slope, intercept, unit = _rescale(stored.instance, groups)
     rows_along, columns_along = np.array(orientation[:3]), np.array(orientation[3:])
     _require_orthonormal(rows_along, columns_along, uid)
     return Frame(
-        instance=instance,
-        index=index,
+        instance=stored.instance,
+        index=stored.index,
         position=np.array(position),
         rows_along=rows_along,
         columns_along=columns_along,
         spacing=(spacing[0], spacing[1]),
-        size=size,
+        size=stored.size,
         slope=slope,
         intercept=intercept,
         rescale_type=unit,
-        pixels=pixels,
+        pixels=stored.pixels,
     )
 
 
@@ -156,11 +176,6 @@ def _rescale(instance: Instance, groups: _Groups) -> tuple[float, float, str]:
     if slope == 0:
         raise InvalidTag("Rescale Slope (0028,1053) is zero", instances=[uid])
     return slope, intercept, text(place, "RescaleType")
-
-
-def _require_monochrome(header: Any, uid: str) -> None:
-    if integer(header, "SamplesPerPixel", uid) != 1 or text(header, "PhotometricInterpretation") != "MONOCHROME2":
-        raise NotMonochrome(instances=[uid])
 
 
 def _pixel_format(header: Any, uid: str) -> PixelFormat:

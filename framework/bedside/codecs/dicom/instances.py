@@ -61,6 +61,7 @@ _READ = (
     "SeriesNumber",
     "InstanceNumber",
     "BodyPartExamined",
+    "ViewPosition",
     "SliceThickness",
     "FrameOfReferenceUID",
     "PositionReferenceIndicator",
@@ -72,6 +73,8 @@ _READ = (
     "Rows",
     "Columns",
     "PixelSpacing",
+    "ImagerPixelSpacing",
+    "PixelAspectRatio",
     "BitsAllocated",
     "BitsStored",
     "HighBit",
@@ -132,6 +135,11 @@ class Instance:
     def compressed(self) -> bool:
         """Tell whether the pixels are in compressed frames."""
         return self.transfer_syntax not in NATIVE
+
+    @property
+    def big_endian(self) -> bool:
+        """Tell whether words lie with the higher byte first."""
+        return self.transfer_syntax == str(uids.ExplicitVRBigEndian)
 
 
 def read_instance(opener: Opener) -> Instance:

@@ -11,7 +11,7 @@ from bedside.bundle.contract import Contract
 from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.codecs.dicom.instances import BROKEN, PATIENT_AND_STUDY
 from bedside.codecs.dicom.library import pydicom
-from bedside.codecs.dicom.source import SourceSeries
+from bedside.codecs.dicom.source import Source, SourceSeries
 from bedside.codecs.dicom.tags import text, value_of
 from bedside.errors import RunFailed
 from bedside.version import __version__
@@ -79,14 +79,14 @@ class Result:
     """What the writers of one result share.
 
     Attributes:
-        source: the series that the model saw.
+        source: what the model saw.
         contract: of the bundle.
         policy: how segments are coded.
         created: when the result was made.
         evidence: the source's headers with everything that is required in them, in UTF-8.
     """
 
-    source: SourceSeries
+    source: Source
     contract: Contract
     policy: DicomPolicy
     created: datetime
@@ -124,7 +124,7 @@ def made_uid(*seed: object) -> str:
     return f"2.25.{uuid.UUID(bytes=bytes(digest)).int}"
 
 
-def evidence_of(source: SourceSeries) -> tuple[Any, ...]:
+def evidence_of(source: Source) -> tuple[Any, ...]:
     """Return the source's headers as results need them: decoded, in UTF-8, without what is not used.
 
     Attributes of type 2 that are missing become empty, and values that no archive could have meant, too: a birth
@@ -133,7 +133,7 @@ def evidence_of(source: SourceSeries) -> tuple[Any, ...]:
     return tuple(_evidence(header, source) for header in source.headers)
 
 
-def _evidence(header: Any, source: SourceSeries) -> Any:
+def _evidence(header: Any, source: Source) -> Any:
     dataset = pydicom.Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
     for keyword in _CARRIED:
@@ -144,7 +144,7 @@ def _evidence(header: Any, source: SourceSeries) -> Any:
         value = _cleaned(keyword, header)
         if value or keyword in _TYPE_2:
             setattr(dataset, keyword, value)
-    if not source.is_multiframe:
+    if isinstance(source, SourceSeries) and not source.is_multiframe:
         dataset.SliceThickness = source.thickness(header)
     return dataset
 

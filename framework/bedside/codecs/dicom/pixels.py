@@ -4,9 +4,9 @@ A header that lies about Rows, Columns or Number of Frames is found out before a
 by their length, compressed ones by what their own codestream says and by how much they could unpack to at all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,12 @@ from pydicom import uid as uids
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 
-from bedside.codecs.dicom.frames import Frame
+from bedside.codecs.dicom.frames import StoredFrame
 from bedside.codecs.dicom.instances import BROKEN, parse
 from bedside.codecs.dicom.tags import integer, value_of
 from bedside.errors import PixelDataContradictsHeader, TruncatedPixelData
+
+F = TypeVar("F", bound=StoredFrame)
 
 _PIXELS = (
     "SamplesPerPixel",
@@ -39,12 +41,12 @@ _RLE_RATIO = 64  # two bytes make at most 128 (PS3.5 §G.3.1)
 _SOF = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # ITU-T T.81 table B.1; JPEG-LS: T.87 §C.1.1
 
 
-def frame_bytes(frame: Frame) -> int:
+def frame_bytes(frame: StoredFrame) -> int:
     """Return the size of a frame's stored values."""
     return frame.size[0] * frame.size[1] * (frame.pixels.allocated // 8)
 
 
-def require_plausible(frames: list[Frame]) -> None:
+def require_plausible(frames: Sequence[StoredFrame]) -> None:
     """Refuse a file that is too short for the frames that its header announces.
 
     Raises:
@@ -57,7 +59,7 @@ def require_plausible(frames: list[Frame]) -> None:
         raise TruncatedPixelData(instances=[instance.uid])
 
 
-def stored_values(frames: list[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
+def stored_values(frames: Sequence[F]) -> Iterator[tuple[F, NDArray[Any]]]:
     """Yield the frames of one file with their stored values, shape (rows, columns), sign extended.
 
     Raises:
@@ -77,23 +79,23 @@ def stored_values(frames: list[Frame]) -> Iterator[tuple[Frame, NDArray[Any]]]:
         yield frame, _sign_extended(pixels, frame)
 
 
-def _native(frame: Frame, dataset: Any, data: bytes) -> NDArray[Any]:
+def _native(frame: StoredFrame, dataset: Any, data: bytes) -> NDArray[Any]:
     size, count = frame_bytes(frame), integer(dataset, "NumberOfFrames", frame.uid, 1)
     if len(data) < count * size:
         raise TruncatedPixelData(instances=[frame.uid])
     if len(data) > count * size + count * size % 2:  # PS3.5 §8.2: one byte makes the length even
         raise PixelDataContradictsHeader("there are more pixel data than pixels", instances=[frame.uid])
-    order = ">" if frame.instance.transfer_syntax == uids.ExplicitVRBigEndian else "<"
+    order = ">" if frame.instance.big_endian else "<"
     return np.frombuffer(data, _dtype(frame, order), size // (frame.pixels.allocated // 8), frame.index * size).reshape(
         frame.size
     )
 
 
-def _dtype(frame: Frame, order: str) -> np.dtype[Any]:
+def _dtype(frame: StoredFrame, order: str) -> np.dtype[Any]:
     return np.dtype(f"{order}{'i' if frame.pixels.signed else 'u'}{frame.pixels.allocated // 8}")
 
 
-def _compressed(frame: Frame, dataset: Any, data: bytes) -> NDArray[Any]:
+def _compressed(frame: StoredFrame, dataset: Any, data: bytes) -> NDArray[Any]:
     syntax = frame.instance.transfer_syntax
     try:
         encoded = get_frame(data, frame.index, number_of_frames=integer(dataset, "NumberOfFrames", frame.uid, 1))
@@ -109,7 +111,7 @@ def _compressed(frame: Frame, dataset: Any, data: bytes) -> NDArray[Any]:
     return np.asarray(pixels)
 
 
-def _require_agreement(frame: Frame, encoded: bytes, *, rle: bool) -> None:
+def _require_agreement(frame: StoredFrame, encoded: bytes, *, rle: bool) -> None:
     ratio = frame_bytes(frame) / max(len(encoded), 1)
     if (rle and ratio > _RLE_RATIO) or (frame_bytes(frame) > _FREE_BYTES and ratio > _MOST_RATIO):
         raise TruncatedPixelData(instances=[frame.uid])
@@ -119,7 +121,7 @@ def _require_agreement(frame: Frame, encoded: bytes, *, rle: bool) -> None:
         raise PixelDataContradictsHeader("the compressed image has another size", instances=[frame.uid])
 
 
-def _rle_surplus(frame: Frame, encoded: bytes) -> int:
+def _rle_surplus(frame: StoredFrame, encoded: bytes) -> int:
     """Return how many bytes the longest RLE segment has too many: pydicom would cut them off (PS3.5 §G.4, §G.5)."""
     count, *offsets = np.frombuffer(encoded[:64], "<u4").tolist()
     bounds = [*offsets[:count], len(encoded)]
@@ -156,8 +158,24 @@ def codestream_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _sign_extended(pixels: NDArray[Any], frame: Frame) -> NDArray[Any]:
+def _sign_extended(pixels: NDArray[Any], frame: StoredFrame) -> NDArray[Any]:
     """Return values in the machine's byte order; bits above Bits Stored may hold overlays of old (PS3.5 §8.1.2)."""
     native = pixels.astype(_dtype(frame, "="), copy=False)
     spare = frame.pixels.allocated - frame.pixels.stored
     return native if spare == 0 else (native << spare) >> spare
+
+
+def padding_of(frame: StoredFrame, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Return where Pixel Padding Value, or its range, stands (PS3.3 §C.7.5.1.1.2); None where none is stated."""
+    header = frame.instance.header
+    if "PixelPaddingValue" not in header:
+        return None
+    value = _as_stored(integer(header, "PixelPaddingValue", frame.uid), frame)
+    limit = _as_stored(integer(header, "PixelPaddingRangeLimit", frame.uid, value), frame)
+    low, high = sorted((value, limit))
+    return (stored >= low) & (stored <= high)
+
+
+def _as_stored(value: int, frame: StoredFrame) -> int:
+    # Written as US by mistake where the pixels are signed: the same 16 bits, read with the pixels' sign.
+    return value - (1 << 16) if frame.pixels.signed and value >= 1 << 15 else value

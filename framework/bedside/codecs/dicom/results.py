@@ -11,7 +11,7 @@ from bedside.codecs.dicom.capture import write_capture
 from bedside.codecs.dicom.measurements import reread, write_report
 from bedside.codecs.dicom.objects import DicomObject, Result, evidence_of
 from bedside.codecs.dicom.segmentation import Segments, labels_of, write_segmentation
-from bedside.codecs.dicom.source import SourceSeries
+from bedside.codecs.dicom.source import Source, SourceSeries
 from bedside.codecs.labels import count_labels
 from bedside.codecs.report import probabilities
 from bedside.errors import RunFailed
@@ -19,7 +19,7 @@ from bedside.types import OutputArray, Prediction, ValidatedInputs
 
 
 def write_results(
-    source: SourceSeries,
+    source: Source,
     contract: Contract,
     prediction: Prediction,
     policy: DicomPolicy,
@@ -31,7 +31,9 @@ def write_results(
     result = Result(source, contract, policy, (created or datetime.now(UTC)).astimezone(UTC), evidence_of(source))
     specs = {spec.name: spec for spec in contract.outputs}
     named = [(array, specs[array.name]) for array in prediction.arrays if array.name in specs]
-    segments = [_segments(array, spec, source) for array, spec in named if spec.kind == "segmentation"]
+    masks = [(array, spec) for array, spec in named if spec.kind == "segmentation"]
+    # A radiograph has no frame of reference in which a segment could lie.
+    segments = [_segments(*mask, source) for mask in masks] if isinstance(source, SourceSeries) else []
     # Scores that are no probabilities have no name in DICOM.
     kinds = [(array, spec) for array, spec in named if spec.kind == "probabilities" and spec.labels]
     classes = [(array, spec) for array, spec in kinds if "probabilities" in probabilities(array, spec)]
@@ -56,7 +58,7 @@ def _segments(array: OutputArray, spec: OutputSpec, source: SourceSeries) -> Seg
     labels = labels_of(count_labels(placed, spec.labels, 3), spec.labels)
     if not labels:
         raise RunFailed("the model answered a label map without labels", field=array.name)
-    return Segments(array.name, labels, array.array, affine)
+    return Segments(source, array.name, labels, array.array, affine)
 
 
 def _affine(array: OutputArray, spec: OutputSpec, source: SourceSeries) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from bedside.codecs.dicom.coding import as_code, coding_of
 from bedside.codecs.dicom.instances import BROKEN
 from bedside.codecs.dicom.objects import MANUFACTURER, NOTICE, DicomObject, Result, seal
 from bedside.codecs.dicom.regrid import onto_frames
+from bedside.codecs.dicom.source import SourceSeries
 from bedside.codecs.labels import LabelCount
 from bedside.errors import RunFailed
 
@@ -24,12 +25,14 @@ class Segments:
     """A model's labels as they go into an object.
 
     Attributes:
+        source: the series on whose slices they lie.
         output: name of the model's output.
         labels: what each is called and how much of it there is; segment numbers are their places, from 1.
         mask: the model's array, labels or stacked masks.
         affine: its voxels to RAS+ millimetres.
     """
 
+    source: SourceSeries
     output: str
     labels: Sequence[LabelCount]
     mask: NDArray[Any]
@@ -47,7 +50,7 @@ def write_segmentation(result: Result, segments: Segments) -> DicomObject:
     Raises:
         RunFailed: the source lies in several multi-frame objects, or the object cannot be written.
     """
-    source, identity = result.source, result.identity("segmentation")
+    source, identity = segments.source, result.identity("segmentation")
     if source.is_multiframe and len(source.headers) > 1:
         raise RunFailed("a segmentation can refer to one multi-frame object; this series has several")
     measures = highdicom.PixelMeasuresSequence(
@@ -58,7 +61,7 @@ def write_segmentation(result: Result, segments: Segments) -> DicomObject:
     try:
         dataset = seg.Segmentation(
             source_images=list(result.evidence),
-            pixel_array=_in_file_order(result, segment_numbers(result, segments)),
+            pixel_array=_in_file_order(source, segment_numbers(segments)),
             segmentation_type=seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[_describe(result, segments, place) for place in range(1, len(segments.labels) + 1)],
             content_description=NOTICE,
@@ -77,7 +80,7 @@ def write_segmentation(result: Result, segments: Segments) -> DicomObject:
     return seal(result, "segmentation", dataset)
 
 
-def segment_numbers(result: Result, segments: Segments) -> NDArray[Any]:
+def segment_numbers(segments: Segments) -> NDArray[Any]:
     """Return the mask on the source's frames: segment numbers, shape (frames, rows, columns), or stacked masks."""
     indices = [label.index for label in segments.labels]
     if segments.stacked:
@@ -87,7 +90,7 @@ def segment_numbers(result: Result, segments: Segments) -> NDArray[Any]:
         table = np.zeros(max([*indices, int(flat.max(initial=0))]) + 1, np.uint16)
         table[indices] = np.arange(1, len(indices) + 1)
         numbered = table[flat].astype(np.uint8 if len(indices) < 256 else np.uint16)
-    source = result.source
+    source = segments.source
     if (
         numbered.shape[:3] == source.shape
         and np.allclose(segments.affine, source.affine, atol=1e-4)
@@ -97,9 +100,8 @@ def segment_numbers(result: Result, segments: Segments) -> NDArray[Any]:
     return onto_frames(numbered, segments.affine, source.planes, source.size)
 
 
-def _in_file_order(result: Result, mask: NDArray[Any]) -> NDArray[Any]:
+def _in_file_order(source: SourceSeries, mask: NDArray[Any]) -> NDArray[Any]:
     """Return the frames as the source's one file has them; slices of their own stay in the order of the headers."""
-    source = result.source
     if not source.is_multiframe:
         return mask
     ordered = np.zeros_like(mask)

@@ -21,6 +21,7 @@ from bedside.errors import (
     DuplicateSlice,
     LocalizerMixedIn,
     MixedSopClass,
+    MultiFrame,
     NoMatchingSeries,
     SeveralStudies,
     UnsupportedSopClass,
@@ -43,6 +44,16 @@ VOLUME_CLASSES = frozenset(
 )
 """SOP classes whose frames have a place in the patient (PS3.4 §B.5)."""
 
+PLANE_CLASSES = frozenset(
+    {
+        uids.ComputedRadiographyImageStorage,
+        uids.DigitalXRayImageStorageForPresentation,
+        uids.DigitalMammographyXRayImageStorageForPresentation,
+        uids.DigitalIntraOralXRayImageStorageForPresentation,
+    }
+)
+"""SOP classes of radiographs. Not those for processing: their values are the detector's, not a picture's."""
+
 _AXES = ("sagittal", "coronal", "axial")
 
 
@@ -64,6 +75,11 @@ class Series:
         return text(self.instances[0].header, "BodyPartExamined").strip().upper()
 
     @property
+    def view(self) -> str:
+        """Return View Position (0018,5101), empty where none is stated."""
+        return text(self.instances[0].header, "ViewPosition").strip().upper()
+
+    @property
     def uids(self) -> list[str]:
         """Return the SOP Instance UIDs."""
         return [instance.uid for instance in self.instances]
@@ -82,20 +98,21 @@ class Series:
             return ""
 
 
-def choose(instances: Sequence[Instance], policy: DicomPolicy, name: str) -> Series:
+def choose(instances: Sequence[Instance], policy: DicomPolicy, name: str, *, planes: bool = False) -> Series:
     """Return the one series that is meant, without what is not an image of it.
 
     Args:
         instances: everything that came.
         policy: the rules.
         name: input for which the rules are asked.
+        planes: one radiograph is meant; each is judged as if it were a series of its own.
 
     Raises:
         SeveralStudies, DuplicateSlice, UnsupportedSopClass, NoMatchingSeries, AmbiguousSeries, WrongModality,
-        WrongBodyPart, LocalizerMixedIn, MixedSopClass.
+        WrongBodyPart, LocalizerMixedIn, MixedSopClass, MultiFrame.
     """
     _require_one_study(instances)
-    candidates = _candidates(instances)
+    candidates = _radiographs(instances) if planes else _candidates(instances)
     rules = [rule for rule in policy.series if rule.input in ("", name)]
     chosen = _by_rules(candidates, rules) if rules else _only(_suitable(candidates, policy))
     _require_suitable(chosen, policy)
@@ -131,6 +148,20 @@ def _candidates(instances: Sequence[Instance]) -> list[Series]:
     return images or found
 
 
+def _radiographs(instances: Sequence[Instance]) -> list[Series]:
+    found = [
+        Series(f"image {place} of {_name(instance, place)}", (instance,))
+        for place, instance in enumerate(instances, 1)
+        if text(instance.header, "SOPClassUID") in PLANE_CLASSES
+    ]
+    moving = [instance.uid for instance in instances if text(instance.header, "NumberOfFrames") not in ("", "1")]
+    if not found and moving:
+        raise MultiFrame(instances=moving)
+    if not found:
+        raise UnsupportedSopClass(instances=[instance.uid for instance in instances])
+    return found
+
+
 def _name(instance: Instance, place: int) -> str:
     number = text(instance.header, "SeriesNumber")
     return f"series {number}" if re.fullmatch(r"\d{1,9}", number) else f"series without number ({place} in the request)"
@@ -152,13 +183,14 @@ def _matches(series: Series, rule: SeriesRule) -> bool:
         and (not rule.description or re.search(rule.description, description, re.IGNORECASE) is not None)
         and (not rule.body_part or series.body_part in {part.upper() for part in rule.body_part})
         and rule.orientation in (None, series.orientation)
+        and (not rule.view or series.view in {view.upper() for view in rule.view})
         and rule.min_instances <= count <= (rule.max_instances or count)
     )
 
 
 def _suitable(candidates: list[Series], policy: DicomPolicy) -> list[Series]:
     """Return the candidates of the right modality, or all: with one wrong series, the reason is its modality."""
-    return [series for series in candidates if policy.modality in ("", series.modality)] or candidates
+    return [series for series in candidates if policy.takes(series.modality)] or candidates
 
 
 def _only(matching: Sequence[Series]) -> Series:
@@ -172,7 +204,7 @@ def _names(candidates: Sequence[Series]) -> str:
 
 
 def _require_suitable(series: Series, policy: DicomPolicy) -> None:
-    if policy.modality not in ("", series.modality):
+    if not policy.takes(series.modality):
         raise WrongModality(f"the model was made for {policy.modality}", instances=series.uids)
     parts = {part.upper() for part in policy.body_part}
     # An absent value is no contradiction: Body Part Examined is optional in CT and MR (type 3).

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -30,8 +31,15 @@ def read_series(
     root: Path | None = None,
 ) -> tuple[DecodedImage, SourceSeries]:
     """See :func:`bedside.codecs.dicom.read_series`."""
-    try:
+    with refusals_named(name):
         return _read(parts, rules, limits, name=name, root=root)
+
+
+@contextmanager
+def refusals_named(name: str) -> Iterator[None]:
+    """Have refusals name the input."""
+    try:
+        yield
     except DicomRefused as refused:
         refused.field = refused.field or name
         raise
@@ -41,7 +49,7 @@ def _read(
     parts: Iterable[bytes | Path | Opener], rules: DicomPolicy, limits: LimitSettings, *, name: str, root: Path | None
 ) -> tuple[DecodedImage, SourceSeries]:
     # (1) headers of everything that came
-    instances = list(_instances(parts, limits, name, root))
+    instances = list(read_instances(parts, limits, name, root))
     # (2) the series that is meant
     series = choose(instances, rules, name)
     # (3) its frames, within bounds
@@ -65,7 +73,7 @@ def _read(
         series=first.series,
         modality=series.modality,
         in_place=stacked.offsets is None,
-        digest=_digest(payload, series.instances),
+        digest=digest_of(payload, series.instances),
     )
     image = DecodedImage(
         name=name,
@@ -81,9 +89,10 @@ def _read(
     return image, source
 
 
-def _instances(
-    parts: Iterable[bytes | Path | Opener], limits: LimitSettings, name: str, root: Path | None
+def read_instances(
+    parts: Iterable[bytes | Path | Opener], limits: LimitSettings, name: str, root: Path | None = None
 ) -> Iterator[Instance]:
+    """Yield the headers of everything that came. Raises DicomRefused, TooManyInstances."""
     count = 0
     for count, part in enumerate(islice(parts, limits.dicom_instances + 1), 1):
         if count > limits.dicom_instances:
@@ -120,7 +129,8 @@ def _frames(instances: Iterable[Instance], limits: LimitSettings, name: str) -> 
     return found
 
 
-def _digest(payload: bytes, instances: Iterable[Instance]) -> str:
+def digest_of(payload: bytes, instances: Iterable[Instance]) -> str:
+    """Return SHA-256 over an input's bytes and the UIDs of what it was made of, in hex."""
     digest = hashlib.sha256(payload)
     for uid in sorted(instance.uid for instance in instances):
         digest.update(f"\n{uid}".encode())

@@ -13,42 +13,52 @@ from bedside.codecs.dicom.tags import value_of
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class SourceSeries:
-    """A series that has become a volume. Holds patient attributes: its repr tells their number and nothing else.
+class Source:
+    """What a picture was made of. Holds patient attributes: its repr tells the number of files and nothing else.
 
     Attributes:
         name: input of the contract.
-        headers: pydicom data sets without pixels, one per file, in the order of ``frames``.
-        frames: per slice, the file's SOP Instance UID and the frame's number in it, from 1.
-        planes: per slice, (column, row) to RAS+ millimetres, shape (slices, 3, 3).
-        size: rows, columns.
-        affine: voxel (column, row, slice) of the volume that the model got to RAS+ millimetres, shape (4, 4).
-        frame_of_reference, study, series: UIDs.
+        headers: pydicom data sets without pixels, one per file; of a volume, in the order of its slices.
+        study, series: UIDs.
         modality: of the source.
-        in_place: False where slices were moved into an even grid, so that theirs is another.
-        digest: SHA-256 over what the volume was made of, in hex.
+        digest: SHA-256 over what the input was made of, in hex.
     """
 
     name: str
     headers: tuple[Any, ...]
+    study: str
+    series: str
+    modality: str
+    digest: str
+
+    def __repr__(self) -> str:
+        """Return the number of files."""
+        return f"{type(self).__name__}({len(self.headers)} files)"
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled."""
+        raise TypeError("a source holds patient attributes and does not leave the process")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SourceSeries(Source):
+    """A series that has become a volume.
+
+    Attributes:
+        frames: per slice, the file's SOP Instance UID and the frame's number in it, from 1.
+        planes: per slice, (column, row) to RAS+ millimetres, shape (slices, 3, 3).
+        size: rows, columns.
+        affine: voxel (column, row, slice) of the volume that the model got to RAS+ millimetres, shape (4, 4).
+        frame_of_reference: UID.
+        in_place: False where slices were moved into an even grid, so that theirs is another.
+    """
+
     frames: tuple[tuple[str, int], ...]
     planes: NDArray[np.float64]
     size: tuple[int, int]
     affine: NDArray[np.float64]
     frame_of_reference: str
-    study: str
-    series: str
-    modality: str
     in_place: bool
-    digest: str
-
-    def __repr__(self) -> str:
-        """Return the number of slices."""
-        return f"SourceSeries({len(self.frames)} slices)"
-
-    def __reduce__(self) -> Any:
-        """Refuse to be pickled."""
-        raise TypeError("a source series holds patient attributes and does not leave the process")
 
     @property
     def shape(self) -> tuple[int, int, int]:

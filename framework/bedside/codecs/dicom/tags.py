@@ -4,7 +4,7 @@ Values are never repeated in a message: whatever stands in the place of a number
 """
 
 import re
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from bedside.codecs.dicom.library import pydicom
@@ -60,6 +60,20 @@ def numbers(dataset: Any, keyword: str, count: int, uid: str, default: float | N
     if len(found) != count or not all(map(isfinite, found)):
         raise InvalidTag(f"{_name(keyword)} does not hold {count} number(s)", instances=[uid])
     return found
+
+
+def first_number(dataset: Any, keyword: str, uid: str) -> float | None:
+    """Return the first of one or several finite numbers, None where there is none; raises InvalidTag."""
+    value = value_of(dataset, keyword)
+    if value is None:
+        return None
+    try:
+        number = float(value if isinstance(value, str | float | int) else value[0])
+    except (TypeError, ValueError, OverflowError, LookupError):
+        number = inf
+    if not isfinite(number):
+        raise InvalidTag(f"{_name(keyword)} does not begin with a number", instances=[uid])
+    return number
 
 
 def integer(dataset: Any, keyword: str, uid: str, default: int | None = None) -> int:

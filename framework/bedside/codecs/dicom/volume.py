@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.codecs.dicom.frames import Frame
 from bedside.codecs.dicom.guard import Stack
-from bedside.codecs.dicom.pixels import stored_values
+from bedside.codecs.dicom.pixels import padding_of, stored_values
 from bedside.codecs.dicom.regrid import mend
-from bedside.codecs.dicom.tags import integer, text
+from bedside.codecs.dicom.tags import text
 from bedside.codecs.nifti import nifti_header
 from bedside.errors import PaddingPixels, PrecisionLost, ValueOverflow
 
@@ -65,7 +65,7 @@ def _dtype(stacked: Stack, policy: DicomPolicy) -> np.dtype[Any]:
 
 def _rescaled(frame: Frame, stored: NDArray[Any], policy: DicomPolicy) -> NDArray[np.float64]:
     values = stored * np.float64(frame.slope) + frame.intercept
-    padding = _padding(frame, stored)
+    padding = padding_of(frame, stored)
     if padding is not None and padding.any() and text(frame.instance.header, "Modality") not in _SCALELESS:
         if policy.padding == "refuse":
             raise PaddingPixels(instances=[frame.uid])
@@ -77,19 +77,3 @@ def _rescaled(frame: Frame, stored: NDArray[Any], policy: DicomPolicy) -> NDArra
     if float(np.spacing(np.float32(largest))) > abs(frame.slope):
         raise PrecisionLost(instances=[frame.uid])
     return values
-
-
-def _padding(frame: Frame, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Return where Pixel Padding Value, or its range, stands (PS3.3 §C.7.5.1.1.2); None where none is stated."""
-    header = frame.instance.header
-    if "PixelPaddingValue" not in header:
-        return None
-    value = _as_stored(integer(header, "PixelPaddingValue", frame.uid), frame)
-    limit = _as_stored(integer(header, "PixelPaddingRangeLimit", frame.uid, value), frame)
-    low, high = sorted((value, limit))
-    return (stored >= low) & (stored <= high)
-
-
-def _as_stored(value: int, frame: Frame) -> int:
-    # Written as US by mistake where the pixels are signed: the same 16 bits, read with the pixels' sign.
-    return value - (1 << 16) if frame.pixels.signed and value >= 1 << 15 else value

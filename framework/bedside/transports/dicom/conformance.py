@@ -2,18 +2,19 @@
 
 from bedside.codecs.dicom.instances import COMPRESSED, NATIVE
 from bedside.codecs.dicom.library import pydicom
-from bedside.codecs.dicom.selection import VOLUME_CLASSES
+from bedside.codecs.dicom.selection import PLANE_CLASSES, VOLUME_CLASSES
 
 uids = pydicom.uid
 
 TRANSFER_SYNTAXES = (*NATIVE, *COMPRESSED)
 """What a sender may choose from."""
 
-PROCESSED = tuple(sorted(VOLUME_CLASSES))
+PROCESSED = (*sorted(VOLUME_CLASSES), *sorted(PLANE_CLASSES))
 """Storage SOP classes that models are given."""
 
 ACCOMPANYING = (
     uids.SecondaryCaptureImageStorage,
+    uids.DigitalXRayImageStorageForProcessing,
     uids.GrayscaleSoftcopyPresentationStateStorage,
     uids.KeyObjectSelectionDocumentStorage,
     uids.BasicTextSRStorage,

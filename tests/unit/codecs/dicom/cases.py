@@ -1,15 +1,18 @@
 """Series made in memory (``tests/assets/dicom/make_series.py``) and how tests read them."""
 
 import importlib.util
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from bedside.bundle.dicom_policy import DicomPolicy
-from bedside.codecs.dicom import read_series
-from bedside.codecs.dicom.source import SourceSeries
+from bedside.codecs.dicom import read_radiograph, read_series
+from bedside.codecs.dicom.source import Source, SourceSeries
 from bedside.codecs.nifti import decode_nifti, read_nifti
+from bedside.codecs.plane import decode_plane
 from bedside.settings import LimitSettings
 from bedside.types import DecodedImage
 
@@ -33,6 +36,18 @@ MAKE = load_maker()
 def read(made: Any, **policy: Any) -> tuple[DecodedImage, SourceSeries]:
     """Read data sets as one input, with small limits."""
     return read_series(MAKE.files(made), DicomPolicy(**policy), LIMITS)
+
+
+def read_picture(made: Any, **policy: Any) -> tuple[DecodedImage, Source]:
+    """Read data sets as one radiograph, with small limits."""
+    return read_radiograph(MAKE.files(made), DicomPolicy(**policy), LIMITS)
+
+
+def picture(image: DecodedImage) -> Any:
+    """Return the pixels (rows, columns), after the codec for PNG has checked the file and agreed with what is said."""
+    checked = decode_plane(image.payload, "png", name=image.name, limit=1 << 30, arrays=False)
+    assert (checked.shape, checked.dtype, checked.channels) == (image.shape, image.dtype, image.channels)
+    return np.asarray(Image.open(io.BytesIO(image.payload)))
 
 
 def voxels(image: DecodedImage) -> Any:

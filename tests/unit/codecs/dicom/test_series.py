@@ -237,7 +237,7 @@ def test_a_source_shows_nothing_of_the_patient() -> None:
     """Neither its repr nor that of the image or a file tells more than numbers, and it cannot be pickled."""
     image, source = read(MAKE.series())
     shown = f"{source!r} {image.source!r} {source}"
-    assert shown == "SourceSeries(4 slices) SourceSeries(4 slices) SourceSeries(4 slices)"
+    assert shown == "SourceSeries(4 files) SourceSeries(4 files) SourceSeries(4 files)"
     assert "source" not in repr(image)
     with pytest.raises(TypeError):
         pickle.dumps(source)
