@@ -6,11 +6,12 @@ extrapolates, and of a record that is mostly gaps it says little more than the a
 
 from collections.abc import Sequence
 from math import isnan
+from operator import le
 
 import numpy as np
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec
-from bedside.codecs.per_spec import PerSpec
+from bedside.codecs.remembered import Remembered
 from bedside.types import DecodedRecord, ValidatedInputs
 
 Bounds = tuple[list[float], list[float]]
@@ -28,7 +29,7 @@ def cautions(contract: Contract, inputs: ValidatedInputs) -> list[str]:
     # A dozen Python floats are compared in less time than NumPy needs to begin, and every record comes here.
     low, high = _bounds_of(spec)
     values = record.values.tolist()
-    if all(map(_is_within, low, values, high)):
+    if all(map(le, low, values)) and all(map(le, values, high)):
         return []
     return _mostly_missing(values) + _outside_training(values, spec)
 
@@ -53,10 +54,6 @@ def _outside_training(values: Sequence[float], spec: InputSpec) -> list[str]:
     ]
 
 
-def _is_within(low: float, value: float, high: float) -> bool:
-    return low <= value <= high
-
-
 def _make_bounds(spec: InputSpec) -> Bounds:
     seen = [feature.seen or (-np.inf, np.inf) for feature in spec.features]
     # As float32, because values are: 2.3 as a double lies outside a bound of 2.3.
@@ -64,7 +61,7 @@ def _make_bounds(spec: InputSpec) -> Bounds:
     return bounds[:, 0].tolist(), bounds[:, 1].tolist()
 
 
-_bounds_of = PerSpec(_make_bounds)
+_bounds_of = Remembered(_make_bounds)
 
 
 def _sentence(feature: FeatureSpec) -> str:

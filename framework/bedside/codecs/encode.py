@@ -14,6 +14,7 @@ from bedside.codecs.dicom import DICOM, RELATED, write_results
 from bedside.codecs.nifti import compress, encode_nifti
 from bedside.codecs.npy import encode_npy
 from bedside.codecs.overlay import render_overlay
+from bedside.codecs.remembered import Remembered
 from bedside.codecs.report import encode_json, report, source_image
 from bedside.errors import NotAcceptable, RunFailed
 from bedside.types import DecodedImage, EncodedAnswer, OutputArray, OutputFile, Prediction, ValidatedInputs
@@ -51,16 +52,7 @@ class Answers:
         several such results with all of them; a model that only writes a file, with that; any other with JSON.
         DICOM objects are for inputs that were DICOM.
         """
-        objects = (DICOM, RELATED) if _may_answer_dicom(contract) else ()
-        grids, own = _grids(contract), _own_types(contract)
-        if own:
-            return (*own, JSON, MIXED) if len(contract.outputs) == 1 else (JSON, MIXED, *own)
-        if not grids:
-            arrays = (NPY, MIXED) if _plain(contract) else ()
-            written = (MIXED,) if any(spec.kind == "file" for spec in contract.outputs) else ()
-            return (JSON, *(arrays or written), *objects)
-        pictures = (PNG,) if any(spec.kind == "image" for spec in contract.inputs) else ()
-        return (NIFTI_GZ, JSON, *pictures, MIXED, *objects) if len(grids) == 1 else (MIXED, JSON, *pictures, *objects)
+        return _available(contract)
 
     def encode(
         self, media_type: str, contract: Contract, inputs: ValidatedInputs, prediction: Prediction
@@ -72,7 +64,7 @@ class Answers:
             RunFailed: the result holds numbers that must not go out (NaN, labels that are none), or has no place in
                 space although the contract promises one.
         """
-        available = self.available(contract)
+        available = _available(contract)
         if media_type not in available:
             raise NotAcceptable(f"this model answers with: {', '.join(available)}", available=available)
         if media_type in _own_types(contract):
@@ -80,10 +72,29 @@ class Answers:
         return self._writers[media_type](contract, inputs, prediction)
 
 
-def _own_types(contract: Contract) -> tuple[str, ...]:
+def _find_own_types(contract: Contract) -> tuple[str, ...]:
     """Return the media types of the files that the bundle writes by design, where they are all there is to see."""
     own = (spec.media_type for spec in contract.outputs if spec.kind == "file" and spec.media_type != JSON)
     return () if _grids(contract) else tuple(dict.fromkeys(own))
+
+
+_own_types = Remembered(_find_own_types)
+
+
+def _make_available(contract: Contract) -> tuple[str, ...]:
+    objects = (DICOM, RELATED) if _may_answer_dicom(contract) else ()
+    grids, own = _grids(contract), _own_types(contract)
+    if own:
+        return (*own, JSON, MIXED) if len(contract.outputs) == 1 else (JSON, MIXED, *own)
+    if not grids:
+        arrays = (NPY, MIXED) if _plain(contract) else ()
+        written = (MIXED,) if any(spec.kind == "file" for spec in contract.outputs) else ()
+        return (JSON, *(arrays or written), *objects)
+    pictures = (PNG,) if any(spec.kind == "image" for spec in contract.inputs) else ()
+    return (NIFTI_GZ, JSON, *pictures, MIXED, *objects) if len(grids) == 1 else (MIXED, JSON, *pictures, *objects)
+
+
+_available = Remembered(_make_available)
 
 
 def _plain(contract: Contract) -> list[OutputSpec]:

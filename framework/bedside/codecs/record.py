@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from bedside.bundle.contract import FeatureSpec, InputSpec
-from bedside.codecs.per_spec import PerSpec
+from bedside.codecs.remembered import Remembered
 from bedside.errors import MalformedPayload, MissingFeature, NonFiniteValue, UnknownFeature, WrongDatatype, echo
 from bedside.types import DecodedRecord
 
@@ -81,7 +81,7 @@ class _Bound:
         self.packer = struct.Struct(f"={len(names)}f")
 
 
-_bind = PerSpec(_Bound)
+_bind = Remembered(_Bound)
 
 
 def _explain(values: Mapping[str, Any], spec: InputSpec) -> DecodedRecord:

@@ -7,6 +7,7 @@ answer of that model.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -14,11 +15,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from bedside.bundle.contract import Contract, InputSpec, OutputSpec
+from bedside.bundle.contract import Contract, OutputSpec
 from bedside.bundle.media_types import media_type_of_suffix
 from bedside.codecs.cautions import cautions
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
-from bedside.codecs.per_spec import PerSpec
+from bedside.codecs.remembered import Remembered
 from bedside.errors import RunFailed
 from bedside.types import DecodedImage, DecodedRecord, OutputArray, OutputFile, Prediction, ValidatedInputs
 
@@ -57,19 +58,20 @@ def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
     Raises:
         RunFailed: the model answered NaN or infinity, which no caller could tell from a number in time.
     """
-    specs = {spec.name: spec for spec in contract.outputs}
+    layout = _layout_of(contract)
     result: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
-    named = [array for array in prediction.arrays if _is_named(array, specs)]
+    named = [array for array in prediction.arrays if array.name in layout.named]
     for array in prediction.arrays:
-        spec = specs.get(array.name, OutputSpec(array.name, "tensor"))
-        if named == [array]:
+        spec = layout.outputs.get(array.name) or OutputSpec(array.name, "tensor")
+        if len(named) == 1 and array is named[0]:
             result.update(probabilities(array, spec))
         else:
             outputs[array.name] = _describe(array, spec, inputs)
-    outputs.update({name: {"value": value} for name, value in prediction.values.items()})
-    if "accuracy" in contract.metrics and named:
-        result["accuracy"] = contract.metrics["accuracy"]
+    for name, value in prediction.values.items():
+        outputs[name] = {"value": value}
+    if named:
+        result.update(layout.accuracy)
     if outputs:
         result["outputs"] = outputs
     warnings = cautions(contract, inputs)
@@ -77,8 +79,41 @@ def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
         result["warnings"] = warnings
     if prediction.files:
         result["files"] = [_file(file) for file in prediction.files]
-    result.update(model=contract.model, version=contract.version, notice=NOTICE)
-    return _beside_record(contract, inputs, result)
+    result.update(layout.origin)
+    return _beside_record(layout, inputs, result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What all answers of a model share.
+
+    Attributes:
+        outputs: by name.
+        named: outputs whose numbers have the names of classes.
+        accuracy: of the model, where it is known.
+        origin: what ends each answer: which model it is from.
+        nested: the result stands beside the record, for a feature is called like a member of it.
+    """
+
+    outputs: Mapping[str, OutputSpec]
+    named: frozenset[str]
+    accuracy: Mapping[str, Any]
+    origin: Mapping[str, str]
+    nested: bool
+
+
+def _make_layout(contract: Contract) -> _Layout:
+    features = contract.record.features if contract.record else ()
+    return _Layout(
+        outputs={spec.name: spec for spec in contract.outputs},
+        named=frozenset(spec.name for spec in contract.outputs if spec.kind == "probabilities" and spec.labels),
+        accuracy={name: value for name, value in contract.metrics.items() if name == "accuracy"},
+        origin={"model": contract.model, "version": contract.version, "notice": NOTICE},
+        nested=any(feature.name in _RESERVED or feature.name == "result" for feature in features),
+    )
+
+
+_layout_of = Remembered(_make_layout)
 
 
 def grid_rank(array: OutputArray, inputs: ValidatedInputs) -> int:
@@ -93,24 +128,9 @@ def source_image(inputs: ValidatedInputs) -> DecodedImage | None:
     return next((item for item in inputs.items if isinstance(item, DecodedImage)), None)
 
 
-def _beside_record(contract: Contract, inputs: ValidatedInputs, result: dict[str, Any]) -> dict[str, Any]:
+def _beside_record(layout: _Layout, inputs: ValidatedInputs, result: dict[str, Any]) -> dict[str, Any]:
     record: Mapping[str, Any] = next((item.record for item in inputs.items if isinstance(item, DecodedRecord)), {})
-    spec = contract.record
-    if spec and _clashes(spec):
-        return {"record": dict(record), "result": result}
-    return {**record, **result}
-
-
-def _has_clash(spec: InputSpec) -> bool:
-    return any(feature.name in _RESERVED or feature.name == "result" for feature in spec.features)
-
-
-_clashes = PerSpec(_has_clash)
-
-
-def _is_named(array: OutputArray, specs: Mapping[str, OutputSpec]) -> bool:
-    spec = specs.get(array.name)
-    return spec is not None and spec.kind == "probabilities" and bool(spec.labels)
+    return {"record": dict(record), "result": result} if layout.nested else {**record, **result}
 
 
 def _describe(array: OutputArray, spec: OutputSpec, inputs: ValidatedInputs) -> dict[str, Any]:

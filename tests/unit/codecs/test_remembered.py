@@ -3,8 +3,8 @@
 import pytest
 
 from bedside.bundle.contract import InputSpec
-from bedside.codecs import per_spec
-from bedside.codecs.per_spec import PerSpec
+from bedside.codecs import remembered
+from bedside.codecs.remembered import Remembered
 
 
 def spec(name: str) -> InputSpec:
@@ -20,15 +20,15 @@ def test_a_spec_is_looked_at_once() -> None:
         made.append(given.name)
         return [given.name]
 
-    of, one = PerSpec(make), spec("a")
+    of, one = Remembered(make), spec("a")
     assert of(one) is of(one)
     assert made == ["a"]
 
 
 def test_equal_specs_are_not_confused_with_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is forgotten is made anew, also where a new spec has an old one's address."""
-    monkeypatch.setattr(per_spec, "MOST_SPECS", 2)
-    of = PerSpec(lambda given: given.name)
+    monkeypatch.setattr(remembered, "MOST_KNOWN", 2)
+    of = Remembered[InputSpec, str](lambda given: given.name)
     for number in range(50):
         assert of(spec(f"input_{number}")) == f"input_{number}"
     assert len(of._known) <= 2
