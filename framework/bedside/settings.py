@@ -378,10 +378,14 @@ class LogSettings(_Group):
     on all replicas and after restarts. Unset: a new one at each start, so that pseudonyms end with the process."""
 
     buffer_lines: int = Field(default=256, ge=0)
-    """Lines kept before they are written together; 0 writes each at once. Warnings and errors flush."""
+    """Lines kept before they are written together; 0 writes each. Warnings and errors do not wait."""
 
     buffer_seconds: float = Field(default=0.05, gt=0)
     """Longest time that a line waits in the buffer: what a crash may lose."""
+
+    backlog_lines: int = Field(default=20_000, gt=0)
+    """Lines kept while nobody reads standard output (about a kilobyte each); then the oldest are lost, counted in
+    ``bedside_lost_log_lines`` and told by ``log_lines_lost`` once there is a reader again. Requests never wait."""
 
 
 class Settings(BaseSettings):

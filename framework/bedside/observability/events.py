@@ -42,6 +42,7 @@ class Event(StrEnum):
     TOKEN_KEYS_UNAVAILABLE = "token_keys_unavailable"  # noqa: S105 - an event's name
     LIBRARY_MESSAGE = "library_message"
     UNCAUGHT_EXCEPTION = "uncaught_exception"
+    LOG_LINES_LOST = "log_lines_lost"
     EVENT_UNLISTED = "event_unlisted"
 
 

@@ -112,7 +112,13 @@ def configure(settings: Settings, *, stream: ByteStream | None = None, clock: Cl
     """
     log = settings.log
     target = stream if stream is not None else _standard_output()
-    writer = BufferedWriter(target, buffer_lines=log.buffer_lines, buffer_seconds=log.buffer_seconds)
+    writer = BufferedWriter(
+        target,
+        buffer_lines=log.buffer_lines,
+        buffer_seconds=log.buffer_seconds,
+        backlog_lines=log.backlog_lines,
+        on_loss=lambda count: _sink("error", Event.LOG_LINES_LOST, {"lost_lines": count}),
+    )
     structlog.configure(
         processors=[_renderer(settings, target, clock)],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log.level]),

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -95,6 +96,9 @@ def test_warnings_and_errors_are_written_at_once(capture: Build, level: str) -> 
     logger.info(Event.SERVER_READY)
     assert captured.stream.getvalue() == b""
     getattr(logger, level)(Event.SERVER_STOPPING)
+    deadline = time.monotonic() + 10
+    while captured.stream.getvalue().count(b"\n") < 2 and time.monotonic() < deadline:
+        threading.Event().wait(0.001)  # by the writer's thread
     assert captured.stream.getvalue().count(b"\n") == 2
 
 

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from bedside.observability import writer as writer_module
 from bedside.observability.writer import BufferedWriter
 
 
@@ -52,22 +53,18 @@ def test_lines_are_written_together(stream: Stream) -> None:
     writer.write(b"2\n")
     assert stream.data == b""
     writer.write(b"3\n")
+    assert stream.written.wait(10)
     assert stream.data == b"1\n2\n3\n"
     writer.close()
 
 
-def test_without_a_buffer_each_line_is_written_at_once(stream: Stream) -> None:
-    """buffer_lines 0."""
-    writer_to(stream, lines=0).write(b"1\n")
+@pytest.mark.parametrize(("lines", "urgent"), [(0, False), (100, True)], ids=["no buffer", "urgent"])
+def test_line_is_written_without_waiting_for_others(stream: Stream, lines: int, *, urgent: bool) -> None:
+    """buffer_lines 0, or a warning: with what came before it."""
+    writer = writer_to(stream, lines=lines)
+    writer.write(b"1\n", urgent=urgent)
+    assert stream.written.wait(10)
     assert stream.data == b"1\n"
-
-
-def test_urgent_line_takes_the_others_with_it(stream: Stream) -> None:
-    """A warning tells what came before it."""
-    writer = writer_to(stream)
-    writer.write(b"1\n")
-    writer.write(b"2\n", urgent=True)
-    assert stream.data == b"1\n2\n"
     writer.close()
 
 
@@ -98,6 +95,7 @@ def test_stream_that_fails_costs_lines_and_nothing_else(error: Exception | None)
     writer = writer_to(Stream(0, error), lines=2)
     for _ in range(4):
         writer.write(b"line\n")
+    writer.close()
     assert writer.lost_lines == 4
 
 
@@ -107,9 +105,11 @@ def test_line_that_was_cut_off_does_not_take_the_next_one_with_it() -> None:
     writer = writer_to(stream, lines=2)
     writer.write(b"one\n")
     writer.write(b"two, cut off\n")
+    writer.flush()
     assert writer.lost_lines == 1
     stream.room = 100
-    writer.write(b"three\n", urgent=True)
+    writer.write(b"three\n")
+    writer.close()
     assert stream.data == b"one\ntwo,\nthree\n"
     assert writer.lost_lines == 1
 
@@ -125,7 +125,9 @@ def test_stream_that_takes_little_gets_the_rest_again() -> None:
             return super().write(bytes(data)[:3])  # type: ignore[call-overload]
 
     stream = Sipping()
-    writer_to(stream, lines=0).write(b"a long line\n")
+    writer = writer_to(stream)
+    writer.write(b"a long line\n")
+    writer.close()
     assert stream.getvalue() == b"a long line\n"
 
 
@@ -143,6 +145,7 @@ def test_line_written_while_writing_is_kept() -> None:
     stream = Reentrant()
     writer = writer_to(stream, lines=0)
     writer.write(b"1\n")
+    writer.close()
     assert stream.data == b"1\n2\n"
 
 
@@ -165,6 +168,46 @@ def test_many_threads_lose_nothing(stream: Stream) -> None:
     assert [number for name, number in lines if name == 2] == list(range(200))
 
 
+def test_reader_that_stops_reading_blocks_nobody_and_costs_the_oldest_lines() -> None:
+    """A full pipe: lines go on being taken; once it is read again, what was lost is counted and told."""
+    reader, descriptor = os.pipe()
+    told: list[int] = []
+    with open(descriptor, "wb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor
+        writer = BufferedWriter(pipe, buffer_lines=1, buffer_seconds=1000, backlog_lines=10, on_loss=told.append)
+        long = b"x" * 200_000 + b"\n"  # more than a pipe holds
+        writer.write(long)
+        while writer._lines:  # until it is in the thread's hand
+            assert not writer.flush(0.001)
+        for number in range(15):
+            writer.write(b"%d\n" % number)
+        assert writer.lost_lines == 5
+        assert not writer.flush(0.001)
+        done = threading.Thread(target=writer.close)
+        done.start()
+        data = b""
+        while not data.endswith(b"14\n"):
+            data += os.read(reader, 65536)
+        done.join(10)
+        assert data == long + b"".join(b"%d\n" % number for number in range(5, 15))
+        assert told == [5]
+    os.close(reader)
+
+
+def test_close_does_not_wait_for_a_reader_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends within a bound."""
+    monkeypatch.setattr(writer_module.BufferedWriter.flush, "__defaults__", (0.01,))
+    reader, descriptor = os.pipe()
+    with open(descriptor, "wb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor
+        writer = writer_to(pipe)  # type: ignore[arg-type]  # a raw file
+        writer.write(b"x" * 200_000 + b"\n")
+        writer.close()
+        writer.write(b"later\n")
+        assert writer.lost_lines == 0
+        os.close(reader)
+        writer.flush(10)
+        assert writer.lost_lines == 2
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_forked_child_does_not_write_its_parents_lines(tmp_path: os.PathLike[str]) -> None:
     """They would come twice."""
@@ -175,7 +218,8 @@ def test_forked_child_does_not_write_its_parents_lines(tmp_path: os.PathLike[str
         writer.write(b"parent\n")
         child = os.fork()
         if child == 0:
-            writer.write(b"child\n", urgent=True)
+            writer.write(b"child\n")
+            writer.close()
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         writer.close()
