@@ -6,7 +6,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from bedside.batching.bounded import BoundedExecutor
@@ -28,7 +28,7 @@ from bedside.jobs.tables import connect
 from bedside.observability.accounting import Accountant
 from bedside.observability.events import Event
 from bedside.observability.frames import safe_frames
-from bedside.observability.logging import EventLogger, Log, configure, get_logger
+from bedside.observability.logging import EventLogger, configure, get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.models import ModelObserver
 from bedside.registry.admission import Admission, AdmissionLog
@@ -140,7 +140,8 @@ def serve(
     finder = Finder(sources, SourceReport(sources, announce), model_name)
     repository = make_repository(settings, finder, staging, metrics, announce)
     watcher = make_watcher(settings, repository)
-    dataplane = make_dataplane(settings, authenticator, repository, log, metrics)
+    accountant = Accountant(metrics, _pseudonym_key(settings), log)
+    dataplane = make_dataplane(settings, authenticator, repository, accountant)
 
     jobs = make_jobs(settings, repository, dataplane)
 
@@ -162,6 +163,7 @@ def serve(
 
     on_listening = _listening(events, sources, announce)
     parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
+    parts = replace(parts, audit_redrive=accountant.redriven)
     _add_doors(lifecycle, parts, on_listening)
     try:
         server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
@@ -194,6 +196,7 @@ def make_parts(
         lifecycle=lifecycle,
         jobs=jobs.desk,
         wake_jobs=jobs.lane.wake,
+        outbox=jobs.outbox,
     )
 
 
@@ -239,7 +242,7 @@ async def _start(authenticator: TokenAuthenticator, repository: Repository) -> N
 
 
 def make_dataplane(
-    settings: Settings, authenticator: TokenAuthenticator, repository: Repository, log: Log, metrics: Metrics
+    settings: Settings, authenticator: TokenAuthenticator, repository: Repository, accountant: Accountant
 ) -> DataPlane:
     """Return the spine with the stages that this server uses."""
     return DataPlane(
@@ -248,7 +251,7 @@ def make_dataplane(
         repository=repository,
         codec=Codecs(settings.limits),
         encoder=Answers(),
-        sink=Accountant(metrics, _pseudonym_key(settings), log),
+        sink=accountant,
         limits=settings.limits,
     )
 
@@ -259,6 +262,7 @@ class Jobs:
 
     desk: JobDesk
     lane: JobLane
+    outbox: Outbox
     courier: Courier | None
     assembler: "Assembler | None" = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -293,8 +297,9 @@ def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane) 
     lane = JobLane(store, spool, SpineWork(dataplane, jobs), digests, jobs, desk.tidy)
     destinations = make_destinations(settings.dicom, settings.limits)
     # Without destinations there is no courier: it would fail what other replicas can deliver.
-    courier = Courier(Outbox(engine), store, spool, destinations, jobs) if destinations else None
-    return Jobs(desk, lane, courier, _assembler(settings, repository, dataplane, desk, lane))
+    outbox = Outbox(engine)
+    courier = Courier(outbox, store, spool, destinations, jobs) if destinations else None
+    return Jobs(desk, lane, outbox, courier, _assembler(settings, repository, dataplane, desk, lane))
 
 
 def _assembler(

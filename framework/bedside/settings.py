@@ -348,7 +348,7 @@ class JobSettings(_Group):
     """A job whose server has not been heard of for so long is given to another."""
 
     run_seconds: float = Field(default=3600.0, gt=0)
-    """Seconds that one attempt may take."""
+    """Seconds that one attempt may take, of a job or of a delivery."""
 
     deadline_seconds: float = Field(default=86400.0, gt=0)
     """Seconds after which a job that still waits is dead."""
@@ -358,7 +358,8 @@ class JobSettings(_Group):
     been cancelled; those of dead jobs are kept as long, so that they can be driven again."""
 
     delivery_seconds: float = Field(default=3 * 86400.0, gt=0)
-    """Seconds for which an undelivered result is tried again before it waits for a person."""
+    """Seconds of waits between attempts, in all, after which an undelivered result waits for a person; chance adds up
+    to half to each."""
 
     poll_seconds: float = Field(default=1.0, gt=0)
     """Seconds between two looks for work that came by another replica."""

@@ -1,4 +1,4 @@
-"""The command line: ``bedside serve | predict | token | health | bundle | ship | dicom``."""
+"""The command line: ``bedside serve | predict | token | health | bundle | ship | dicom | jobs``."""
 
 import sys
 
@@ -11,6 +11,7 @@ from bedside.cli.bundle import bundle_app
 from bedside.cli.delivery import pack, pull, push
 from bedside.cli.dicom import dicom_app
 from bedside.cli.health import health
+from bedside.cli.jobs import jobs_app
 from bedside.cli.predict import predict
 from bedside.cli.serve import serve
 from bedside.cli.ship import ship_app
@@ -35,6 +36,7 @@ for command in (vet, sign, verify, pack, push, pull):
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(ship_app, name="ship")
 app.add_typer(dicom_app, name="dicom")
+app.add_typer(jobs_app, name="jobs")
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

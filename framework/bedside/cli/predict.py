@@ -27,10 +27,9 @@ from rich.table import Table
 
 from bedside.bundle.golden import media_type_of
 from bedside.cli.follow import follow
-from bedside.cli.server import URL, Ca, Token, Url, connected
+from bedside.cli.server import URL, Ca, CallFailed, Token, Url, asked, connected
 from bedside.cli.study import DICOM, RELATED, is_study, zipped
 from bedside.cli.terminal import plain
-from bedside.errors import BedsideError
 
 ACCEPT = "multipart/mixed, application/json;q=0.9"
 ACCEPT_DICOM = f'{RELATED}; type="{DICOM}", multipart/mixed;q=0.9, application/json;q=0.8'
@@ -47,10 +46,6 @@ _SUFFIXES = {
     "image/jpeg": ".jpg",
 }
 _WHOLE = ("application/json", "application/gzip", "image/png", DICOM)
-
-
-class PredictFailed(BedsideError):
-    """Read the server's answer and correct the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ class Answer:
                 path.write_bytes(body)
                 paths.append(path)
         except OSError as error:
-            raise PredictFailed(f"the answer cannot be saved in {folder}: {error.strerror}") from None
+            raise CallFailed(f"the answer cannot be saved in {folder}: {error.strerror}") from None
         return paths
 
 
@@ -131,40 +126,30 @@ def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
 
 def send(client: httpx.Client, model: str, case: str, accept: str | None = None) -> Answer:
-    """Send one case; raises PredictFailed with the server's own explanation."""
+    """Send one case; raises CallFailed with the server's own explanation."""
     begin = perf_counter()
-    response = _asked(client, "POST", f"/v1/models/{model}/predict", **_body(case, accept))
+    response = asked(client, "POST", f"/v1/models/{model}/predict", **_body(case, accept))
     return _answer(response, begin)
 
 
 def hand_in(
     client: httpx.Client, model: str, case: str, accept: str | None, seconds: float, tell: Callable[[Any], None]
 ) -> Answer:
-    """Send one case as a job and follow it; raises PredictFailed, also where it takes longer than ``seconds``."""
+    """Send one case as a job and follow it; raises CallFailed, also where it takes longer than ``seconds``."""
     begin = perf_counter()
-    response = _asked(client, "POST", f"/v1/models/{model}/jobs", **_body(case, accept))
+    response = asked(
+        client, "POST", f"/v1/models/{model}/jobs", expected=(httpx.codes.ACCEPTED,), **_body(case, accept)
+    )
     location = response.headers.get("location", "")
     try:
         job = follow(client, location, tell, seconds)
     except TimeoutError:
-        raise PredictFailed(f"not done after {seconds:.0f} s; it goes on: GET {location}") from None
+        raise CallFailed(f"not done after {seconds:.0f} s; it goes on: GET {location}") from None
     except httpx.HTTPStatusError as error:
-        raise PredictFailed(f"the server answered {error.response.status_code} to GET {location}/events") from None
+        raise CallFailed(f"the server answered {error.response.status_code} to GET {location}/events") from None
     if job["state"] != "succeeded":
-        raise PredictFailed(f"the job is {job['state']}: {job.get('error', {}).get('detail', 'given up')} ({location})")
-    return _answer(_asked(client, "GET", f"{location}/result"), begin)
-
-
-def _asked(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
-    try:
-        response = client.request(method, path, **request)
-    except httpx.HTTPError as error:
-        raise PredictFailed(
-            f"no answer from {client.base_url}: {type(error).__name__}. Is the server running?"
-        ) from None
-    if response.status_code not in {httpx.codes.OK, httpx.codes.ACCEPTED}:
-        raise PredictFailed(_explanation(response))
-    return response
+        raise CallFailed(f"the job is {job['state']}: {job.get('error', {}).get('detail', 'given up')} ({location})")
+    return _answer(asked(client, "GET", f"{location}/result"), begin)
 
 
 def _answer(response: httpx.Response, begin: float) -> Answer:
@@ -198,16 +183,7 @@ def _read(path: str) -> tuple[bytes, str]:
             return zipped(Path(path)), "application/zip"
         return Path(path).read_bytes(), media_type_of(Path(path))
     except OSError as error:
-        raise PredictFailed(f"{path}: {error.strerror}") from None
-
-
-def _explanation(response: httpx.Response) -> str:
-    try:
-        problem = response.json()
-        field = f" (field: {problem['field']})" if problem.get("field") else ""
-        return f"{response.status_code} {problem['title']}: {problem['detail']}{field}, request {problem['request_id']}"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return f"the server answered {response.status_code}"
+        raise CallFailed(f"{path}: {error.strerror}") from None
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -216,7 +192,7 @@ def _object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise PredictFailed("the server's answer is not a JSON object; is this address Bedside's?")
+        raise CallFailed("the server's answer is not a JSON object; is this address Bedside's?")
     return document
 
 
@@ -227,7 +203,7 @@ def _parts(response: httpx.Response) -> tuple[tuple[str, bytes], ...]:
         return ((media, response.content),)
     parts = tuple(_mixed(whole, response.content)) if media in {"multipart/mixed", RELATED} else ()
     if not parts:  # a page of a proxy, for one
-        raise PredictFailed(f"the server answered {media or 'something'} that holds no prediction; is this Bedside?")
+        raise CallFailed(f"the server answered {media or 'something'} that holds no prediction; is this Bedside?")
     return parts
 
 
@@ -252,7 +228,7 @@ def describe(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what people want to know of an answer: volumes per label, or the prediction and its probability.
 
     Raises:
-        PredictFailed: it has not the shape of an answer.
+        CallFailed: it has not the shape of an answer.
     """
     try:
         yield from _prediction(summary)
@@ -260,7 +236,7 @@ def describe(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from map(_volume, output.get("labels", ()))
         yield from (("warning", str(warning)) for warning in summary.get("warnings", ()))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise PredictFailed("the answer was saved, but lacks what Bedside's answers have") from None
+        raise CallFailed("the answer was saved, but lacks what Bedside's answers have") from None
 
 
 def _prediction(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:

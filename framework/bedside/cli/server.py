@@ -1,11 +1,14 @@
 """The options of commands that call a server, and their client."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
+
+from bedside.errors import BedsideError
 
 URL = "http://127.0.0.1:8000"
 
@@ -19,9 +22,35 @@ Token = Annotated[
 Ca = Annotated[Path | None, typer.Option(envvar="BEDSIDE_CA", help="PEM file that signed the server's certificate.")]
 
 
+class CallFailed(BedsideError):
+    """Read the server's answer and correct the request."""
+
+
 def connected(url: str, token: str | None, ca: Path | None, timeout: float) -> httpx.Client:
     """Return a client that sends the token."""
     bearer = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105 - the option's value
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     verify: Any = str(ca) if ca else True
     return httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify)
+
+
+def asked(
+    client: httpx.Client, method: str, path: str, *, expected: Collection[int] = (httpx.codes.OK,), **request: Any
+) -> httpx.Response:
+    """Return the answer to a request; raises CallFailed with the server's own explanation."""
+    try:
+        response = client.request(method, path, **request)
+    except httpx.HTTPError as error:
+        raise CallFailed(f"no answer from {client.base_url}: {type(error).__name__}. Is the server running?") from None
+    if response.status_code not in expected:
+        raise CallFailed(_explanation(response))
+    return response
+
+
+def _explanation(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+        field = f" (field: {problem['field']})" if problem.get("field") else ""
+        return f"{response.status_code} {problem['title']}: {problem['detail']}{field}, request {problem['request_id']}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return f"the server answered {response.status_code}"

@@ -33,9 +33,11 @@ class Gate:
         """Let in who may use the model; before the look-up, so that others cannot learn which models exist."""
         self.authorise(await self.caller(token), name)
 
-    async def admin(self, token: UnverifiedToken | None) -> None:
-        """Let in who may change what is served. Raises InsufficientScope."""
-        self.authorise_admin(await self.caller(token))
+    async def admin(self, token: UnverifiedToken | None) -> Principal:
+        """Return who calls, where they may change what is served. Raises InsufficientScope."""
+        principal = await self.caller(token)
+        self.authorise_admin(principal)
+        return principal
 
     async def listing(self, token: UnverifiedToken | None) -> Callable[[str], bool]:
         """Return which models the caller may learn of, by name. Raises InsufficientScope."""

@@ -75,6 +75,12 @@ class Accountant:
         except Exception:  # noqa: BLE001 - an account that fails must not fail the call; it is counted instead
             self._metrics.unaccounted.inc()
 
+    def redriven(self, who: Principal, job: str) -> None:
+        """Log who had what was dead tried again."""
+        get_logger("bedside.jobs").info(
+            Event.JOB_REDRIVEN, job=job, user_hash=self._pseudonym((who.issuer, who.subject))
+        )
+
     def _account(self, call: FinishedCall) -> None:
         seconds, error = call.seconds, call.error
         outcome = "success" if error is None else "failure"

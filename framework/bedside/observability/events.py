@@ -30,6 +30,7 @@ class Event(StrEnum):
     INFERENCE_COMPLETED = "inference_completed"
     REQUEST_ERROR_UNEXPECTED = "request_error_unexpected"
     JOB_ATTEMPT_ENDED = "job_attempt_ended"
+    JOB_REDRIVEN = "job_redriven"
     JOB_STORE_FAILED = "job_store_failed"
     RESULT_DELIVERED = "result_delivered"
     RESULT_NOT_DELIVERED = "result_not_delivered"

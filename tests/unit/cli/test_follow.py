@@ -9,7 +9,8 @@ import pytest
 
 from bedside.cli import follow as following
 from bedside.cli.follow import follow
-from bedside.cli.predict import PredictFailed, hand_in
+from bedside.cli.predict import hand_in
+from bedside.cli.server import CallFailed
 
 PLACE = "/v1/jobs/1"
 RUNNING = {"state": "running", "progress": {"done": 1, "total": 4}}
@@ -74,7 +75,7 @@ def test_whatever_else_becomes_of_a_job_is_told(tmp_path: Any, answers: Any, say
     path = tmp_path / "record.json"
     path.write_text("{}")
     handler = in_turn(httpx.Response(202, json={}, headers={"location": PLACE}), *answers)
-    with client(handler) as caller, pytest.raises(PredictFailed) as caught:
+    with client(handler) as caller, pytest.raises(CallFailed) as caught:
         hand_in(caller, "heart", str(path), None, 60, lambda _: None)
     assert says in caught.value.detail
 
@@ -84,5 +85,5 @@ def test_a_job_that_is_not_done_in_time_is_named(tmp_path: Any) -> None:
     path = tmp_path / "record.json"
     path.write_text("{}")
     handler = in_turn(httpx.Response(202, json={}, headers={"location": PLACE}))
-    with client(handler) as caller, pytest.raises(PredictFailed, match=PLACE):
+    with client(handler) as caller, pytest.raises(CallFailed, match=PLACE):
         hand_in(caller, "heart", str(path), None, 0, lambda _: None)

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bedside.cli.predict import Answer, PredictFailed, _table, describe, send
+from bedside.cli.predict import Answer, _table, describe, send
+from bedside.cli.server import CallFailed
 
 MIXED = "multipart/mixed; boundary=B"
 JSON = "application/json"
@@ -88,14 +89,14 @@ def test_parts_of_one_media_type_are_all_kept(case: str, tmp_path: Path) -> None
 )
 def test_what_is_no_answer_is_told(case: str, content: bytes, media_type: str) -> None:
     """Not JSON, nested beyond the parser, another content type, a multipart body without parts."""
-    with pytest.raises(PredictFailed):
+    with pytest.raises(CallFailed):
         answered(case, content, media_type)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'"x"', b"{}", b'{"title": 1}', b"[" * 100_000])
 def test_odd_refusals_are_told_by_their_status(case: str, content: bytes) -> None:
     """Whatever the body is."""
-    with pytest.raises(PredictFailed, match="503"):
+    with pytest.raises(CallFailed, match="503"):
         answered(case, content, status=503)
 
 
@@ -116,7 +117,7 @@ def test_odd_refusals_are_told_by_their_status(case: str, content: bytes) -> Non
 )
 def test_answers_of_another_shape_are_told(summary: dict[str, Any]) -> None:
     """Missing keys and values of the wrong kind are one sentence, not a stack trace."""
-    with pytest.raises(PredictFailed, match="saved"):
+    with pytest.raises(CallFailed, match="saved"):
         list(describe(summary))
 
 
@@ -143,5 +144,5 @@ def test_a_prediction_with_markup_and_escapes_is_shown_as_text(case: str) -> Non
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """A file in the folder's place, for one."""
     (tmp_path / "out").write_text("")
-    with pytest.raises(PredictFailed, match="cannot be saved"):
+    with pytest.raises(CallFailed, match="cannot be saved"):
         Answer(((JSON, b"{}"),), 0.0).save("x", tmp_path / "out")

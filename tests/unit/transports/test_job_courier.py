@@ -1,8 +1,13 @@
 """Results reach their destinations, however long those are away."""
 
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.unit.transports.fakes import until
 
 from bedside.jobs.desk import RESULT
 from bedside.jobs.outbox import Outbox
@@ -38,23 +43,32 @@ class Place:
         engine = connect(f"sqlite:///{folder / 'jobs.db'}")
         self.store, self.outbox, self.spool = JobStore(engine), Outbox(engine), Spool(folder / "spool")
         self.archive, self.now = Archive(), 100.0
-        new = NewJob("1" * 32, "me", "heart", "1", "sha256:1", "2", "application/dicom", 1000.0, ("archive",))
+        self.hand_in("1", "archive")
+        self.courier = self.courier_to({"archive": self.archive.keep})
+
+    def hand_in(self, digit: str, destination: str) -> None:
+        """Put a job's result into the outbox."""
+        new = NewJob(digit * 32, "me", "heart", "1", "sha256:1", digit, "application/dicom", 1000.0, (destination,))
         self.store.submit(new, 0.0)
         job = self.store.claim(["sha256:1"], 1.0, 30.0)
         assert job is not None
         self.spool.put(job.id, RESULT, b"mask")
         self.store.succeed(job, self.now, "application/dicom")
-        self.courier = self.courier_to({"archive": self.archive.keep})
 
-    def courier_to(self, destinations: dict[str, object]) -> Courier:
+    def courier_to(
+        self,
+        destinations: Mapping[str, object],
+        settings: JobSettings = SETTINGS,
+        clock: Callable[[], float] | None = None,
+    ) -> Courier:
         """Return a courier that knows these destinations."""
         return Courier(
             self.outbox,
             self.store,
             self.spool,
             destinations,  # type: ignore[arg-type]
-            SETTINGS,
-            lambda: self.now,
+            settings,
+            clock or (lambda: self.now),
         )
 
     @property
@@ -72,10 +86,10 @@ def place(tmp_path: Path) -> Place:
 
 async def test_a_result_is_delivered_once(place: Place) -> None:
     """With its media type; then there is nothing to do."""
-    assert await place.courier.deliver_next()
+    assert await place.courier.deliver_next("archive")
     assert place.archive.kept == [("1" * 32, "application/dicom", b"mask")]
     assert place.state is DeliveryState.DELIVERED
-    assert not await place.courier.deliver_next()
+    assert not await place.courier.deliver_next("archive")
 
 
 async def test_an_archive_that_is_away_for_an_hour_loses_nothing(place: Place) -> None:
@@ -83,12 +97,12 @@ async def test_an_archive_that_is_away_for_an_hour_loses_nothing(place: Place) -
     place.archive.away = ConnectionRefusedError("10.1.2.3: user:password")
     begin, tries = place.now, 0
     while place.now < begin + 3000:
-        tries += await place.courier.deliver_next()
+        tries += await place.courier.deliver_next("archive")
         place.now += 1.0
     assert 20 < tries < 60
     place.archive.away = None
     place.now += 200
-    assert await place.courier.deliver_next()
+    assert await place.courier.deliver_next("archive")
     assert len(place.archive.kept) == 1
     (delivery,) = place.outbox.of("1" * 32)
     assert "password" not in repr(delivery)
@@ -98,21 +112,49 @@ async def test_what_cannot_be_delivered_in_time_waits_for_a_person(place: Place)
     """And is delivered when somebody drives it again."""
     place.archive.away = TimeoutError()
     while place.state is DeliveryState.PENDING:
-        await place.courier.deliver_next()
+        await place.courier.deliver_next("archive")
         place.now += 50.0
     assert place.state is DeliveryState.DEAD
-    assert place.now < 100.0 + 3600 + 300
-    place.archive.away = None
+    assert place.now < 100.0 + 3600 * 1.5 + 300  # chance adds up to half to each wait
+    place.now += 7 * 86400.0
     place.outbox.redrive("1" * 32, place.now)
-    assert await place.courier.deliver_next()
+    assert await place.courier.deliver_next("archive")
+    assert str(place.state) == "pending"  # it has all its time again
+    place.archive.away = None
+    place.now += 100
+    assert await place.courier.deliver_next("archive")
     assert len(place.archive.kept) == 1
+
+
+async def test_an_archive_that_hangs_holds_no_other_up(place: Place) -> None:
+    """Each destination has a courier of its own; a slow one keeps its lease, and nobody else carries the same."""
+    hanging = asyncio.Event()
+
+    async def hang(_job: Job, _media_type: str, _data: bytes) -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    settings = SETTINGS.model_copy(update={"poll_seconds": 0.01, "lease_seconds": 0.3})
+    place.hand_in("2", "slow")
+    place.hand_in("3", "slow")
+    destinations = {"slow": hang, "archive": place.archive.keep}
+    carrying = asyncio.create_task(place.courier_to(destinations, settings, time.time).run())
+    await hanging.wait()
+    await until(lambda: place.state is DeliveryState.DELIVERED)
+    began = time.time()
+    await until(lambda: time.time() > began + 0.6)
+    assert place.outbox.claim(time.time(), 30.0, to="slow") is not None  # the other one for the slow archive
+    assert place.outbox.claim(time.time(), 30.0, to="slow") is None
+    carrying.cancel()
+    with suppress(asyncio.CancelledError):
+        await carrying
 
 
 async def test_a_destination_that_is_not_known_here_is_tried_again(place: Place) -> None:
     """Another replica, or the next configuration, may know it."""
-    assert await place.courier_to({}).deliver_next()
+    assert await place.courier_to({}).deliver_next(None)
     place.now += 100
-    assert await place.courier.deliver_next()
+    assert await place.courier.deliver_next("archive")
     assert place.state is DeliveryState.DELIVERED
 
 
@@ -121,5 +163,5 @@ async def test_a_courier_that_is_lost_after_delivering_delivers_again(place: Pla
     claimed = place.outbox.claim(place.now, 30.0)
     assert claimed is not None
     place.now += 31
-    assert await place.courier.deliver_next()
+    assert await place.courier.deliver_next("archive")
     assert place.state is DeliveryState.DELIVERED

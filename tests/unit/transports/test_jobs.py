@@ -12,7 +12,8 @@ from tests.unit.transports.fakes import RECORD_BODY, Wire, World, make_world, re
 
 from bedside.interfaces import LISTENER
 from bedside.jobs.desk import JobDesk
-from bedside.jobs.records import Job
+from bedside.jobs.outbox import Outbox
+from bedside.jobs.records import Job, NewJob
 from bedside.jobs.spool import Spool
 from bedside.jobs.states import JobState
 from bedside.jobs.store import JobStore
@@ -37,13 +38,32 @@ class Office:
         waits = {"lease_seconds": 1, "poll_seconds": 0.02, "retry_seconds": 0.01, "retry_most_seconds": 0.02}
         plain = make_world(jobs=waits | limits)
         settings = plain.settings.jobs
-        self.store, self.spool = JobStore(connect(f"sqlite:///{folder / 'jobs.db'}")), Spool(folder / "spool")
+        engine = connect(f"sqlite:///{folder / 'jobs.db'}")
+        self.store, self.spool = JobStore(engine), Spool(folder / "spool")
         desk = JobDesk(self.store, self.spool, settings)
         self.woken = 0
-        parts = replace(plain.parts, jobs=desk, wake_jobs=self._wake)
+        self.redriven: list[tuple[str, str]] = []
+        self.outbox = Outbox(engine)
+        parts = replace(
+            plain.parts,
+            jobs=desk,
+            wake_jobs=self._wake,
+            outbox=self.outbox,
+            audit_redrive=lambda who, job: self.redriven.append((who.subject, job)),
+        )
         self.world: World = replace(plain, parts=parts, app=create_app(parts))
         work = SpineWork(parts.dataplane, settings)
         self.lane = JobLane(self.store, self.spool, work, self._digests, settings)
+
+    def outbox_with_dead_delivery(self) -> None:
+        """Let the result of a job be refused by an archive."""
+        self.store.submit(NewJob("1" * 32, "me", "heart", "1", "d", "2", "application/dicom", 1e3, ("pacs",)), 0.0)
+        job = self.store.claim(["d"], 1.0, 30.0)
+        assert job is not None
+        assert self.store.succeed(job, 2.0, "application/dicom")
+        delivery = self.outbox.claim(3.0, 30.0)
+        assert delivery is not None
+        self.outbox.failed(delivery, "refused", retry_at=None)
 
     def _wake(self) -> None:
         self.woken += 1
@@ -377,6 +397,7 @@ async def test_a_dead_job_is_driven_again(office: Office) -> None:
         assert (await client.post(f"{location}/redrive")).json()["state"] == "queued"
         assert (await ended(client, location))["state"] == "succeeded"
         assert (await client.post(f"{location}/redrive")).status_code == 409
+    assert office.redriven == [("user", location.rpartition("/")[2])]
 
 
 async def test_a_job_of_a_replaced_bundle_waits_and_is_not_run_by_another(office: Office) -> None:
@@ -407,6 +428,29 @@ async def test_jobs_are_listed_by_state(office: Office) -> None:
         await office.submitted(client)
         assert len((await client.get("/v1/jobs?state=queued&limit=5")).json()) == 1
         assert (await client.get("/v1/jobs?state=dead")).json() == []
+
+
+async def test_an_administrator_has_a_result_delivered_again(office: Office) -> None:
+    """Deliveries that were given up are listed and driven again, by nobody else, and it is told who did."""
+    office.outbox_with_dead_delivery()
+    (job,) = office.store.find()
+    path = f"/v1/deliveries/{job.id}/redrive"
+    dead = {"job": job.id, "destination": "pacs", "state": "dead", "attempt": 1, "error": "refused"}
+    async with office.client() as client, office.client("admin") as admin:
+        for answer in (await client.get("/v1/deliveries"), await client.post(path)):
+            assert (answer.status_code, answer.json()["scope"]) == (403, "bedside.admin")
+        assert (await admin.get("/v1/deliveries")).json() == [dead]
+        driven = [{**dead, "state": "pending", "attempt": 0}]
+        assert (await admin.post(path)).json() == driven
+        assert (await admin.get("/v1/deliveries")).json() == []
+        assert (await admin.get("/v1/deliveries?state=pending&limit=1")).json() == driven
+        assert (await admin.post(path)).status_code == 409
+        for unknown in ("0" * 32, "%00"):
+            assert (await admin.post(f"/v1/deliveries/{unknown}/redrive")).status_code == 404
+        for query, field in (("state=lost", "state"), ("limit=0", "limit")):
+            answer = await admin.get(f"/v1/deliveries?{query}")
+            assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert office.redriven == [("admin", job.id)]
 
 
 async def test_a_server_without_jobs_has_no_such_path() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from bedside.errors import BedsideError
 from bedside.jobs.desk import RESULT
@@ -54,29 +55,47 @@ class Courier:
         self._clock = clock
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver until cancelled; each destination by itself, so that one that hangs holds no other up."""
+        async with asyncio.TaskGroup() as couriers:
+            for destination in (*self._destinations, None):
+                couriers.create_task(self._carry(destination))
+
+    async def _carry(self, destination: str | None) -> None:
         while True:
             try:
-                if await self.deliver_next():
+                if await self.deliver_next(destination):
                     continue
             except Exception as error:  # noqa: BLE001 - a database that is away must not end the courier
                 _log.error(Event.JOB_STORE_FAILED, error_type=type(error).__name__)
             await asyncio.sleep(self._settings.poll_seconds)
 
-    async def deliver_next(self) -> bool:
-        """Try the delivery that is due first; tell whether there was one."""
-        delivery = await asyncio.to_thread(self._outbox.claim, self._clock(), self._settings.lease_seconds)
+    async def deliver_next(self, destination: str | None) -> bool:
+        """Try a destination's delivery that is due first, None: of those not known here; tell whether there was one."""
+        lease, known = self._settings.lease_seconds, self._destinations
+        delivery = await asyncio.to_thread(
+            self._outbox.claim, self._clock(), lease, to=destination, not_to=tuple(known)
+        )
         if delivery is None:
             return False
+        keeping = asyncio.create_task(self._keep(delivery))
         try:
-            async with asyncio.timeout(self._settings.lease_seconds):
+            async with asyncio.timeout(self._settings.run_seconds):
                 await self._deliver(delivery)
         except Exception as error:  # noqa: BLE001 - its text may hold an address with credentials: the class is told
             await asyncio.to_thread(self._failed, delivery, slug(type(error).__name__))
         else:
             await asyncio.to_thread(self._outbox.delivered, delivery)
             _log.info(Event.RESULT_DELIVERED, job=delivery.job, attempt=delivery.attempt)
+        finally:
+            keeping.cancel()
         return True
+
+    async def _keep(self, delivery: Delivery) -> None:
+        """Renew the lease while a large result is on its slow way."""
+        while True:
+            await asyncio.sleep(self._settings.lease_seconds / 3)
+            with suppress(Exception):  # the database is away; the destination keeps one of two
+                await asyncio.to_thread(self._outbox.renew, delivery, self._clock(), self._settings.lease_seconds)
 
     async def _deliver(self, delivery: Delivery) -> None:
         job = await asyncio.to_thread(self._store.get, delivery.job)
@@ -86,14 +105,13 @@ class Courier:
         await deliver(job, job.result_type, await asyncio.to_thread(self._spool.get, job.id, RESULT))
 
     def _failed(self, delivery: Delivery, code: str) -> None:
-        now = self._clock()
-        job = self._store.get(delivery.job)
-        since = now if job is None or job.finished is None else job.finished
-        # The exponent is bounded: after a weekend of attempts, the power would be no float any more.
-        wait = min(
-            self._settings.retry_seconds * 2.0 ** min(delivery.attempt - 1, 16), self._settings.retry_most_seconds
-        )
-        wait *= random.uniform(1.0, 1.5)  # noqa: S311 - jitter, so that retries do not come in waves
-        final = now + wait > since + self._settings.delivery_seconds
-        self._outbox.failed(delivery, code, retry_at=None if final else now + wait)
+        waits = list(map(self._wait, range(1, delivery.attempt + 1)))
+        wait = waits[-1] * random.uniform(1.0, 1.5)  # noqa: S311 - jitter, so that retries do not come in waves
+        # Of the attempts since somebody drove it again: a result that is a week old gets its time, too.
+        final = sum(waits) > self._settings.delivery_seconds
+        self._outbox.failed(delivery, code, retry_at=None if final else self._clock() + wait)
         _log.warning(Event.RESULT_NOT_DELIVERED, job=delivery.job, attempt=delivery.attempt, error_code=code)
+
+    def _wait(self, attempt: int) -> float:
+        # The exponent is bounded: after a weekend of attempts, the power would be no float any more.
+        return min(self._settings.retry_seconds * 2.0 ** min(attempt - 1, 16), self._settings.retry_most_seconds)

@@ -26,9 +26,9 @@ class Guard:
         """Let in who may use the model; before the look-up, so that others cannot learn which models exist."""
         await self._gate.model(_token(request), name)
 
-    async def admin(self, request: Request) -> None:
-        """Let in who may change what is served. Raises InsufficientScope."""
-        await self._gate.admin(_token(request))
+    async def admin(self, request: Request) -> Principal:
+        """Return who calls, where they may change what is served. Raises InsufficientScope."""
+        return await self._gate.admin(_token(request))
 
     def is_admin(self, principal: Principal) -> bool:
         """Tell whether a caller may see what belongs to others."""

@@ -17,6 +17,7 @@ from bedside.interfaces import ServedModel
 from bedside.jobs.desk import JobDesk, owner_of
 from bedside.jobs.records import Job
 from bedside.jobs.states import JobState
+from bedside.transports.rest.deliveries import add_deliveries, in_range
 from bedside.transports.rest.exchange import Exchange
 from bedside.transports.rest.guard import Guard
 from bedside.transports.rest.job_events import JobEvents
@@ -24,8 +25,8 @@ from bedside.transports.rest.json_response import json_response
 from bedside.transports.rest.parts import Parts
 from bedside.transports.rest.predict import Predict
 from bedside.transports.rest.reply import Reply
+from bedside.types import Principal
 
-_LARGEST_LIST = 1000
 _TAG = "Jobs"
 
 
@@ -84,7 +85,8 @@ def add_jobs(app: FastAPI, parts: Parts, guard: Guard) -> None:
     _add_listing(app, desk, guard)
     most, lifecycle = parts.settings.jobs.event_streams, parts.lifecycle
     _add_following(app, desk, guard, JobEvents(desk.some, describe, most, lambda: lifecycle.closing))
-    _add_changes(app, desk, guard)
+    _add_changes(app, desk, guard, parts.audit_redrive)
+    add_deliveries(app, parts, guard)
 
 
 def _add_listing(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
@@ -92,11 +94,9 @@ def _add_listing(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
     async def jobs(request: Request, state: str = "", limit: int = 100) -> Response:
         """Return the caller's jobs, the newest first; with the scope ``bedside.admin``, everybody's."""
         principal = await guard.caller(request)
-        if not 1 <= limit <= _LARGEST_LIST:
-            raise BadParameter(f"must be 1 to {_LARGEST_LIST}", field="limit")
         states = () if not state else (_state(state),)
         found = await asyncio.to_thread(
-            desk.find, principal, admin=guard.is_admin(principal), states=states, limit=limit
+            desk.find, principal, admin=guard.is_admin(principal), states=states, limit=in_range(limit)
         )
         return json_response([describe(job) for job in found])
 
@@ -122,7 +122,7 @@ def _add_following(app: FastAPI, desk: JobDesk, guard: Guard, streams: JobEvents
         return Response(body, headers={"content-type": media_type})
 
 
-def _add_changes(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
+def _add_changes(app: FastAPI, desk: JobDesk, guard: Guard, audit_redrive: Callable[[Principal, str], None]) -> None:
     @app.delete("/v1/jobs/{job_id}", tags=[_TAG], summary="Cancel a job")
     async def cancel(request: Request, job_id: str) -> Response:
         """Give the job up: at once where it waits, else its worker is stopped and the device freed."""
@@ -133,7 +133,9 @@ def _add_changes(app: FastAPI, desk: JobDesk, guard: Guard) -> None:
     async def redrive(request: Request, job_id: str) -> Response:
         """Queue a dead job again with all its attempts; 409 where it is not dead."""
         found = await _mine(request, guard, desk, job_id)
-        return json_response(describe(await asyncio.to_thread(desk.redrive, found)))
+        driven = await asyncio.to_thread(desk.redrive, found)
+        audit_redrive(await guard.caller(request), driven.id)
+        return json_response(describe(driven))
 
 
 async def _mine(request: Request, guard: Guard, desk: JobDesk, job_id: str) -> Job:

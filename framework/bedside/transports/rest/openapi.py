@@ -118,7 +118,7 @@ def _own_responses(path: str, *, is_open: bool) -> dict[str, Any]:
         codes += ["404", "503"]
     if path.startswith("/v2/repository"):
         codes += ["413"]
-    if path.startswith("/v1/jobs"):
+    if path.startswith(("/v1/jobs", "/v1/deliveries")):
         codes += ["404", "503"] if "{job_id}" in path else ["422"]
     if path.endswith(("/load", "/result", "/redrive")):
         codes += ["409"]

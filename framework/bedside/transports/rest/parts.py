@@ -1,5 +1,6 @@
 """What the REST transport is built from; ``bootstrap`` puts it together."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -7,6 +8,7 @@ from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.interfaces import ModelRepository
 from bedside.jobs.desk import JobDesk
+from bedside.jobs.outbox import Outbox
 from bedside.settings import Settings
 from bedside.types import Principal, UnverifiedToken
 
@@ -28,6 +30,9 @@ class Parts:
         lifecycle: the server's state and its hooks.
         jobs: where jobs are handed in; None where this server takes none.
         wake_jobs: called when one has been handed in.
+        outbox: results on their way to archives; None where this server takes no jobs.
+        audit_redrive: told who had which dead job, or its result, tried again.
+        clock: seconds since the epoch.
     """
 
     dataplane: DataPlane
@@ -42,3 +47,6 @@ class Parts:
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     jobs: JobDesk | None = None
     wake_jobs: Callable[[], None] = lambda: None
+    outbox: Outbox | None = None
+    audit_redrive: Callable[[Principal, str], None] = lambda _who, _job: None
+    clock: Callable[[], float] = time.time
