@@ -1,7 +1,8 @@
 """Writes the generated parts of the documentation, or checks (``--check``) that they are in step with the code.
 
 Generated: docs/settings.md from settings.py, docs/logging.md from the catalogue of events, tables of docs/dicom.md,
-docs/pacs.md and docs/dicom-conformance.md, the help in README.md from the command line. Checked: every relative link.
+docs/pacs.md, docs/dicom-conformance.md and docs/observability.md, the help in README.md from the command line. Checked:
+every relative link.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from bedside import dicom_settings, errors, settings
 from bedside.bundle import dicom_policy
 from bedside.cli import app
 from bedside.codecs.dicom.library import pydicom
+from bedside.dashboards.alerts import ALERTS
+from bedside.dashboards.boards import DASHBOARDS
 from bedside.observability import events, rendering, schema
 from bedside.transports.dicom import conformance, store_scu
 from bedside.transports.intake import FAILURE_REASONS
@@ -32,6 +35,7 @@ NETWORK = re.compile(r"(<!-- network:begin -->\n).*?(<!-- network:end -->)", re.
 SCP = re.compile(r"(<!-- scp:begin -->\n).*?(<!-- scp:end -->)", re.DOTALL)
 SCU = re.compile(r"(<!-- scu:begin -->\n).*?(<!-- scu:end -->)", re.DOTALL)
 REFUSALS = re.compile(r"(<!-- refusals:begin -->\n).*?(<!-- refusals:end -->)", re.DOTALL)
+ALERT_TABLE = re.compile(r"(<!-- alerts:begin -->\n).*?(<!-- alerts:end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify", "pack", "push", "pull")
 SHIP_COMMANDS = ("detect", "pin", "promote")
@@ -40,6 +44,7 @@ COMMANDS = (
     *(("bundle", name) for name in BUNDLE_COMMANDS),
     *(("ship", name) for name in SHIP_COMMANDS),
     *(("dicom", name) for name in ("listen", "inbox")),
+    ("dashboards", "export"),
 )
 
 
@@ -73,6 +78,9 @@ def _generated() -> Iterator[tuple[Path, str]]:
     statement = ROOT / "docs" / "dicom-conformance.md"
     text = SCP.sub(lambda found: found[1] + scp_tables() + found[2], statement.read_text(encoding="utf-8"))
     yield statement, SCU.sub(lambda found: found[1] + scu_tables() + found[2], text)
+    seeing = ROOT / "docs" / "observability.md"
+    text = seeing.read_text(encoding="utf-8")
+    yield seeing, ALERT_TABLE.sub(lambda found: found[1] + alerts_table() + found[2], text)
     readme = ROOT / "README.md"
     yield readme, HELP.sub(lambda found: found[1] + help_text() + found[2], readme.read_text(encoding="utf-8"))
 
@@ -115,6 +123,18 @@ def refusals_table() -> str:
     """Return every reason for which DICOM is refused, with what to do about it."""
     lines = ["| reason | what to do |", "|---|---|"]
     lines += [f"| `{leaf.reason()}` | {_cell(leaf.advice())} |" for leaf in errors.DicomRefused.__subclasses__()]
+    return "\n".join(lines) + "\n"
+
+
+def alerts_table() -> str:
+    """Return every alerting rule over the log, with what to do about it."""
+    titles = {board.id: board.title.partition(": ")[2] for board in DASHBOARDS}
+    lines = ["| alert | when | look at | what to do |", "|---|---|---|---|"]
+    for alert in ALERTS:
+        per = f" of one `{alert.per}`" if alert.per else ""
+        when = f"{alert.least} within {alert.minutes} min{per}"
+        name = alert.name.partition(": ")[2]
+        lines.append(f"| {name} | {when} | {titles[alert.dashboard]} | {_cell(alert.action)} |")
     return "\n".join(lines) + "\n"
 
 

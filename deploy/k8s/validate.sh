@@ -22,6 +22,6 @@ export PATH PYTHONPATH=$PWD/framework:$PWD/deploy/k8s PYTHONDONTWRITEBYTECODE=1
 if [ -n "${CRDS:-}" ]; then python -m validation.schemas "$CRDS"; fi
 python -m pytest -q -p no:cacheprovider -c deploy/k8s/tests/pytest.ini deploy/k8s/tests
 hadolint deploy/docker/Containerfile
-shellcheck deploy/docker/*.sh deploy/k8s/*.sh deploy/*.sh
+shellcheck deploy/docker/*.sh deploy/elastic/*.sh deploy/k8s/*.sh deploy/*.sh
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml

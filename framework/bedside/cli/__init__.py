@@ -1,4 +1,4 @@
-"""The command line: ``bedside serve | predict | token | health | bundle | ship | dicom | jobs``."""
+"""The command line: one module per command or group of commands."""
 
 import sys
 
@@ -8,6 +8,7 @@ from rich.text import Text
 
 from bedside.cli.admission import sign, verify, vet
 from bedside.cli.bundle import bundle_app
+from bedside.cli.dashboards import dashboards_app
 from bedside.cli.delivery import pack, pull, push
 from bedside.cli.dicom import dicom_app
 from bedside.cli.health import health
@@ -37,6 +38,7 @@ app.add_typer(bundle_app, name="bundle")
 app.add_typer(ship_app, name="ship")
 app.add_typer(dicom_app, name="dicom")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(dashboards_app, name="dashboards")
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

@@ -1,0 +1,143 @@
+"""Alerts over log events, with what to do about each; those over metrics are in deploy/prometheus/rules.yaml."""
+
+from bedside.dashboards.boards import (
+    AUDIT,
+    CALL,
+    DELIVERY,
+    DURATION,
+    ERROR,
+    HEALTH,
+    MAY_NOT,
+    MODEL,
+    MODELS,
+    OURS,
+    UNKNOWN_CALLER,
+    USER,
+)
+from bedside.dashboards.model import Alert, Where, event
+from bedside.observability.events import Event
+
+SLOW_NANOSECONDS = 30e9
+
+ALERTS = (
+    Alert(
+        "Bedside: calls fail by our fault",
+        HEALTH,
+        (CALL, *OURS),
+        least=5,
+        minutes=5,
+        per=MODEL,
+        action="Look at 'What calls failed of'. run_failed and worker_crashed: roll the version back (revert the pin), "
+        "then read error.stack_trace. load_failed: see the repository's index.",
+    ),
+    Alert(
+        "Bedside: calls are turned away because it is busy",
+        HEALTH,
+        (CALL, Where(ERROR, ("queue_full", "deadline_exceeded", "staging_full", "spool_full"))),
+        least=20,
+        minutes=10,
+        action="Look at the waiting times by model. Add replicas or runtime.workers; queue_full on one model with "
+        "short waits means bursts: raise limits.queue_length.",
+    ),
+    Alert(
+        "Bedside: calls take longer than 30 seconds",
+        HEALTH,
+        (CALL, Where(DURATION, least=SLOW_NANOSECONDS)),
+        least=10,
+        minutes=15,
+        per=MODEL,
+        action="'Where the time goes' tells the stage. queue: capacity. decode or encode: large inputs. inference: the "
+        "device; compare versions.",
+    ),
+    Alert(
+        "Bedside: a defect of the server",
+        HEALTH,
+        (event(Event.REQUEST_ERROR_UNEXPECTED, Event.UNCAUGHT_EXCEPTION),),
+        least=1,
+        minutes=10,
+        action="Report it with error.type, error.stack_trace and service.version: neither holds a patient's data.",
+    ),
+    Alert(
+        "Bedside: a model's process crashes",
+        MODELS,
+        (event(Event.MODEL_PROCESS_CRASHED),),
+        least=2,
+        minutes=15,
+        per=MODEL,
+        action="process.exit_code -9 is the kernel's out-of-memory killer: raise the memory limit. Others: roll the "
+        "version back and try the input's kind with `bedside bundle test`.",
+    ),
+    Alert(
+        "Bedside: a model runs out of memory",
+        MODELS,
+        (CALL, Where(ERROR, ("model_out_of_memory", "memory_limit_exceeded"))),
+        least=3,
+        minutes=15,
+        per=MODEL,
+        action="Inputs are larger than forecast: raise the memory, or lower limits.decompressed_bytes so that they are "
+        "refused by name.",
+    ),
+    Alert(
+        "Bedside: a version did not come into service",
+        DELIVERY,
+        (event(Event.MODEL_LOAD_FAILED),),
+        least=1,
+        minutes=10,
+        per=MODEL,
+        action="The version before it goes on answering. `POST /v2/repository/index` says why; revert the pin.",
+    ),
+    Alert(
+        "Bedside: a version does not answer its golden cases",
+        DELIVERY,
+        (event(Event.GOLDEN_CASES_FAILED),),
+        least=1,
+        minutes=10,
+        per=MODEL,
+        action="It is not the model that was released, or not the library that it was released with. Do not serve it: "
+        "run `bedside bundle test` where it was made, and here.",
+    ),
+    Alert(
+        "Bedside: a source of bundles does not answer",
+        DELIVERY,
+        (event(Event.SOURCE_UNAVAILABLE),),
+        least=3,
+        minutes=30,
+        action="What was loaded is served on; nothing new comes. Look at the bucket or registry, and its credentials.",
+    ),
+    Alert(
+        "Bedside: a bundle was refused for its signature",
+        AUDIT,
+        (event(Event.BUNDLE_REFUSED), Where("inference.admission.rules", ("*signature*",))),
+        least=1,
+        minutes=10,
+        action="Somebody changed a signed bundle, or signed it with a key that the site does not know. Keep it, and "
+        "ask who published it; `bedside bundle verify` tells the difference.",
+    ),
+    Alert(
+        "Bedside: many calls with tokens that are no good",
+        AUDIT,
+        (CALL, UNKNOWN_CALLER),
+        least=50,
+        minutes=5,
+        action="expired_token: a client does not renew. invalid_token: a wrong issuer or audience, or somebody tries. "
+        "The gateway's log has the address.",
+    ),
+    Alert(
+        "Bedside: a caller tries what it may not",
+        AUDIT,
+        (CALL, MAY_NOT),
+        least=10,
+        minutes=10,
+        per=USER,
+        action="Give the client its scope at the issuer, or find out whose pseudonym it is and ask.",
+    ),
+    Alert(
+        "Bedside: the issuer's keys cannot be had",
+        AUDIT,
+        (event(Event.TOKEN_KEYS_UNAVAILABLE),),
+        least=1,
+        minutes=5,
+        action="Every call gets 503. Look at the issuer and the way to it (DNS, proxy, certificate).",
+    ),
+)
+"""Every alert there is."""

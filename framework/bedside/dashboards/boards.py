@@ -1,0 +1,297 @@
+"""The four dashboards: is it well, what do the models do, what changed, who did what.
+
+Each question has a number or a line of its own, from the general to the particular; every field is one that the
+product writes (a test compares with the catalogue of events).
+"""
+
+from bedside.dashboards.model import Control, Dashboard, DataView, Measure, Panel, Row, Where, event, percentile
+from bedside.observability.events import Event
+
+LOGS = DataView("bedside-logs", "Bedside logs", "logs-bedside*")
+"""Data streams whose names begin like this: all of Bedside's."""
+
+HEALTH, MODELS, DELIVERY, AUDIT = (
+    f"bedside-{name}" for name in ("service-health", "model-performance", "delivery", "audit")
+)
+
+MODEL, VERSION, DIGEST = "inference.bundle.name", "inference.bundle.version", "inference.bundle.digest"
+DURATION, ERROR, OUTCOME = "event.duration", "error.code", "event.outcome"
+ACTION, LEVEL, USER = "event.action", "log.level", "user.hash"
+OUTCOME_OK = "inference.outcome_ok"
+BYTES_IN, BYTES_OUT = "http.request.body.bytes", "http.response.body.bytes"
+
+CALL = event(Event.INFERENCE_COMPLETED)
+FAILED = Where(OUTCOME, ("failure",))
+OURS = (FAILED, Where(LEVEL, ("error",)))
+"""Failures of the server or of a model: a caller's mistakes have level info, what passes by itself has warning."""
+BUSY = (FAILED, Where(LEVEL, ("warning",)))
+REFUSED = (FAILED, Where(LEVEL, ("info",)))
+UNKNOWN_CALLER = Where(ERROR, ("missing_token", "invalid_token", "expired_token"))
+MAY_NOT = Where(ERROR, ("insufficient_scope",))
+
+_CALLS = Measure("calls")
+_SUCCESS = Measure("success rate", "average", OUTCOME_OK)
+_LATENCY = tuple(percentile(rank, DURATION) for rank in (50, 95, 99))
+_PHASES = ("receive", "decode", "queue", "preprocess", "inference", "postprocess", "encode")
+_CONTROLS = (Control("Environment", "service.environment"), Control("Model", MODEL))
+
+
+def _stage(name: str) -> str:
+    return f"inference.stage.{name}_ms"
+
+
+def _figure(title: str, measure: Measure, *where: Where) -> Panel:
+    return Panel(title, "metric", (measure,), where)
+
+
+def _figures(*panels: Panel) -> Row:
+    return Row(5, panels)
+
+
+def _table(title: str, by: tuple[str, ...], measures: tuple[Measure, ...], *where: Where) -> Panel:
+    return Panel(title, "data_table", measures, where, by)
+
+
+def _counted(title: str, by: str, *where: Where) -> Panel:
+    return Panel(title, "bar_stacked", (Measure("events"),), where, (by,))
+
+
+def _links(about: str) -> Row:
+    titles = {HEALTH: "Service health", MODELS: "Model performance", DELIVERY: "Delivery", AUDIT: "Audit"}
+    links = " · ".join(f"[{title}](#/view/{board})" for board, title in titles.items())
+    return Row(3, (Panel("", "markdown", text=f"{about}\n\n{links}"),))
+
+
+SERVICE_HEALTH = Dashboard(
+    HEALTH,
+    "Bedside: service health",
+    "Calls, failures, latency and waiting. Begin here.",
+    (
+        _links("Failed: ours to mend. Busy: passes by itself. Refused: the caller's to mend."),
+        _figures(
+            _figure("Calls", _CALLS, CALL),
+            _figure("Failed", Measure("failed", where=OURS), CALL),
+            _figure("Busy", Measure("busy", where=BUSY), CALL),
+            _figure("Refused", Measure("refused", where=REFUSED), CALL),
+            _figure("Latency, 95th percentile", percentile(95, DURATION, "p95"), CALL),
+            _figure("Model processes that crashed", Measure("crashes"), event(Event.MODEL_PROCESS_CRASHED)),
+        ),
+        Row(
+            11,
+            (
+                Panel("Calls by outcome", "bar_stacked", (_CALLS,), (CALL,), (OUTCOME,)),
+                Panel("Success rate by model", "line", (_SUCCESS,), (CALL, Where(MODEL)), (MODEL,)),
+                Panel("Latency", "line", _LATENCY, (CALL,)),
+            ),
+        ),
+        Row(
+            11,
+            (
+                Panel("Latency by model, 95th percentile", "line", (_LATENCY[1],), (CALL, Where(MODEL)), (MODEL,)),
+                Panel(
+                    "Waiting in the queue by model, 95th percentile, ms",
+                    "line",
+                    (percentile(95, _stage("queue")),),
+                    (CALL, Where(MODEL)),
+                    (MODEL,),
+                ),
+            ),
+        ),
+        Row(
+            11,
+            (
+                _table("What calls failed of", (ERROR, LEVEL), (_CALLS,), CALL, FAILED),
+                _table(
+                    "Cold starts: loads, and the slowest, ms",
+                    (MODEL, VERSION),
+                    (Measure("loads"), Measure("slowest", "max", "inference.load_ms")),
+                    event(Event.MODEL_READY),
+                ),
+                _counted("Events that somebody should look at", ACTION, Where(LEVEL, ("warning", "error"))),
+            ),
+        ),
+    ),
+    _CONTROLS,
+)
+
+MODEL_PERFORMANCE = Dashboard(
+    MODELS,
+    "Bedside: model performance",
+    "What each version of each model does, how long it takes, and whether it answers its golden cases.",
+    (
+        _links("To compare a new version with the one before it, choose the model above."),
+        _figures(
+            _figure("Calls that reached a model", _CALLS, CALL, Where(MODEL)),
+            _figure("Items", Measure("items", "sum", "inference.batch_size"), CALL),
+            _figure("Model's own time, 95th percentile, ms", percentile(95, _stage("inference"), "p95"), CALL),
+            _figure("Out of memory", _CALLS, CALL, Where(ERROR, ("model_out_of_memory", "memory_limit_exceeded"))),
+        ),
+        Row(
+            11,
+            (
+                Panel(
+                    "Where the time goes: mean of each stage, ms",
+                    "bar_stacked",
+                    tuple(Measure(name, "average", _stage(name)) for name in _PHASES),
+                    (CALL, Where(OUTCOME, ("success",))),
+                ),
+                Panel("Calls by model", "bar_stacked", (_CALLS,), (CALL, Where(MODEL)), (MODEL,)),
+            ),
+        ),
+        Row(
+            11,
+            (
+                Panel("Versions: latency, 95th percentile", "line", (_LATENCY[1],), (CALL, Where(VERSION)), (VERSION,)),
+                _counted("Versions: failures of ours", VERSION, CALL, *OURS, Where(VERSION)),
+            ),
+        ),
+        Row(
+            11,
+            (
+                _table(
+                    "Versions side by side",
+                    (MODEL, VERSION),
+                    (_CALLS, _SUCCESS, *_LATENCY, Measure("failed", where=OURS)),
+                    CALL,
+                    Where(MODEL),
+                ),
+                _table(
+                    "Golden cases: answers as expected at load",
+                    (MODEL, VERSION),
+                    tuple(Measure(name, "max", f"inference.golden.{name}") for name in ("passed", "failed", "skipped")),
+                    event(Event.GOLDEN_CASES_PASSED, Event.GOLDEN_CASES_FAILED),
+                ),
+            ),
+        ),
+        Row(
+            11,
+            (
+                Panel(
+                    "Size of inputs, 95th percentile",
+                    "bar_horizontal",
+                    (percentile(95, BYTES_IN),),
+                    (CALL, Where(MODEL)),
+                    (MODEL,),
+                ),
+                Panel(
+                    "Size of answers, 95th percentile",
+                    "bar_horizontal",
+                    (percentile(95, BYTES_OUT),),
+                    (CALL, Where(MODEL)),
+                    (MODEL,),
+                ),
+                _table("What models failed of", (MODEL, ERROR, "inference.error.cause"), (_CALLS,), CALL, *OURS),
+            ),
+        ),
+    ),
+    _CONTROLS,
+)
+
+CHANGES_FAILED = event(Event.BUNDLE_REFUSED, Event.MODEL_LOAD_FAILED, Event.GOLDEN_CASES_FAILED)
+
+DELIVERY_BOARD = Dashboard(
+    DELIVERY,
+    "Bedside: delivery",
+    "Which versions came into service, and which did not.",
+    (
+        _links("A version is deployed when it has made a forward pass and answers: once for each replica."),
+        _figures(
+            _figure("Versions put into service", Measure("deployments"), event(Event.MODEL_READY)),
+            _figure("Refused before loading", Measure("refused"), event(Event.BUNDLE_REFUSED)),
+            _figure("Failed to load", Measure("failed"), event(Event.MODEL_LOAD_FAILED)),
+            _figure("Golden cases not met", Measure("not met"), event(Event.GOLDEN_CASES_FAILED)),
+            _figure("Server versions", Measure("versions", "unique_count", "service.version")),
+        ),
+        Row(
+            11,
+            (
+                _counted("Versions put into service", MODEL, event(Event.MODEL_READY)),
+                _counted("Changes that failed", ACTION, CHANGES_FAILED),
+            ),
+        ),
+        Row(
+            11,
+            (
+                _table(
+                    "In service: versions by digest",
+                    (MODEL, VERSION, DIGEST),
+                    (Measure("times ready"), Measure("slowest load, ms", "max", "inference.load_ms")),
+                    event(Event.MODEL_READY),
+                ),
+                _table("Changes that failed", (MODEL, VERSION, ACTION), (Measure("times"),), CHANGES_FAILED),
+            ),
+        ),
+        Row(
+            11,
+            (
+                Panel(
+                    "Admitted bundles by trust",
+                    "bar_horizontal",
+                    (Measure("bundles"),),
+                    (event(Event.BUNDLE_ADMITTED),),
+                    ("inference.bundle.trust",),
+                ),
+                _counted("Servers started, by version", "service.version", event(Event.SERVER_STARTED)),
+                _counted("Sources of bundles that do not answer", ACTION, event(Event.SOURCE_UNAVAILABLE)),
+            ),
+        ),
+    ),
+    _CONTROLS,
+    days=30,
+)
+
+AUDIT_BOARD = Dashboard(
+    AUDIT,
+    "Bedside: audit",
+    "Who called what, and what was refused. Callers are pseudonyms (user.hash).",
+    (
+        _links("Who is behind a pseudonym can be told only with the site's key."),
+        _figures(
+            _figure("Callers", Measure("callers", "unique_count", USER), CALL),
+            _figure("Unknown callers refused", _CALLS, CALL, UNKNOWN_CALLER),
+            _figure("Calls without the scope", _CALLS, CALL, MAY_NOT),
+            _figure("Bundles refused", Measure("bundles"), event(Event.BUNDLE_REFUSED)),
+            _figure("Events with fields withheld", Measure("events"), Where("labels.dropped_fields")),
+        ),
+        Row(
+            11,
+            (
+                Panel("Calls by caller", "bar_stacked", (_CALLS,), (CALL, Where(USER)), (USER,)),
+                _counted("Access refused", ERROR, CALL, Where(ERROR, (*UNKNOWN_CALLER.values, *MAY_NOT.values))),
+            ),
+        ),
+        Row(
+            12,
+            (
+                _table(
+                    "Who called what",
+                    (USER, MODEL, "inference.operation", "network.protocol"),
+                    (_CALLS, Measure("failed", where=(FAILED,))),
+                    CALL,
+                    Where(USER),
+                ),
+            ),
+        ),
+        Row(
+            11,
+            (
+                _table(
+                    "Bundles refused: signatures, code, weights",
+                    (MODEL, DIGEST, "inference.admission.rules"),
+                    (Measure("times"),),
+                    event(Event.BUNDLE_REFUSED),
+                ),
+                _counted(
+                    "Keys of the issuer",
+                    ACTION,
+                    event(Event.TOKEN_KEYS_REFRESHED, Event.TOKEN_KEYS_STALE, Event.TOKEN_KEYS_UNAVAILABLE),
+                ),
+                _counted("DICOM instances refused", ERROR, event(Event.INSTANCE_REFUSED)),
+            ),
+        ),
+    ),
+    (Control("Environment", "service.environment"), Control("Caller", USER), Control("Model", MODEL)),
+    days=7,
+)
+
+DASHBOARDS = (SERVICE_HEALTH, MODEL_PERFORMANCE, DELIVERY_BOARD, AUDIT_BOARD)

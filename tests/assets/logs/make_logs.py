@@ -1,0 +1,167 @@
+"""Makes the log lines of a made-up month, with the product's own renderer: every event that a dashboard or alert shows.
+
+Run as a script, it prints them: `python tests/assets/logs/make_logs.py > lines.ndjson`.
+"""
+
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bedside.observability.events import Event
+from bedside.observability.rendering import EcsRenderer, Service
+
+NOW = datetime(2026, 11, 20, 18, 0, 0, tzinfo=UTC)
+DAYS = 30
+MODELS = {
+    # name: (share of calls, seconds of the device, bytes in, bytes out)
+    "hippocampus_mr": (0.25, 0.9, 900_000, 12_000),
+    "chest_xray_pneumonia": (0.45, 0.12, 220_000, 600),
+    "heart_disease": (0.3, 0.002, 260, 420),
+}
+_CALLERS = ("9c1185a5c5e9fc54", "51a0b7be13f0d2a9", "77b2e04c9d1f6a38", "0d3e5c86f7ab2419")
+_MISTAKES = ("missing_feature", "wrong_channel_count", "uneven_spacing", "expired_token", "insufficient_scope")
+_OUR_FAULTS = ("run_failed", "worker_crashed", "model_out_of_memory")
+
+
+@dataclass
+class _Month:
+    chance: random.Random = field(default_factory=lambda: random.Random(5))  # noqa: S311 - made-up data
+    lines: list[tuple[datetime, bytes]] = field(default_factory=list)
+    moment: datetime = NOW
+
+    def __post_init__(self) -> None:
+        self._render = EcsRenderer(Service("bedside", "production"), lambda: self.moment)
+
+    def write(self, moment: datetime, level: str, event: Event, **fields: Any) -> None:
+        self.moment = moment
+        self.lines.append((moment, self._render(None, level, {"event": event.value, **fields})))
+
+
+def lines(since: datetime = NOW - timedelta(days=DAYS)) -> Iterator[bytes]:
+    """Yield the lines in the order of their times; the same at every call."""
+    month = _Month()
+    _deliveries(month)
+    _calls(month)
+    for moment, line in sorted(month.lines):
+        if moment >= since:
+            yield line
+
+
+def version(model: str, moment: datetime) -> str:
+    """Return the version that serves: one model was replaced twelve hours before the end."""
+    replaced = model == "hippocampus_mr" and moment > NOW - timedelta(hours=12)
+    return "0.2.0" if replaced else "0.1.0"
+
+
+def _digest(model: str, of: str) -> str:
+    return "sha256:" + random.Random(model + of).randbytes(32).hex()  # noqa: S311 - made-up data
+
+
+def _model(model: str, moment: datetime) -> dict[str, str]:
+    of = version(model, moment)
+    return {"model": model, "version": of, "digest": _digest(model, of), "device": "cuda:0"}
+
+
+def _deliveries(month: _Month) -> None:
+    chance = month.chance
+    for day in range(0, DAYS, 3):
+        begin = NOW - timedelta(days=day, hours=chance.uniform(8, 11.9))
+        month.write(begin, "info", Event.SERVER_STARTED, transport="rest", models=3, host="0.0.0.0", port=8000)  # noqa: S104 - as a line
+        judged = {"trust": "signed", "findings": 1, "mode": "enforce"}
+        for name in MODELS:
+            month.write(begin, "info", Event.BUNDLE_ADMITTED, **_model(name, begin), **judged)
+            loaded = begin + timedelta(seconds=chance.uniform(4, 20))
+            load_ms = chance.uniform(1500, 14000)
+            month.write(loaded, "info", Event.MODEL_READY, **_model(name, loaded), load_ms=load_ms)
+            counts = {"passed": 4, "failed": 0, "skipped": 1, "seconds": 3.5}
+            month.write(loaded, "info", Event.GOLDEN_CASES_PASSED, **_model(name, loaded), **counts)
+        month.write(begin, "info", Event.TOKEN_KEYS_REFRESHED, keys=2, generation=day)
+    for days, event, more in (
+        (
+            3.2,
+            Event.BUNDLE_REFUSED,
+            {"trust": "unsigned_code", "rules": "signature+own_code", "findings": 2, "mode": "enforce"},
+        ),
+        (9.4, Event.MODEL_LOAD_FAILED, {"error_type": "LoadFailed", "error_code": "load_failed", "load_ms": 900.0}),
+        (17.1, Event.GOLDEN_CASES_FAILED, {"passed": 3, "failed": 1, "skipped": 1, "seconds": 3.9}),
+        (0.3, Event.MODEL_PROCESS_CRASHED, {"exit_code": -9}),
+        (0.29, Event.MODEL_PROCESS_CRASHED, {"exit_code": -9}),
+        (21.0, Event.MODEL_UNLOADED, {}),
+    ):
+        moment = NOW - timedelta(days=days)
+        month.write(
+            moment,
+            "info" if event is Event.MODEL_UNLOADED else "error",
+            event,
+            **_model("hippocampus_mr", moment),
+            **more,
+        )
+    for hours in (5, 70, 71):
+        moment = NOW - timedelta(hours=hours)
+        month.write(moment, "error", Event.SOURCE_UNAVAILABLE, source=1, error_type="SourceUnavailable")
+        month.write(moment, "warning", Event.TOKEN_KEYS_STALE, reason="timeout", seconds=40.0, keys=2)
+        month.write(moment, "error", Event.TOKEN_KEYS_UNAVAILABLE, reason="timeout")
+        month.write(moment, "warning", Event.INSTANCE_REFUSED, error_code="missing_tag", patient="DOE^JANE")
+        month.write(moment, "error", Event.REQUEST_ERROR_UNEXPECTED, error_type="KeyError", request_id="0" * 32)
+
+
+def _calls(month: _Month) -> None:
+    chance = month.chance
+    names, shares = list(MODELS), [share for share, *_ in MODELS.values()]
+    for _ in range(6000):
+        # More lately than long ago, and most of them by day.
+        moment = NOW - timedelta(days=chance.choice((1, 7, 7, DAYS)) * chance.random())
+        if moment.hour not in range(6, 19) and chance.random() < 0.8:
+            continue
+        _call(month, moment, chance.choices(names, shares)[0])
+
+
+def _call(month: _Month, moment: datetime, model: str) -> None:
+    chance = month.chance
+    _, seconds, bytes_in, bytes_out = MODELS[model]
+    slower = 1.6 if version(model, moment) == "0.2.0" else 1.0
+    own = seconds * slower * chance.lognormvariate(0, 0.25)
+    # Towards noon calls wait for each other.
+    waiting = own * max(0.0, 2 - abs(moment.hour - 11)) * chance.random() * 1.5
+    stages = {"receive": 0.002, "decode": bytes_in / 4e7, "queue": waiting, "preprocess": own / 8, "inference": own}
+    stages |= {"postprocess": own / 6, "encode": bytes_out / 4e7}
+    stages = {name: round(spent * chance.uniform(0.8, 1.3) * 1e3, 3) for name, spent in stages.items()}
+    call: dict[str, Any] = {
+        "request_id": chance.randbytes(16).hex(),
+        "transport": chance.choice(("rest", "rest", "grpc")),
+        "operation": chance.choice(("predict", "predict", "infer")),
+        "outcome": "success",
+        "outcome_ok": 1,
+        "user_hash": chance.choice(_CALLERS),
+        "rows": 1,
+        "input_bytes": int(bytes_in * chance.lognormvariate(0, 0.3)),
+        "output_bytes": int(bytes_out * chance.lognormvariate(0, 0.2)),
+        "duration_ns": int(sum(stages.values()) * 1e6),
+        **_model(model, moment),
+    }
+    fate = chance.random()
+    if fate < 0.05:
+        _fail(call, "info", chance.choice(_MISTAKES))
+    elif fate < 0.06:
+        _fail(call, "warning", "queue_full")
+    elif fate < 0.075:
+        _fail(call, "error", chance.choice(_OUR_FAULTS))
+        call["error_cause"] = "RuntimeError"
+    else:
+        call |= {f"{stage}_ms": spent for stage, spent in stages.items()}
+    level = call.pop("level", "info")
+    month.write(moment, str(level), Event.INFERENCE_COMPLETED, **call)
+
+
+def _fail(call: dict[str, Any], level: str, code: str) -> None:
+    kind = "".join(part.title() for part in code.split("_"))
+    call.update(level=level, outcome="failure", outcome_ok=0, error_code=code, error_type=kind, output_bytes=0)
+    if code.endswith("token"):
+        call.update(user_hash=None, model=None, version=None, digest=None, device=None)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.writelines(lines())
