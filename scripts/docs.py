@@ -1,8 +1,8 @@
 """Writes the generated parts of the documentation, or checks (``--check``) that they are in step with the code.
 
 Generated: docs/settings.md from settings.py, docs/logging.md from the catalogue of events, tables of docs/dicom.md,
-docs/pacs.md, docs/dicom-conformance.md and docs/observability.md, the help in README.md from the command line. Checked:
-every relative link.
+docs/pacs.md, docs/dicom-conformance.md and docs/observability.md, the help in README.md, and the PrometheusRule of
+deploy/k8s/components/monitoring. Checked: every relative link.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
@@ -36,6 +37,7 @@ SCP = re.compile(r"(<!-- scp:begin -->\n).*?(<!-- scp:end -->)", re.DOTALL)
 SCU = re.compile(r"(<!-- scu:begin -->\n).*?(<!-- scu:end -->)", re.DOTALL)
 REFUSALS = re.compile(r"(<!-- refusals:begin -->\n).*?(<!-- refusals:end -->)", re.DOTALL)
 ALERT_TABLE = re.compile(r"(<!-- alerts:begin -->\n).*?(<!-- alerts:end -->)", re.DOTALL)
+METRIC_ALERTS = re.compile(r"(<!-- metric-alerts:begin -->\n).*?(<!-- metric-alerts:end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify", "pack", "push", "pull")
 SHIP_COMMANDS = ("detect", "pin", "promote")
@@ -78,9 +80,12 @@ def _generated() -> Iterator[tuple[Path, str]]:
     statement = ROOT / "docs" / "dicom-conformance.md"
     text = SCP.sub(lambda found: found[1] + scp_tables() + found[2], statement.read_text(encoding="utf-8"))
     yield statement, SCU.sub(lambda found: found[1] + scu_tables() + found[2], text)
+    rules = (ROOT / "deploy" / "prometheus" / "rules.yaml").read_text(encoding="utf-8")
+    yield ROOT / "deploy" / "k8s" / "components" / "monitoring" / "prometheusrule.yaml", prometheus_rule(rules)
     seeing = ROOT / "docs" / "observability.md"
     text = seeing.read_text(encoding="utf-8")
-    yield seeing, ALERT_TABLE.sub(lambda found: found[1] + alerts_table() + found[2], text)
+    text = ALERT_TABLE.sub(lambda found: found[1] + alerts_table() + found[2], text)
+    yield seeing, METRIC_ALERTS.sub(lambda found: found[1] + metric_alerts_table(rules) + found[2], text)
     readme = ROOT / "README.md"
     yield readme, HELP.sub(lambda found: found[1] + help_text() + found[2], readme.read_text(encoding="utf-8"))
 
@@ -136,6 +141,24 @@ def alerts_table() -> str:
         name = alert.name.partition(": ")[2]
         lines.append(f"| {name} | {when} | {titles[alert.dashboard]} | {_cell(alert.action)} |")
     return "\n".join(lines) + "\n"
+
+
+def metric_alerts_table(rules: str) -> str:
+    """Return every alert over metrics, with what to do about it."""
+    lines = ["| alert | severity | after | what to do |", "|---|---|---|---|"]
+    found = [rule for group in yaml.safe_load(rules)["groups"] for rule in group["rules"] if "alert" in rule]
+    for rule in found:
+        action = _cell(rule["annotations"]["action"])
+        lines.append(f"| `{rule['alert']}` | {rule['labels']['severity']} | {rule.get('for', 'at once')} | {action} |")
+    return "\n".join(lines) + "\n"
+
+
+def prometheus_rule(rules: str) -> str:
+    """Return the rules as the object of the Prometheus operator that holds them."""
+    about = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
+    about["metadata"] = {"name": "bedside", "namespace": "bedside"}
+    text = yaml.safe_dump({**about, "spec": yaml.safe_load(rules)}, sort_keys=False, width=10_000)
+    return "# Written by `make docs` from deploy/prometheus/rules.yaml; do not edit.\n" + text
 
 
 def scp_tables() -> str:

@@ -16,6 +16,7 @@ need docker-registry docker-registry                       # a registry of bundl
 need dciodvfy dicom3tools                                  # judges the DICOM objects that we write
 need dcmcjpeg dcmtk                                        # compresses, sends and reads as others do
 need Orthanc orthanc orthanc-dicomweb                      # the archive
+need promtool prometheus                                   # checks metrics, rules and alerts
 need "/usr/lib/postgresql/*/bin/initdb" postgresql         # the store of jobs that replicas share
 if [ ${#missing[@]} -gt 0 ]; then
   as_root=()

@@ -85,7 +85,8 @@ class Accountant:
         seconds, error = call.seconds, call.error
         outcome = "success" if error is None else "failure"
         stages = call.stages
-        self._metrics.for_model(call.model, call.version).finished(call.transport, outcome, seconds, stages)
+        of_model = self._metrics.for_model(call.model, call.version)
+        of_model.finished(call.transport, outcome, seconds, stages, call.request_id)
         who = call.principal
         same = {
             "transport": call.transport,

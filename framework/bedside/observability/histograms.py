@@ -11,28 +11,33 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 
 class Cells:
     """The buckets of one child (one combination of labels), not cumulated."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("bounds", "counts", "exemplars", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self.exemplars: list[tuple[str, float] | None] = [None] * len(self.counts)
 
-    def observe(self, value: float) -> None:
-        """Count one value; the caller holds the histogram's lock."""
+    def observe(self, value: float, request_id: str = "") -> None:
+        """Count one value, of a request where it has an id; the caller holds the histogram's lock."""
         # bisect_left: a value on a bound belongs below it, as `le` means less than or equal.
-        self.counts[bisect_left(self.bounds, value)] += 1
+        bucket = bisect_left(self.bounds, value)
+        self.counts[bucket] += 1
         self.total += value
+        if request_id:
+            self.exemplars[bucket] = (request_id, value)
 
 
 class TimeHistogram(Collector):
-    """A histogram of seconds.
+    """A histogram of seconds, with the id of the last request in each bucket where one was given.
 
     Args:
         name: of the metric, with its unit.
@@ -61,20 +66,27 @@ class TimeHistogram(Collector):
         """Yield what there is, for the registry."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._label_names)
         with self._lock:
-            children = [(labels, list(cells.counts), cells.total) for labels, cells in self._children.items()]
-        for labels, counts, total in children:
-            family.add_metric(labels, self._cumulated(counts), total)
+            children = [
+                (labels, list(cells.counts), cells.total, list(cells.exemplars))
+                for labels, cells in self._children.items()
+            ]
+        for labels, counts, total, exemplars in children:
+            family.add_metric(labels, self._cumulated(counts, exemplars), total)
         yield family
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
         """Yield the name alone, so that the registry can refuse a second metric with it."""
         yield HistogramMetricFamily(self._name, self._documentation, labels=self._label_names)
 
-    def _cumulated(self, counts: Sequence[int]) -> list[tuple[str, float]]:
+    def _cumulated(
+        self, counts: Sequence[int], exemplars: Sequence[tuple[str, float] | None]
+    ) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
         cumulated, buckets = 0, []
-        for bound, count in zip((*self._bounds, float("inf")), counts, strict=True):
+        for bound, count, seen in zip((*self._bounds, float("inf")), counts, exemplars, strict=True):
             cumulated += count
-            buckets.append((_bound_label(bound), float(cumulated)))
+            bucket = (_bound_label(bound), float(cumulated))
+            # An exemplar is of its bucket alone (OpenMetrics 1.0, "Exemplars"); the plain text format leaves it out.
+            buckets.append((*bucket, Exemplar({"request_id": seen[0]}, seen[1])) if seen else bucket)
         return buckets
 
 

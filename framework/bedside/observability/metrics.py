@@ -59,7 +59,9 @@ class ModelMetrics:
         self.ready = metrics.model_ready.labels(model, version)
         self.load_seconds = metrics.model_load_seconds.labels(model, version)
 
-    def finished(self, transport: str, outcome: str, seconds: float, stages: Mapping[str, float]) -> None:
+    def finished(
+        self, transport: str, outcome: str, seconds: float, stages: Mapping[str, float], request_id: str = ""
+    ) -> None:
         """Count a finished request.
 
         Args:
@@ -67,6 +69,8 @@ class ModelMetrics:
             outcome: ``success`` or ``failure``.
             seconds: the whole request.
             stages: seconds by stage; names that are not in ``schema.STAGES`` are left out.
+            request_id: exemplar of the bucket that ``seconds`` falls into: from a slow bucket to its line in the log.
+                It is our own or one that cannot be a person's (``request_id.py``).
         """
         counter = self._requests.get((transport, outcome))
         if counter is None:
@@ -75,7 +79,7 @@ class ModelMetrics:
         counter.inc()
         cells = [(self._stages.get(stage) or self._stage(stage), spent) for stage, spent in stages.items()]
         with self._lock:
-            self._seconds.observe(seconds)
+            self._seconds.observe(seconds, request_id)
             for cell, spent in cells:
                 if cell is not None:
                     cell.observe(spent)

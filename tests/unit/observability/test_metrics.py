@@ -105,6 +105,20 @@ def test_scraper_that_speaks_openmetrics_gets_it() -> None:
     assert b"bedside_build_info" in body
 
 
+def test_a_bucket_names_its_last_request() -> None:
+    """As an exemplar, in the format that has them; never one whose id is not known."""
+    metrics = Metrics()
+    for seconds, request_id in ((0.3, "a" * 32), (0.4, "b" * 32), (20.0, "")):
+        metrics.for_model("m", "1").finished("rest", "success", seconds, {}, request_id)
+    body, _ = metrics.expose("application/openmetrics-text; version=1.0.0")
+    families = openmetrics.text_string_to_metric_families(body.decode())  # type: ignore[no-untyped-call]
+    seen = {s.labels["le"]: s.exemplar for family in families for s in family.samples if s.exemplar}
+    assert {le: (exemplar.labels, exemplar.value) for le, exemplar in seen.items()} == {
+        "0.5": ({"request_id": "b" * 32}, 0.4)
+    }
+    assert "request_id" not in metrics.render().decode()
+
+
 def test_both_formats_parse_and_agree() -> None:
     """Prometheus' own parsers read them: counters end in ``_total``, and each family has help."""
     metrics = Metrics()
