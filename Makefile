@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check check-infra format bench docs protos test-servers clean
+.PHONY: help demo rehearse test test-slow check check-infra format bench docs protos test-servers clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ format: $(VENV)/.dev ## Format and mend what can be mended
 
 docs: $(VENV)/.dev ## Write the generated parts of docs/ and README.md
 	@python scripts/docs.py
+
+rehearse: $(VENV)/.dev ## Rehearse a delivery here, from git push to HTTPS (FAULTS=1: bad bundles too)
+	@python deploy/rehearse $(if $(FAULTS),--faults --write docs/rehearsal.md)
 
 protos: $(VENV)/.dev ## Write the gRPC descriptors from the .proto files
 	@python scripts/protos.py

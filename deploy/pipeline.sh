@@ -4,11 +4,17 @@
 #
 #   pipeline.sh detect BASE HEAD            which bundles changed, as JSON
 #   pipeline.sh check BUNDLE                vet it, then run its golden cases
-#   pipeline.sh publish BUNDLE REPOSITORY   push it as an OCI artefact; prints REPOSITORY/BUNDLE@sha256:…
+#   pipeline.sh publish BUNDLE REPOSITORY   push it as an OCI artefact, signed where there is a SIGNING_KEY; prints
+#                                           REPOSITORY/BUNDLE@sha256:…
 #   pipeline.sh pin ENVIRONMENT FOLDER [WITHDRAWN…]
 #                                           pin what FOLDER names (a file a bundle, its reference inside), and commit
 #   pipeline.sh promote FROM TO BUNDLE…     `bedside ship promote`, then a commit
-#   pipeline.sh rollout ENVIRONMENT OVERLAY apply, watch the canary, take it back where it fails
+#   pipeline.sh rollback ENVIRONMENT        `bedside ship rollback`, then a commit
+#   pipeline.sh rollout ENVIRONMENT OVERLAY `bedside ship deploy`: watch the canary, take it back where it fails
+#   pipeline.sh gate BUNDLE CANDIDATE [STABLE]
+#                                           `bedside ship gate` between two addresses; the token is in BEDSIDE_TOKEN
+#
+# OVERLAY and CANDIDATE may be the folder of a site on this machine (/…); `promote` and `rollback` take it as SITE.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/.venv/bin:$PATH
@@ -32,6 +38,7 @@ case ${1:-} in
     bedside bundle test "apps/$2" ;;
   publish)
     # REPOSITORY is registry.example/bundles, or a folder (/…), which gets an OCI layout for each bundle.
+    if [ -n "${SIGNING_KEY:-}" ]; then bedside bundle sign "apps/$2" --key "$SIGNING_KEY" >&2; fi
     case $3 in /*) target=$3/$2 name=localhost/bundles/$2 ;; *) target=oci://$3/$2:latest name=$3/$2 ;; esac
     reference=$name@$(bedside bundle push "apps/$2" "$target" | tail -n 1)
     [[ $reference =~ @sha256:[0-9a-f]{64}$ ]] || { echo "no digest: $reference" >&2; exit 1; }
@@ -45,20 +52,24 @@ case ${1:-} in
     bedside ship pin "$2" "${options[@]}"
     commit "Pin in $2: $(cd "$3" && printf '%s ' *)${4:+, withdrawn: ${*:4}}" ;;
   promote)
-    options=()
+    options=(${SITE:+--site "$SITE"})
     for bundle in "${@:4}"; do options+=(--bundle "$bundle"); done
     bedside ship promote "$2" "$3" "${options[@]}"
     commit "Promote ${*:4} from $2 to $3" ;;
+  rollback)
+    bedside ship rollback "$2" ${SITE:+--site "$SITE"} ${REGISTRY:+--registry "$REGISTRY"}
+    commit "Roll back $2" ;;
   rollout)
-    # Server-side: a field that somebody else owns is a conflict, not an overwriting.
-    kubectl apply --server-side --field-manager=bedside-pipeline -k "deploy/k8s/overlays/$3"
-    if kubectl --namespace bedside get canary bedside >/dev/null 2>&1; then
-      # Flagger moves the weights and takes them back by itself; this says which of the two it was.
-      kubectl --namespace bedside wait canary/bedside --for=condition=Promoted --timeout="${ROLLOUT_TIMEOUT:-20m}"
-    elif ! kubectl --namespace bedside rollout status deployment/bedside --timeout="${ROLLOUT_TIMEOUT:-10m}"; then
-      kubectl --namespace bedside rollout undo deployment/bedside
-      echo "rolled back: $2 runs what it ran before" >&2
-      exit 1
-    fi ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    case $3 in
+      /*) bedside ship deploy "$2" --site "$3" ${REGISTRY:+--registry "$REGISTRY"} ${PORT:+--port "$PORT"} ;;
+      *) bedside ship deploy "$2" --target k3s --overlay "$3" ;;
+    esac ;;
+  gate)
+    # The verdict is for whoever approves: GitHub shows it beside the run.
+    case $3 in /*) servers=(--site "$3") ;; *) servers=(--candidate "$3" ${4:+--stable "$4"}) ;; esac
+    status=0
+    bedside ship gate "apps/$2" "${servers[@]}" --report "${REPORTS:-reports}" || status=$?
+    if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat "${REPORTS:-reports}/verdict.md" >> "$GITHUB_STEP_SUMMARY"; fi
+    exit "$status" ;;
+  *) sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -40,7 +40,7 @@ ALERT_TABLE = re.compile(r"(<!-- alerts:begin -->\n).*?(<!-- alerts:end -->)", r
 METRIC_ALERTS = re.compile(r"(<!-- metric-alerts:begin -->\n).*?(<!-- metric-alerts:end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify", "pack", "push", "pull")
-SHIP_COMMANDS = ("detect", "pin", "promote")
+SHIP_COMMANDS = ("detect", "pin", "deploy", "gate", "promote", "rollback")
 COMMANDS = (
     *((), ("serve",), ("predict",), ("token",), ("health",)),
     *(("bundle", name) for name in BUNDLE_COMMANDS),

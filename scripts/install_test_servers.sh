@@ -17,6 +17,7 @@ need dciodvfy dicom3tools                                  # judges the DICOM ob
 need dcmcjpeg dcmtk                                        # compresses, sends and reads as others do
 need Orthanc orthanc orthanc-dicomweb                      # the archive
 need promtool prometheus                                   # checks metrics, rules and alerts
+need "/usr/sbin/nginx" nginx-light                         # the gateway of a site on one machine
 need "/usr/lib/postgresql/*/bin/initdb" postgresql         # the store of jobs that replicas share
 if [ ${#missing[@]} -gt 0 ]; then
   as_root=()

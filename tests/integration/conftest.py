@@ -1,8 +1,9 @@
-"""Makes what unit tests share importable, whichever way pytest was started."""
+"""Makes what unit tests and the rehearsal share importable, whichever way pytest was started."""
 
 import sys
 from pathlib import Path
 
-_ROOT = str(Path(__file__).parents[2])
-if _ROOT not in sys.path:
-    sys.path.insert(0, _ROOT)
+_ROOT = Path(__file__).parents[2]
+for _folder in (_ROOT, _ROOT / "deploy" / "rehearse"):
+    if str(_folder) not in sys.path:
+        sys.path.insert(0, str(_folder))

@@ -4,6 +4,7 @@ An input is a file in ``golden/``, a JSON record, or a crop of an image that an 
 (for images whose licence does not let us copy them).
 """
 
+import gzip
 import importlib.util
 import json
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from bedside.errors import InvalidBundle
@@ -79,6 +81,27 @@ class GoldenCase:
                 found += _probability_differences(name, output, wanted, labels.get(name, {}))
         return found
 
+    def answered(self, media_type: str, body: bytes) -> list[str]:
+        """Return what is not as expected in an answer over HTTP, in words; empty where everything is.
+
+        Args:
+            media_type: ``application/gzip`` (one mask as NIfTI), or ``application/json`` with probabilities.
+            body: the answer.
+
+        Raises:
+            InvalidBundle: the case names a file that is not there.
+        """
+        try:
+            if media_type == "application/gzip":
+                name = next(iter(self.expected))
+                return self.differences({name: OutputArray(name, _mask(body))}, {})
+            document = json.loads(body)
+            found = {name: _named(document, name) for name in self.expected}
+        except (ValueError, LookupError, TypeError, AttributeError, OSError, ImageFileError):
+            return ["the answer holds no mask and no probabilities"]
+        outputs = {name: OutputArray(name, np.asarray(list(values.values()))) for name, values in found.items()}
+        return self.differences(outputs, {name: dict(enumerate(values)) for name, values in found.items()})
+
     def disagreements(self, name: str, served: OutputArray, reference: OutputArray) -> list[str]:
         """Return where two answers of one shape differ by more than the case tolerates, in words.
 
@@ -125,6 +148,28 @@ def dice(left: NDArray[Any], right: NDArray[Any], label: int) -> float:
     a, b = left == label, right == label
     total = int(a.sum()) + int(b.sum())
     return 1.0 if total == 0 else 2.0 * int((a & b).sum()) / total
+
+
+def overlap(left: bytes, right: bytes) -> float:
+    """Return the least Dice over the labels of two masks, each a NIfTI file in gzip; 0 where their shapes differ."""
+    try:
+        a, b = _mask(left), _mask(right)
+    except (ValueError, OSError, EOFError, ImageFileError):
+        return 0.0
+    if a.shape != b.shape:
+        return 0.0
+    return min((dice(a, b, int(label)) for label in np.union1d(a, b) if label), default=1.0)
+
+
+def _mask(packed: bytes) -> NDArray[Any]:
+    return np.asanyarray(nibabel.Nifti1Image.from_bytes(gzip.decompress(packed)).dataobj)
+
+
+def _named(document: Mapping[str, Any], output: str) -> dict[str, float]:
+    """Return the probabilities of an output by label, as docs/decisions/0024 lays them out."""
+    result = document.get("result", document)
+    within = result if "probabilities" in result else result["outputs"][output]
+    return {str(label): float(value) for label, value in within["probabilities"].items()}
 
 
 def _raw(name: str, described: Any, folder: Path) -> RawPart | RawRecord:

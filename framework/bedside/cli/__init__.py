@@ -11,6 +11,7 @@ from bedside.cli.bundle import bundle_app
 from bedside.cli.dashboards import dashboards_app
 from bedside.cli.delivery import pack, pull, push
 from bedside.cli.dicom import dicom_app
+from bedside.cli.gate import gate
 from bedside.cli.health import health
 from bedside.cli.jobs import jobs_app
 from bedside.cli.predict import predict
@@ -34,6 +35,7 @@ app.command()(token)
 app.command()(health)
 for command in (vet, sign, verify, pack, push, pull):
     bundle_app.command()(command)
+ship_app.command()(gate)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(ship_app, name="ship")
 app.add_typer(dicom_app, name="dicom")

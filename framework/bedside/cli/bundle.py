@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bedside import bootstrap
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import open_bundle
 from bedside.cli import golden
@@ -29,6 +28,8 @@ def inspect(path: Annotated[Path, BUNDLE]) -> None:
     """Build a bundle, run it once, and print its contract: what a request must hold and what the answer will be."""
     console = Console()
     folder = open_bundle(path)
+    from bedside import bootstrap  # noqa: PLC0415 - two seconds that other commands need not
+
     with Console(stderr=True).status(f"building {folder.name} and running it once …"):
         inspection = asyncio.run(bootstrap.inspect_bundle(load_settings(), folder))
     contract = inspection.contract
@@ -57,6 +58,8 @@ def try_golden_cases(
     """
     console = Console()
     folder = open_bundle(path)
+    from bedside import bootstrap  # noqa: PLC0415 - two seconds that other commands need not
+
     with Console(stderr=True).status(f"running the golden cases of {folder.name} …"):
         results = asyncio.run(bootstrap.run_golden_cases(load_settings(), folder, with_monai=monai))
     if as_json:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bedside import bootstrap
 from bedside.cli.terminal import plain
 from bedside.settings import load_settings
 
@@ -31,6 +30,8 @@ def listen(
     given: dict[str, Any] = {name: value for name, value in {"port": port, "host": host}.items() if value is not None}
     console = Console(stderr=True)
     settings = load_settings(config, dicom=given)
+    from bedside import bootstrap  # noqa: PLC0415 - two seconds that other commands need not
+
     bootstrap.listen(settings, lambda line: console.print(plain(line), highlight=False))
 
 
@@ -43,6 +44,8 @@ def inbox(
 
     The list names no patient: an id of our own, and how many instances there are.
     """
+    from bedside import bootstrap  # noqa: PLC0415 - two seconds that other commands need not
+
     received = bootstrap.make_inbox(load_settings(config))
     if drop:
         if drop not in received.complete(0):

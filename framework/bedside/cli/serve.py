@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bedside import bootstrap
 from bedside.cli.terminal import plain
 from bedside.settings import load_settings
 from bedside.storage.sources import open_source
@@ -54,6 +53,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if not settings.auth.issuer:
         console.print("Embedded issuer, for this machine only. A token: [bold]bedside token[/bold]", highlight=False)
     console.print("Not a medical device.", style="dim")
+    from bedside import bootstrap  # noqa: PLC0415 - two seconds that other commands need not
+
     bootstrap.serve(settings, opened, announce, model_name)
 
 

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from bedside import bootstrap
 from bedside.settings import load_settings
 
 
@@ -24,6 +23,8 @@ def token(
 
     Where an OIDC issuer is configured, get tokens from it instead.
     """
+    from bedside import bootstrap  # noqa: PLC0415 - two seconds that other commands need not
+
     settings = load_settings(config)
     typer.echo(
         bootstrap.mint_token(settings, subject=subject, scopes=tuple(scope or ["bedside.infer"]), seconds=lifetime)

@@ -6,6 +6,7 @@ deployed that does not stand in it, and nothing in it is a tag, because a tag ca
 
 import json
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,12 +67,36 @@ def read_pins(environment: Path) -> Pins:
         ConfigurationError: there is no such environment, or something in it is not pinned.
     """
     try:
-        content = json.loads((environment / PINS).read_text(encoding="utf-8"))
-        return Pins(str(content["image"]), {str(name): str(ref) for name, ref in content["bundles"].items()})
+        return _parsed((environment / PINS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigurationError(f"{environment} has no {PINS}: no such environment", field="environment") from None
+
+
+def _parsed(text: str) -> Pins:
+    try:
+        content = json.loads(text)
+        return Pins(str(content["image"]), {str(name): str(ref) for name, ref in content["bundles"].items()})
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigurationError(f"{PINS} is not an object with 'image' and 'bundles'", field=PINS) from None
+
+
+def previous_pins(environment: Path) -> Pins:
+    """Return what an environment pinned before the last commit that changed it.
+
+    Raises:
+        ConfigurationError: git knows no earlier pins of it.
+    """
+    last = _git(environment, "log", "-1", "--format=%H", "--", PINS).strip()
+    before = _git(environment, "show", f"{last}^:./{PINS}") if last else ""
+    if not before:
+        raise ConfigurationError(f"git knows no earlier {PINS} of {environment.name}", field="environment")
+    return _parsed(before)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Return what git says, nothing where it says no."""
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - ours alone
 
 
 def write_pins(environment: Path, pins: Pins) -> list[Path]:

@@ -35,17 +35,17 @@ def is_layout(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LayoutSource:
-    """Implements ``interfaces.BundleSource``: every bundle of a layout, or the one with a tag."""
+    """Implements ``interfaces.BundleSource``: every bundle of a layout, or the one with a digest."""
 
     path: Path
     cache: BundleCache
     limits: AdmissionSettings
-    tag: str = ""
+    digest: str = ""
 
     @property
     def location(self) -> str:
-        """Return the path."""
-        return str(self.path)
+        """Return the path, with the digest where it is one bundle's."""
+        return f"{self.path}@{self.digest}" if self.digest else str(self.path)
 
     def fetch(self) -> Sequence[Path]:
         """Return the bundles' roots, in the cache.
@@ -53,10 +53,11 @@ class LayoutSource:
         Raises:
             SourceUnavailable: the layout cannot be read.
             NotAdmitted: a blob is not what its digest says, or no bundle.
-            ConfigurationError: it holds no manifest, or none with that tag.
+            ConfigurationError: it holds no manifest.
         """
         try:
-            digests = list(dict.fromkeys(self._digests()))
+            # A tag may have moved on from a digest: that one is looked for among the blobs, not in the index.
+            digests = [self.digest] if self.digest else list(dict.fromkeys(self._digests()))
             if not digests:
                 raise ConfigurationError("the image layout holds no such bundle", field="bundle")
             return [self._bundle(digest) for digest in digests]
@@ -65,8 +66,7 @@ class LayoutSource:
 
     def _digests(self) -> Iterator[str]:
         for described in _index(self.path)["manifests"]:
-            if not self.tag or (described.get("annotations") or {}).get(TAG) == self.tag:
-                yield str(described["digest"])
+            yield str(described["digest"])
 
     def _bundle(self, digest: str) -> Path:
         raw = self._blob(digest).read_bytes()

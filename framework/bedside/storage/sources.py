@@ -7,6 +7,7 @@ from bedside.errors import ConfigurationError
 from bedside.interfaces import BundleSource
 from bedside.settings import Settings
 from bedside.storage.archives import ArchiveSource
+from bedside.storage.artifact import is_digest
 from bedside.storage.cache import BundleCache
 from bedside.storage.folders import FolderSource
 from bedside.storage.layout import LayoutSource, is_layout
@@ -19,7 +20,8 @@ def open_source(location: str, settings: Settings, announce: Announce = lambda _
     """Return the source of a location. Nothing is fetched yet.
 
     Args:
-        location: a folder with bundles, an image layout, an archive, ``s3://…`` or ``oci://…``.
+        location: a folder with bundles, an image layout (or ``LAYOUT@sha256:…``, one of its bundles), an archive,
+            ``s3://…`` or ``oci://…``.
         settings: limits, time-outs and the cache.
         announce: told how far a long fetch is.
 
@@ -33,6 +35,9 @@ def open_source(location: str, settings: Settings, announce: Announce = lambda _
         return OciSource(location, cache, settings.admission, settings.registry, announce)
     if "://" in location:
         raise ConfigurationError(f"{location}: sources are paths, s3://… and oci://…", field="bundle")
+    layout, _, digest = location.rpartition("@")
+    if is_digest(digest) and is_layout(Path(layout)):
+        return LayoutSource(Path(layout), cache, settings.admission, digest=digest)
     path = Path(location)
     if path.is_dir():
         return LayoutSource(path, cache, settings.admission) if is_layout(path) else FolderSource(path)

@@ -17,7 +17,7 @@ from bedside.errors import ConfigurationError, NotAdmitted, SourceUnavailable
 from bedside.settings import AdmissionSettings, RegistrySettings, Settings
 from bedside.storage.artifact import LAYER_TYPE, TITLE, digest_of, make_artifact, read_manifest
 from bedside.storage.hosts import is_loopback, require_https
-from bedside.storage.layout import LayoutSource, push_to_layout
+from bedside.storage.layout import push_to_layout
 from bedside.storage.progress import Progress
 from bedside.storage.sources import open_source
 
@@ -122,12 +122,15 @@ def test_the_same_tree_is_the_same_artifact(heart: Path, tmp_path: Path) -> None
     assert len({make_artifact(heart, folder).digest for folder in folders}) == 1
 
 
-def test_a_tag_chooses_one(layout: Path, configured: Settings, tmp_path: Path) -> None:
-    """Another one is not there."""
-    cache = open_source(str(layout), configured).cache  # type: ignore[attr-defined]
-    assert len(LayoutSource(layout, cache, AdmissionSettings(), "1.2.0").fetch()) == 1
-    with pytest.raises(ConfigurationError):
-        LayoutSource(layout, cache, AdmissionSettings(), "9").fetch()
+def test_a_digest_chooses_one(layout: Path, configured: Settings) -> None:
+    """Whatever the tags say by now; another one is not there."""
+    digest = str(json.loads((layout / "index.json").read_text())["manifests"][0]["digest"])
+    (layout / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    source = open_source(f"{layout}@{digest}", configured)
+    assert source.location.endswith(digest)
+    assert len(source.fetch()) == 1
+    with pytest.raises(SourceUnavailable):
+        open_source(f"{layout}@sha256:{'0' * 64}", configured).fetch()
 
 
 def blob_of(layout: Path, kind: str) -> Path:

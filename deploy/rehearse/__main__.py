@@ -1,0 +1,248 @@
+"""Rehearses a delivery on this machine: from one `git push` to authenticated HTTPS answers by the new digest.
+
+The stages are those of the workflows (`deploy/pipeline.sh`). In place of GitHub there is a bare repository, of the
+registry an OCI layout, of the cluster two processes of `bedside serve` behind nginx with TLS and weights. Users call
+all the while. With --faults, bad bundles are pushed one after the other, and each must be stopped.
+"""
+
+import argparse
+import os
+import re
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import faults
+from caller import Caller
+from world import StageFailed, World
+
+TABLES = re.compile(r"(<!-- rehearsal:(\w+):begin -->\n).*?(<!-- rehearsal:\2:end -->)", re.DOTALL)
+
+
+@dataclass
+class Delivery:
+    """How one push went.
+
+    Attributes:
+        seconds: by stage.
+        stopped: the stage that said no; empty where the bundle was promoted.
+        why: what it said.
+        calls: calls of users meanwhile.
+        given: how many of them the candidate was given.
+        exposed: seconds from the first of these until it was taken out.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    stopped: str = ""
+    why: str = ""
+    calls: int = 0
+    given: int = 0
+    exposed: float = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage; what it says no to stops the delivery."""
+        begin = time.monotonic()
+        try:
+            yield
+        except StageFailed as refusal:
+            self.stopped, self.why = name, str(refusal)
+            raise
+        finally:
+            self.seconds[name] = time.monotonic() - begin
+
+
+class Rehearsal:
+    """A site that serves one bundle, its users, and deliveries to it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._version = 0
+        self.caller: Caller
+
+    def __enter__(self) -> Self:
+        """Bring the first version up, as every later one will be."""
+        world = self.world
+        world.build()
+        reference = world.stage("publish", world.bundle, str(world.registry))
+        for environment in ("dev", "production"):
+            world.stage("pin", environment, str(world.published(reference)), "hippocampus_mr")
+        world.push(world.runner)
+        world.stage("rollout", "production", str(world.site), REGISTRY=str(world.registry), PORT=str(_free_port()))
+        site = world.opened_site()
+        self.token = world.token()
+        self.caller = Caller(site.url, world.site / "certificate.pem", self.token, world.bundle)
+        self.caller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End users, gateway and processes."""
+        if hasattr(self, "caller"):
+            self.caller.stop()
+        self.world.opened_site().stop()
+
+    def deliver(self, change: faults.Change, *, tampered: bool = False, killed: bool = False) -> Delivery:
+        """Push a bundle that was changed, and go through the stages until one says no."""
+        world, delivery = self.world, Delivery()
+        self._version += 1
+        world.git(world.scientist, "pull", "--quiet", "--rebase", "origin", "HEAD")
+        root = world.scientist / "apps" / world.bundle
+        change(root)
+        faults.next_version(root, f"1.{self._version}.0")
+        commit = world.commit(f"A better {world.bundle}")
+        begin, made = world.access_log_bytes(), self.caller.made
+        if killed:
+            threading.Thread(target=world.kill_the_canary, daemon=True).start()
+        try:
+            self._stages(delivery, tampered=tampered)
+        except StageFailed:
+            self._roll_back(delivery, begin)
+            world.take_back(commit)
+        delivery.calls = self.caller.made - made
+        return delivery
+
+    def _stages(self, delivery: Delivery, *, tampered: bool) -> None:
+        world, bundle, registry = self.world, self.world.bundle, str(self.world.registry)
+        with delivery.stage("push"):
+            world.push(world.scientist)
+        before = world.pull()
+        with delivery.stage("detect"):
+            if f'"deliver": ["{bundle}"]' not in world.stage("detect", before, "HEAD"):
+                raise StageFailed("nothing changed")
+        with delivery.stage("check"):
+            world.stage("check", bundle)
+        with delivery.stage("publish"):
+            reference = world.stage("publish", bundle, registry)
+        if tampered:
+            faults.tamper(world.runner / "apps" / bundle)
+            reference = world.stage("publish", bundle, registry, SIGNING_KEY="")
+        with delivery.stage("pin"):
+            world.stage("pin", "dev", str(world.published(reference)))
+            world.push(world.runner)
+        with delivery.stage("deploy"):
+            world.stage("rollout", "dev", str(world.site), REGISTRY=registry)
+        with delivery.stage("gate"):
+            world.stage("gate", bundle, str(world.site), BEDSIDE_TOKEN=self.token, REPORTS=str(world.reports))
+        with delivery.stage("promote"):
+            world.stage("promote", "dev", "production", bundle, SITE=str(world.site))
+            world.push(world.runner)
+        with delivery.stage("answer"):
+            self._wait_for(str(world.verdict()["digest"]))
+
+    def _wait_for(self, digest: str) -> None:
+        """Wait until a user has got an answer by the new digest."""
+        deadline = time.monotonic() + 10
+        while digest not in self.caller.first:
+            if time.monotonic() > deadline:
+                raise StageFailed("no answer by the new digest")
+            time.sleep(0.01)
+
+    def _roll_back(self, delivery: Delivery, begin: int) -> None:
+        """Note what the candidate was given of the traffic, and run what ran before."""
+        world = self.world
+        if delivery.stopped == "gate":
+            stages = world.verdict()["stages"]
+            delivery.why = f"{stages[-1]['name']}: {_reason(stages[-1])}"
+            delivery.exposed = sum(stage["seconds"] for stage in stages if stage["name"].startswith("weight"))
+            delivery.given = world.calls_of_the_canary(begin)
+        if delivery.stopped in {"deploy", "gate"}:
+            with delivery.stage("rollback"):
+                world.stage("rollback", "dev", SITE=str(world.site))
+                world.push(world.runner)
+
+
+def _reason(stage: dict[str, Any]) -> str:
+    rejected = [
+        f"{finding['rule']}: {finding['hits']} of {finding['requests']}"
+        for finding in stage["findings"]
+        if finding["decision"] == "reject"
+    ]
+    return "; ".join(rejected or stage["remarks"])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _when() -> str:
+    load, cores = os.getloadavg()[2], os.cpu_count()
+    return f"Measured on {datetime.now(UTC):%d %B %Y}, {cores} cores, load average {load:.0f} over the last 15 minutes."
+
+
+def stage_table(delivery: Delivery) -> str:
+    """Return the seconds of each stage."""
+    rows = [f"| {name} | {seconds:.1f} |" for name, seconds in delivery.seconds.items()]
+    total = f"| **from push to answer** | **{sum(delivery.seconds.values()):.1f}** |"
+    return "\n".join(["| stage | seconds |", "|---|---:|", *rows, total])
+
+
+def fault_table(deliveries: dict[str, Delivery]) -> str:
+    """Return what became of each bad bundle."""
+    lines = [
+        "| fault | stopped by | because | calls it was given | taken out after | whole delivery |",
+        "|---|---|---|---:|---:|---:|",
+    ]
+    for name, one in deliveries.items():
+        after = f"{one.exposed:.1f} s" if one.exposed else "never in"
+        why = one.why.replace("|", "\\|") if one.stopped else ""
+        seconds = sum(one.seconds.values())
+        given = f"{one.given} of {one.calls}"
+        lines.append(f"| {name} | {one.stopped or '**nothing**'} | {why} | {given} | {after} | {seconds:.0f} s |")
+    return "\n".join(lines)
+
+
+def _write(path: Path, tables: dict[str, str]) -> None:
+    """Put tables between their marks in a document."""
+    text = TABLES.sub(
+        lambda found: f"{found[1]}{tables[found[2]]}\n{found[3]}" if found[2] in tables else found[0],
+        path.read_text(encoding="utf-8"),
+    )
+    path.write_text(text, encoding="utf-8")
+
+
+def main() -> int:
+    """Rehearse; returns 0 where the good bundle was promoted, every bad one stopped, and no call lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faults", action="store_true", help="push bad bundles too")
+    parser.add_argument("--write", type=Path, help="document that gets the tables")
+    options = parser.parse_args()
+    tables: dict[str, str] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="bedside-rehearsal-") as folder,
+        Rehearsal(World(Path(folder))) as rehearsal,
+    ):
+        bad: dict[str, Delivery] = {}
+        for name, change in faults.FAULTS.items() if options.faults else ():
+            bad[name] = rehearsal.deliver(change, tampered=name == faults.TAMPERED, killed=name == faults.KILLED)
+            print(f"{name}: stopped by {bad[name].stopped or 'nothing'}: {bad[name].why}", flush=True)
+        good = rehearsal.deliver(faults.good)
+        caller = rehearsal.caller
+        tables["stages"] = stage_table(good)
+        verdict = (rehearsal.world.reports / "verdict.md").read_text()
+        if bad:
+            tables["faults"] = fault_table(bad)
+        tables["calls"] = (
+            f"Users made {caller.made:,} calls meanwhile; {caller.lost.total()} of them were lost. {_when()}"
+        )
+    print("\n\n".join([*tables.values(), verdict]))
+    if caller.lost:
+        print(f"lost: {dict(caller.lost)}", file=sys.stderr)
+    if good.stopped:
+        print(f"stopped by {good.stopped}: {good.why}", file=sys.stderr)
+    if options.write:
+        _write(options.write, tables)
+    return int(bool(good.stopped or caller.lost or any(not one.stopped for one in bad.values())))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

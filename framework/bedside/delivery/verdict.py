@@ -1,0 +1,156 @@
+"""What a gate found, for machines and for whoever approves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bedside.delivery.sequential import Decision, Rule
+
+Outcome = Literal["passed", "failed", "undecided", "skipped"]
+
+_DECISIONS = {
+    "promote": "nothing speaks against giving it all the traffic.",
+    "rollback": "it must not get traffic.",
+    "hold": "too little was seen to decide; it stays without traffic until a person decides or more comes.",
+}
+
+
+class Tally:
+    """Hits and requests, by rule."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._counts = {rule.name: [0, 0] for rule in rules}
+
+    def add(self, rule: Rule, hit: bool) -> None:  # noqa: FBT001 - what was seen
+        """Count one request."""
+        counts = self._counts[rule.name]
+        counts[0] += 1
+        counts[1] += hit
+
+    def findings(self) -> tuple["Finding", ...]:
+        """Return what each rule says by now."""
+        return tuple(Finding(rule, *self._counts[rule.name]) for rule in self._rules)
+
+    def rejected(self) -> bool:
+        """Tell whether one rule has seen enough against the candidate."""
+        return any(finding.decision == "reject" for finding in self.findings())
+
+    def accepted(self, needed: Sequence[Rule]) -> bool:
+        """Tell whether these rules have seen enough, and all in favour."""
+        return all(finding.decision == "accept" for finding in self.findings() if finding.rule in needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule says of a stage."""
+
+    rule: Rule
+    requests: int
+    hits: int
+
+    @property
+    def decision(self) -> Decision:
+        """Return what it says."""
+        return self.rule.decide(self.requests, self.hits)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "rule": self.rule.name,
+            "requests": self.requests,
+            "hits": self.hits,
+            "evidence": round(self.rule.evidence(self.requests, self.hits), 3),
+            "bound": round(self.rule.bound, 3),
+            "good": self.rule.good,
+            "bad": self.rule.bad,
+            "risk": self.rule.risk,
+            "decision": self.decision,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How one stage of a gate went.
+
+    Attributes:
+        name: ``golden``, ``shadow`` or ``weight N %``.
+        outcome: what follows from it.
+        seconds: how long it took.
+        findings: by rule.
+        remarks: what a person should know, in words.
+    """
+
+    name: str
+    outcome: Outcome
+    seconds: float
+    findings: tuple[Finding, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a gate decided about one bundle, and why."""
+
+    model: str
+    version: str
+    digest: str
+    stages: Sequence[Stage] = field(default_factory=tuple)
+
+    @property
+    def decision(self) -> Literal["promote", "rollback", "hold"]:
+        """Return what shall happen."""
+        outcomes = {stage.outcome for stage in self.stages}
+        if "failed" in outcomes or not outcomes:
+            return "rollback"
+        return "hold" if "undecided" in outcomes else "promote"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "digest": self.digest,
+            "decision": self.decision,
+            "stages": [
+                {
+                    "name": stage.name,
+                    "outcome": stage.outcome,
+                    "seconds": round(stage.seconds, 2),
+                    "findings": [finding.to_json() for finding in stage.findings],
+                    "remarks": list(stage.remarks),
+                }
+                for stage in self.stages
+            ],
+        }
+
+    def to_markdown(self) -> str:
+        """Return the verdict as it stands in a pipeline's summary."""
+        lines = [
+            f"## {self.model} {self.version}: {self.decision}",
+            "",
+            f"`{self.digest}`: {_DECISIONS[self.decision]}",
+            "",
+            "| stage | outcome | seconds | why |",
+            "|---|---|---:|---|",
+        ]
+        lines += [f"| {s.name} | {s.outcome} | {s.seconds:.1f} | {'<br>'.join(_why(s))} |" for s in self.stages]
+        lines += ["", *self._rules()]
+        return "\n".join(lines) + "\n"
+
+    def _rules(self) -> list[str]:
+        rules = {finding.rule: None for stage in self.stages for finding in stage.findings}
+        return [
+            f"- *{rule.name}*: {rule.good:.0%} is as it should be, {rule.bad:.0%} must not pass; wrong in at most"
+            f" {rule.risk:.0%} of cases either way. {rule.fewest} requests without one are enough."
+            for rule in rules
+        ]
+
+
+def _why(stage: Stage) -> list[str]:
+    told = [
+        f"{finding.rule.name}: {finding.hits} of {finding.requests} ({finding.decision})"
+        for finding in stage.findings
+        if finding.requests
+    ]
+    return [text.replace("|", "\\|") for text in (*told, *stage.remarks)]

@@ -1,0 +1,181 @@
+"""A site on this machine: real processes behind a real nginx, with TLS and weights."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from caller import Caller
+
+from bedside import bootstrap
+from bedside.bundle.folder import open_bundle
+from bedside.delivery.gateway import Gateway, GatewayFailed
+from bedside.delivery.local import PRODUCTION, DeployFailed, Site
+from bedside.delivery.pins import Pins
+from bedside.errors import ConfigurationError
+from bedside.settings import load_settings
+from bedside.storage.artifact import make_artifact
+from bedside.storage.layout import push_to_layout
+
+APP = Path(__file__).resolve().parents[2] / "apps" / "heart_disease"
+IMAGE = f"ghcr.io/bedside/bedside@sha256:{'0' * 64}"
+RECORD: dict[str, Any] = next(iter(json.loads((APP / "golden" / "cases.json").read_text())[0]["inputs"].values()))
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pins]:
+    """Return pins of two versions of a bundle, and of one that cannot be loaded; their layout lies in ``registry``."""
+    folder = tmp_path_factory.mktemp("registry")
+    found = {}
+    for version in ("1.0.0", "2.0.0", "broken"):
+        root = Path(shutil.copytree(APP, folder / version / "heart_disease"))
+        metadata = root / "configs" / "metadata.json"
+        metadata.write_text(metadata.read_text().replace('"version": "0.1.0"', f'"version": "{version}"'))
+        if version == "broken":
+            (root / "models" / "model.pt").write_bytes(b"no weights")
+        artifact = make_artifact(root, folder / version)
+        push_to_layout(artifact, folder / "layouts" / "heart_disease", version)
+        pinned = {"heart_disease": f"localhost/bundles/heart_disease@{artifact.digest}"}
+        found[version] = Pins(IMAGE, pinned)
+    return found
+
+
+@pytest.fixture(scope="module")
+def layouts(tmp_path_factory: pytest.TempPathFactory, registry: dict[str, Pins]) -> Path:
+    """Return the folder that stands in for a registry."""
+    return next(tmp_path_factory.getbasetemp().glob("registry*/layouts"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a site's folder with certificate and settings."""
+    if shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
+        pytest.skip("needs nginx: scripts/install_test_servers.sh")
+    site = tmp_path / "site"
+    site.mkdir()
+    names = ["-keyout", str(site / "key.pem"), "-out", str(site / "certificate.pem")]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", *names]
+    subprocess.run(command, check=True, capture_output=True)
+    (site / "settings.toml").write_text(
+        f'env = "test"\n[runtime]\nstate_dir = "{tmp_path}/state"\n[registry]\ncache_dir = "{tmp_path}/cache"\n'
+    )
+    return site
+
+
+@pytest.fixture
+def site(folder: Path, registry: dict[str, Pins], layouts: Path) -> Iterator[Site]:
+    """Return a site whose production runs 1.0.0."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    opened = Site(folder, port)
+    try:
+        opened.deploy(PRODUCTION, registry["1.0.0"], layouts)
+        yield opened
+    finally:
+        opened.stop()
+
+
+@pytest.fixture
+def token(folder: Path) -> str:
+    """Return a token that every process of the site takes."""
+    settings = load_settings(folder / "settings.toml")
+    return bootstrap.mint_token(settings, subject="a", scopes=("bedside.infer",), seconds=3600)
+
+
+def versions(site: Site, folder: Path, token: str, calls: int = 20) -> Counter[str]:
+    """Return which versions answered."""
+    verify = ssl.create_default_context(cafile=str(folder / "certificate.pem"))
+    with httpx.Client(base_url=site.url, verify=verify, trust_env=False) as client:
+        headers = {"authorization": f"Bearer {token}"}
+        answers = [client.post("/v1/models/heart_disease/predict", json=RECORD, headers=headers) for _ in range(calls)]
+        assert client.post("/v1/models/heart_disease/predict", json=RECORD).status_code == 401
+    assert {answer.status_code for answer in answers} == {200}
+    return Counter(answer.json()["version"] for answer in answers)
+
+
+def test_a_canary_gets_what_it_is_given_and_takes_over(
+    site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
+) -> None:
+    """Nothing, half, all; another command sees the same site; the old process has ended."""
+    old = site.environment(PRODUCTION)
+    assert versions(site, folder, token) == {"1.0.0": 20}
+    site.deploy("dev", registry["2.0.0"], layouts)
+    assert versions(site, folder, token) == {"1.0.0": 20}
+    site.weigh(50)
+    assert versions(site, folder, token) == {"1.0.0": 10, "2.0.0": 10}
+    live = Counter(one.candidate for one in site.live() if one.ok)
+    assert live[True] >= 10
+    assert Site(folder).canary == "dev"
+    site.promote("dev")
+    assert Site(folder).environment(PRODUCTION).port != old.port
+    assert versions(site, folder, token) == {"2.0.0": 20}
+    assert not Path(f"/proc/{old.process}/cmdline").exists() or not Path(f"/proc/{old.process}/cmdline").read_bytes()
+
+
+def test_a_canary_that_is_withdrawn_leaves_production_alone(
+    site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
+) -> None:
+    """Also when it died meanwhile, and when it is withdrawn twice: a call that met it was answered by production."""
+    running = site.deploy("dev", registry["2.0.0"], layouts)
+    site.weigh(50)
+    subprocess.run(["kill", "-KILL", str(running.process)], check=True)
+    assert versions(site, folder, token) == {"1.0.0": 20}
+    site.withdraw("dev")
+    site.withdraw("dev")
+    assert versions(site, folder, token) == {"1.0.0": 20}
+    with pytest.raises(ConfigurationError):
+        _ = site.canary
+
+
+def test_what_cannot_be_loaded_takes_nobodys_place(
+    site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
+) -> None:
+    """The reason is told, and production goes on."""
+    with pytest.raises(DeployFailed, match="ended"):
+        site.deploy(PRODUCTION, registry["broken"], layouts)
+    with pytest.raises(ConfigurationError, match="pins no bundle"):
+        site.deploy("dev", Pins(IMAGE), layouts)
+    site.deploy("dev", registry["1.0.0"], layouts)
+    with pytest.raises(ConfigurationError, match="canary already"):
+        site.deploy("other", registry["2.0.0"], layouts)
+    assert versions(site, folder, token) == {"1.0.0": 20}
+
+
+def test_a_site_needs_a_certificate_and_nginx_a_configuration_that_holds(folder: Path) -> None:
+    """Told before anything runs."""
+    with pytest.raises(GatewayFailed):
+        Gateway(folder / "gateway", "nowhere:1", 1).route({1: 1})
+    (folder / "key.pem").unlink()
+    with pytest.raises(ConfigurationError, match=r"key\.pem"):
+        Site(folder)
+
+
+@pytest.mark.slow
+def test_no_call_is_lost_while_versions_roll(
+    site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
+) -> None:
+    """Ten updates of production, one after the other, under four callers; each version has answered."""
+    callers = [Caller(site.url, folder / "certificate.pem", token, "heart_disease") for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    try:
+        for number in range(10):
+            site.deploy(PRODUCTION, registry["1.0.0" if number % 2 else "2.0.0"], layouts)
+    finally:
+        for caller in callers:
+            caller.stop()
+    lost = sum((caller.lost for caller in callers), Counter[str]())
+    answered = sum((caller.answered for caller in callers), Counter[str]())
+    assert not lost
+    assert answered.total() >= 1000
+    assert len(answered) == 2
+    assert open_bundle(APP).digest not in answered
