@@ -42,7 +42,7 @@ LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify", "pack", "push", "pull")
 SHIP_COMMANDS = ("detect", "pin", "deploy", "gate", "promote", "rollback")
 COMMANDS = (
-    *((), ("serve",), ("predict",), ("token",), ("health",)),
+    *((), ("serve",), ("predict",), ("token",), ("health",), ("top",)),
     *(("bundle", name) for name in BUNDLE_COMMANDS),
     *(("ship", name) for name in SHIP_COMMANDS),
     *(("dicom", name) for name in ("listen", "inbox")),

@@ -1,5 +1,9 @@
 """What a server with two workers tells of itself: every call is counted, once, whichever process answered it."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,3 +69,16 @@ def test_a_bucket_leads_to_a_line_of_the_log(served: Served) -> None:
     log = served.log.read_text()
     assert found
     assert all(exemplar.labels["request_id"] in log for exemplar in found)
+
+
+def test_top_shows_the_server(served: Served) -> None:
+    """`bedside top` has the model, its state from the index, the calls and the refusals."""
+    command = [sys.executable, "-m", "bedside", "top", "--url", served.url, "--once", "--json"]
+    environment = {**os.environ, "BEDSIDE_TOKEN": served.token()}
+    told = json.loads(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    (model,) = (one for one in told["models"] if one["name"] == MODEL)
+    assert model["state"] == "READY"
+    assert round(model["calls_per_second"] * told["seconds"]) == CALLS + REFUSALS
+    assert 0 < model["p50"] <= model["p95"]
+    assert sum(told["refusals"].values()) == REFUSALS
+    assert told["resident_bytes"] > 0

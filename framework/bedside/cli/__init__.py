@@ -19,6 +19,7 @@ from bedside.cli.serve import serve
 from bedside.cli.ship import ship_app
 from bedside.cli.terminal import plain
 from bedside.cli.token import token
+from bedside.cli.top import top
 from bedside.errors import BedsideError
 from bedside.version import __version__
 
@@ -33,6 +34,7 @@ app.command()(serve)
 app.command()(predict)
 app.command()(token)
 app.command()(health)
+app.command()(top)
 for command in (vet, sign, verify, pack, push, pull):
     bundle_app.command()(command)
 ship_app.command()(gate)
