@@ -110,9 +110,14 @@ def policy_tables() -> str:
 
 
 def network_tables() -> str:
-    """Return what a destination and a route may hold."""
-    destination, route = dicom_settings.DicomDestination, dicom_settings.DicomRoute
-    return _group_tables({"`[dicom.destinations.NAME]`": destination, "`[[dicom.routes]]`": route})
+    """Return what a destination, a source and a route may hold."""
+    return _group_tables(
+        {
+            "`[dicom.destinations.NAME]`": dicom_settings.DicomDestination,
+            "`[dicom.sources.NAME]`": dicom_settings.DicomSource,
+            "`[[dicom.routes]]`": dicom_settings.DicomRoute,
+        }
+    )
 
 
 def _group_tables(tables: Mapping[str, type[BaseModel]]) -> str:

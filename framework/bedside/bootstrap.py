@@ -48,15 +48,17 @@ from bedside.runtime.staging import Staging
 from bedside.security.authenticator import TokenAuthenticator
 from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
 from bedside.security.oidc import OidcAuthenticator
-from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing
+from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing, authorise_retrieval
 from bedside.settings import Settings
 from bedside.transports.dicom.assembly import Assembler
-from bedside.transports.dicom.destinations import make_destinations
+from bedside.transports.dicom.destinations import make_destinations, make_studies
 from bedside.transports.dicom.inbox import Inbox
+from bedside.transports.folders import Folder
 from bedside.transports.intake import StudyIntake
 from bedside.transports.jobs.courier import Courier
 from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
+from bedside.transports.references import NONE, DicomwebReference, Fetch, FileReference, Reference, References
 from bedside.transports.rest import server
 from bedside.transports.rest.app import create_app
 from bedside.transports.rest.parts import Parts
@@ -142,8 +144,8 @@ def serve(
     watcher = make_watcher(settings, repository)
     accountant = Accountant(metrics, _pseudonym_key(settings), log)
     dataplane = make_dataplane(settings, authenticator, repository, accountant)
-
-    jobs = make_jobs(settings, repository, dataplane)
+    references = make_references(settings)
+    jobs = make_jobs(settings, repository, dataplane, references)
 
     async def startup() -> None:
         watcher.start()
@@ -163,7 +165,7 @@ def serve(
 
     on_listening = _listening(events, sources, announce)
     parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
-    parts = replace(parts, audit_redrive=accountant.redriven)
+    parts = replace(parts, audit_redrive=accountant.redriven, references=references)
     _add_doors(lifecycle, parts, on_listening)
     try:
         server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
@@ -281,7 +283,7 @@ class Jobs:
         await self.lane.stop()
 
 
-def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane) -> Jobs:
+def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane, references: References = NONE) -> Jobs:
     """Return where jobs are handed in, what runs them here and delivers their results. Raises ConfigurationError."""
     jobs, state_dir = settings.jobs, settings.runtime.state_dir
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -294,7 +296,7 @@ def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane) 
         return [repository.resolve(status.name, status.version).digest for status in ready]
 
     desk = JobDesk(store, spool, jobs)
-    lane = JobLane(store, spool, SpineWork(dataplane, jobs), digests, jobs, desk.tidy)
+    lane = JobLane(store, spool, SpineWork(dataplane, jobs, references), digests, jobs, desk.tidy)
     destinations = make_destinations(settings.dicom, settings.limits)
     # Without destinations there is no courier: it would fail what other replicas can deliver.
     outbox = Outbox(engine)
@@ -309,6 +311,16 @@ def _assembler(
         return None
     intake = StudyIntake(dataplane, desk, lane.wake, settings.dicom)
     return Assembler(make_inbox(settings), intake, repository.resolve, settings.dicom, settings.jobs.retention_seconds)
+
+
+def make_references(settings: Settings) -> References:
+    """Return what requests may name instead of sending it. Raises ConfigurationError."""
+    sources: dict[tuple[type[Reference], str], Fetch] = {
+        (DicomwebReference, name): fetch for name, fetch in make_studies(settings).items()
+    }
+    for name, root in settings.references.folders.items():
+        sources[FileReference, name] = Folder(root, settings.limits)
+    return References(sources, authorise_retrieval, settings.references.seconds)
 
 
 def make_inbox(settings: Settings) -> Inbox:

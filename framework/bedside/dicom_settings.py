@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, St
 AETitle = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
 """1 to 16 printable ASCII characters without backslash (DICOM PS3.5 §6.2)."""
 
-DestinationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+"""What a site calls one of its archives or folders; it stands in requests, scopes and logs."""
 
 
 def _regex(value: str) -> str:
@@ -25,11 +26,11 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class DicomDestination(_Group):
-    """An archive that gets results: by STOW-RS where ``url`` is set, by C-STORE where ``ae_title`` is."""
+class DicomwebAccess(_Group):
+    """How an archive is reached by DICOMweb (DICOM PS3.18)."""
 
     url: str = ""
-    """Root of its DICOMweb service; results go to ``URL/studies`` (DICOM PS3.18 §10.5)."""
+    """Root of its DICOMweb service, to which ``/studies`` is added."""
 
     token: SecretStr | None = None
     """Bearer token for ``url``."""
@@ -41,7 +42,33 @@ class DicomDestination(_Group):
     """Password for ``url``."""
 
     allow_http: bool = False
-    """Send to an ``http://`` address that is not on loopback: patients' data and the password in the clear."""
+    """Use an ``http://`` address that is not on loopback: patients' data and the password in the clear."""
+
+    ca_certificates: Path | None = None
+    """PEM file with the authorities that signed the archive's certificate; unset: the system's."""
+
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    """Longest time without a word from the archive, in seconds."""
+
+    @model_validator(mode="after")
+    def _http(self) -> "DicomwebAccess":
+        if self.url and not self.url.startswith(("https://", "http://")):
+            raise ValueError("url must begin with https://")
+        return self
+
+
+class DicomSource(DicomwebAccess):
+    """An archive that studies are pulled from, by QIDO-RS and WADO-RS."""
+
+    url: str = Field(min_length=1)
+    """Root of its DICOMweb service; studies are looked for and taken below ``URL/studies`` (PS3.18 §10.4, §10.6)."""
+
+    results_to: tuple[Name, ...] | None = None
+    """Destinations of the results of jobs whose study came from here; unset: ``dicom.results_to``."""
+
+
+class DicomDestination(DicomwebAccess):
+    """An archive that gets results: by STOW-RS where ``url`` is set, by C-STORE where ``ae_title`` is."""
 
     ae_title: AETitle | None = None
     """AE title to be called."""
@@ -55,19 +82,11 @@ class DicomDestination(_Group):
     tls: bool = False
     """C-STORE over TLS; the archive's certificate is checked."""
 
-    ca_certificates: Path | None = None
-    """PEM file with the authorities that signed the archive's certificate; unset: the system's."""
-
-    timeout_seconds: float = Field(default=60.0, gt=0)
-    """Longest time without a word from the archive, in seconds."""
-
     @model_validator(mode="after")
     def _one_way(self) -> "DicomDestination":
         dimse = self.ae_title is not None and bool(self.host) and self.port is not None
         if bool(self.url) == dimse:
             raise ValueError("set either url, or ae_title, host and port")
-        if self.url and not self.url.startswith(("https://", "http://")):
-            raise ValueError("url must begin with https://")
         return self
 
 
@@ -92,18 +111,22 @@ class DicomRoute(_Group):
     body_part: tuple[str, ...] = ()
     """Body Part Examined (0018,0015), one of these. A series that states none does not match."""
 
-    results_to: tuple[DestinationName, ...] | None = None
+    results_to: tuple[Name, ...] | None = None
     """Destinations of the results; unset: ``dicom.results_to``."""
 
 
 class DicomSettings(_Group):
     """DICOM over the network (docs/pacs.md). Needs ``pip install 'bedside[dicom,dicom-network]'`` for DIMSE."""
 
-    destinations: Mapping[DestinationName, DicomDestination] = Field(default_factory=dict)
+    destinations: Mapping[Name, DicomDestination] = Field(default_factory=dict)
     """Archives that get results, by a name of your own; in the TOML file ``[dicom.destinations.NAME]``."""
 
-    results_to: tuple[DestinationName, ...] = ()
-    """Destinations that get the results of studies, where the route names no others."""
+    results_to: tuple[Name, ...] = ()
+    """Destinations that get the results of studies, where the route or the source names no others."""
+
+    sources: Mapping[Name, DicomSource] = Field(default_factory=dict)
+    """Archives that callers may have studies pulled from, by a name of your own; in the TOML file
+    ``[dicom.sources.NAME]``. Callers need the scope ``bedside.retrieve`` or ``bedside.retrieve:NAME``."""
 
     routes: tuple[DicomRoute, ...] = ()
     """Which received series go to which model: ``[[dicom.routes]]``. Every route that matches makes a job."""
@@ -150,7 +173,9 @@ class DicomSettings(_Group):
 
     @model_validator(mode="after")
     def _known(self) -> "DicomSettings":
-        asked = {name for route in self.routes for name in route.results_to or ()} | set(self.results_to)
+        named = [self.results_to, *(route.results_to or () for route in self.routes)]
+        named += [source.results_to or () for source in self.sources.values()]
+        asked = {name for names in named for name in names}
         unknown = sorted(asked - set(self.destinations))
         if unknown:
             raise ValueError(f"results_to names no destination: {', '.join(unknown)}")

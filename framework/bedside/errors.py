@@ -15,6 +15,7 @@ BedsideError
 │   ├── ModelNotFound           └── ModelVersionNotFound
 │   ├── JobNotFound  ├── JobNotFinished  └── JobNotDead
 │   ├── NoRoute
+│   ├── ReferenceNotFound
 │   ├── UnsupportedMediaType
 │   ├── NotAcceptable
 │   ├── PayloadTooLarge         ├── DecompressedTooLarge ├── MemoryLimitExceeded └── TooManyInstances
@@ -34,8 +35,8 @@ BedsideError
 │                               ├── NonFiniteValue └── BadParameter
 ├── Unavailable                 try again later
 │   ├── ModelNotReady  ├── QueueFull  ├── Draining  ├── IssuerUnavailable  ├── StagingFull
-│   ├── SourceUnavailable  ├── CallerLimitReached  ├── SpoolFull
-│   └── SpoolFailed
+│   ├── SourceUnavailable  ├── ArchiveUnavailable  ├── CallerLimitReached
+│   ├── SpoolFull  └── SpoolFailed
 ├── DeadlineExceeded
 ├── DeliveryFailed
 ├── ModelFailure                the model, not the request
@@ -141,6 +142,10 @@ class NoRoute(RequestError):
 
 class UnsupportedMediaType(RequestError):
     """Send one of the media types that the model's input accepts."""
+
+
+class ReferenceNotFound(RequestError):
+    """Check what the request refers to; the source holds nothing of that name."""
 
 
 class NotAcceptable(RequestError):
@@ -402,6 +407,12 @@ class SourceUnavailable(Unavailable):
     """Check that the server reaches the folder, bucket or registry that its bundles come from, and may read it."""
 
     retry_after_seconds = 30
+
+
+class ArchiveUnavailable(Unavailable):
+    """Check that the server reaches the archive in [dicom.sources], that it may read there, and that it answers."""
+
+    retry_after_seconds = 10
 
 
 class CallerLimitReached(Unavailable):

@@ -14,9 +14,10 @@ from schemathesis.specs.openapi.checks import (
 from tests.acceptance.conftest import Served
 
 BINARY = ("image/png", "image/jpeg", "image/tiff", "application/x-nifti", "application/gzip", "application/x-npy")
+DICOM = ("application/dicom", "application/zip", "multipart/related")
 
 
-@schemathesis.serializer(*BINARY)  # type: ignore[untyped-decorator]
+@schemathesis.serializer(*BINARY, *DICOM)  # type: ignore[untyped-decorator]
 def as_bytes(_context: Any, value: Any) -> bytes:
     """Send a generated binary value as it is."""
     return bytes(getattr(value, "data", value if isinstance(value, bytes) else str(value).encode()))

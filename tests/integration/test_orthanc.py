@@ -1,5 +1,6 @@
 """With a real archive: studies go from Orthanc to a model and come back as SEG and SR; nothing is lost on the way."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from tests.integration.orthanc import INSTALL, USER, Orthanc, free_port, running, wait_until
 
@@ -59,7 +61,8 @@ class Service:
 
     def start(self) -> None:
         """Start it and wait until the model answers."""
-        self.process = self.run("serve", str(APPS / "hippocampus_mr"), "--port", str(self.port))
+        bundles = [str(APPS / name) for name in ("hippocampus_mr", "chest_xray_pneumonia")]
+        self.process = self.run("serve", *bundles, "--port", str(self.port))
         wait_until(lambda: httpx.get(f"{self.url}/readyz").status_code == httpx.codes.OK, STARTUP_SECONDS)
 
     def run(self, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -107,9 +110,14 @@ stable_seconds = {STABLE_SECONDS}
 results_to = ["pacs"]
 [dicom.destinations.pacs]
 {ways[destination]}
+[dicom.sources.pacs]
+{ways["stow"]}
 [[dicom.routes]]
 model = "hippocampus_mr"
 modality = "MR"
+[[dicom.routes]]
+model = "chest_xray_pneumonia"
+modality = "DX"
 """)
 
 
@@ -278,3 +286,93 @@ def test_a_refused_study_is_listed_and_driven_again(archive: Orthanc, study: Pat
             again = admin.post(f"/v1/jobs/{dead['id']}/redrive")
             assert (again.status_code, again.json()["state"]) == (200, "queued")
     assert not [secret for secret in secrets_of(study) if secret in json.dumps(dead) + bedside.log]
+
+
+def reference(study: Path, **more: str) -> dict[str, Any]:
+    """Return what names a study in the archive."""
+    dataset = pydicom.dcmread(next(study.iterdir()), stop_before_pixels=True)
+    return {"source": {"dicomweb": "pacs", "study": str(dataset.StudyInstanceUID), **more}}
+
+
+def test_a_study_is_pulled_by_its_name(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+    """A job that only names a study: the series is found by QIDO, taken by WADO, and SEG and SR are back."""
+    archive.store(study)
+    with (
+        service(archive, tmp_path / "service") as bedside,
+        bedside.client("bedside.infer", "bedside.retrieve") as caller,
+    ):
+        path = "/v1/models/hippocampus_mr/jobs"
+        answer = caller.post(path, json=reference(study))
+        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+        found = results(archive)
+        dataset = pydicom.dcmread(next(study.iterdir()), stop_before_pixels=True)
+        assert {item["0020000D"]["Value"][0] for item in found} == {str(dataset.StudyInstanceUID)}
+        # Now the study holds results, too; they are not taken for the series.
+        job = caller.post(path, json=reference(study)).headers["location"]
+        assert wait_until(lambda: caller.get(job).json()["state"] == "succeeded", 120)
+        absent = caller.post("/v1/models/hippocampus_mr/predict", json=reference(study, series="1.2.3"))
+        assert (absent.status_code, absent.json()["type"]) == (422, "urn:bedside:problem:reference-not-found")
+        with bedside.client("bedside.infer") as other:
+            assert other.post(path, json=reference(study)).status_code == httpx.codes.FORBIDDEN
+        jobs, metrics = json.dumps(bedside.jobs()), caller.get("/metrics").text
+    for secret in secrets_of(study):
+        for text in (bedside.log, metrics, jobs, absent.text):
+            assert secret not in text
+
+
+def test_predict_names_a_series(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+    """On the command line, and the same objects as for the files themselves; while the archive is away, 503."""
+    archive.store(study)
+    dataset = pydicom.dcmread(next(study.iterdir()), stop_before_pixels=True)
+    name = f"dicomweb:pacs/{dataset.StudyInstanceUID}/{dataset.SeriesInstanceUID}"
+    with (
+        service(archive, tmp_path / "service") as bedside,
+        bedside.client("bedside.infer", "bedside.retrieve") as caller,
+    ):
+        token = caller.headers["Authorization"].removeprefix("Bearer ")
+        made: list[list[str]] = []
+        for case in (name, str(study)):
+            out = tmp_path / f"out{len(made)}"
+            command = [sys.executable, "-m", "bedside", "predict", "hippocampus_mr", case, "--url", bedside.url]
+            environment = {**os.environ, "BEDSIDE_TOKEN": token}
+            subprocess.run([*command, "-o", str(out)], env=environment, check=True, timeout=120)
+            made.append(sorted(str(pydicom.dcmread(path).SOPInstanceUID) for path in out.iterdir()))
+        assert made[0] == made[1]
+        archive.stop()
+        away = caller.post("/v1/models/hippocampus_mr/predict", json=reference(study))
+        assert (away.status_code, away.json()["type"]) == (503, "urn:bedside:problem:archive-unavailable")
+        assert "reference_not_retrieved" in bedside.log
+        wait_until(lambda: _is_free(archive.dicom), 60)
+
+
+def radiograph(folder: Path) -> Path:
+    """Write a made-up radiograph of a chest into a folder."""
+    script = Path(__file__).resolve().parents[1] / "assets" / "dicom" / "make_series.py"
+    spec = importlib.util.spec_from_file_location("make_series", script)
+    assert spec is not None
+    assert spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    pixels = np.random.default_rng(4).integers(0, 4096, (64, 80), np.uint16)
+    folder.mkdir()
+    (folder / "chest.dcm").write_bytes(maker.written(maker.radiograph(pixels, BitsStored=12, HighBit=11)))
+    return folder
+
+
+def test_a_radiograph_comes_back_as_a_report(archive: Orthanc, tmp_path: Path) -> None:
+    """By C-STORE, and pulled: the classifier's probability is in the patient's study."""
+    chest = radiograph(tmp_path / "chest")
+    archive.store(chest)
+    with (
+        service(archive, tmp_path / "service") as bedside,
+        bedside.client("bedside.infer", "bedside.retrieve") as caller,
+    ):
+        assert storescu(bedside.dicom, chest).returncode == 0
+        (report,) = wait_until(lambda: archive.instances("SR"), 120)
+        assert report["0020000D"]["Value"] == [reference(chest)["source"]["study"]]
+        headers = {"Accept": "application/dicom"}
+        pulled = caller.post("/v1/models/chest_xray_pneumonia/predict", json=reference(chest), headers=headers)
+        assert pulled.status_code == httpx.codes.OK, pulled.text
+        same = pydicom.dcmread(BytesIO(pulled.content))
+        assert str(same.SOPInstanceUID) == report["00080018"]["Value"][0]
+    assert not [secret for secret in secrets_of(chest) if secret in bedside.log]

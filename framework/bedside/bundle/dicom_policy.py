@@ -1,7 +1,8 @@
 """``[dicom]`` of ``bedside.toml``: which series a bundle takes, what may be mended, how results are coded."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -17,6 +18,17 @@ RADIOGRAPHY = frozenset({"CR", "DX"})
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSeries:
+    """What an archive tells of a series before it is taken; what it leaves out is empty, or None."""
+
+    uid: str
+    modality: str = ""
+    description: str | None = None
+    body_part: str | None = None
+    count: int | None = None
 
 
 class SeriesRule(_Table):
@@ -45,6 +57,17 @@ class SeriesRule(_Table):
 
     input: str = ""
     """The input that this rule is for; empty: every image input."""
+
+    def may_match(self, series: DescribedSeries, *, planes: bool) -> bool:
+        """Tell whether the series itself could match; of pictures, each is judged by itself (``planes``)."""
+        parts = {part.upper() for part in self.body_part}
+        count = None if planes else series.count
+        return (
+            (not series.modality or self.modality in ("", series.modality))
+            and (series.description is None or bool(re.search(self.description, series.description, re.IGNORECASE)))
+            and (not parts or series.body_part is None or series.body_part.upper() in parts)
+            and (count is None or self.min_instances <= count <= (self.max_instances or count))
+        )
 
     @field_validator("description")
     @classmethod
@@ -117,3 +140,19 @@ class DicomPolicy(_Table):
     def takes(self, modality: str) -> bool:
         """Tell whether the model was made for a modality; to it, a radiograph is one however it was read out."""
         return self.modality in ("", modality) or {self.modality, modality} <= RADIOGRAPHY
+
+    def wanted(self, found: Sequence[DescribedSeries], name: str, *, planes: bool) -> list[DescribedSeries]:
+        """Return the series that may be the one that is meant, so that no others are taken from an archive.
+
+        What an archive does not tell binds nothing: who reads the files decides.
+        """
+        rules = [rule for rule in self.series if rule.input in ("", name)]
+        if not rules:
+            return [series for series in found if not series.modality or self.takes(series.modality)]
+        wanted: list[DescribedSeries] = []
+        for rule in rules:
+            matching = [series for series in found if rule.may_match(series, planes=planes)]
+            wanted += [series for series in matching if series not in wanted]
+            if matching and rule.orientation is None and not planes:
+                break  # nothing is left to be asked of the files: the first rule that matches decides
+        return wanted

@@ -28,7 +28,7 @@ from rich.table import Table
 from bedside.bundle.golden import media_type_of
 from bedside.cli.follow import follow
 from bedside.cli.server import URL, Ca, CallFailed, Token, Url, asked, connected
-from bedside.cli.study import DICOM, RELATED, is_study, zipped
+from bedside.cli.study import DICOM, RELATED, is_study, reference, zipped
 from bedside.cli.terminal import plain
 
 ACCEPT = "multipart/mixed, application/json;q=0.9"
@@ -87,7 +87,8 @@ def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
         list[str],
         typer.Argument(
             help="One case per FILE (.nii.gz, .png, .jpg, .json, .dcm, …), or per folder or .zip of DICOM files; "
-            "NAME=FILE,NAME=FILE for several inputs.",
+            "NAME=FILE,NAME=FILE for several inputs. What lies in one of the server's sources: "
+            "dicomweb:SOURCE/STUDY[/SERIES] or file:SOURCE/PATH.",
             metavar="FILE...",
             show_default=False,
         ),
@@ -173,11 +174,14 @@ def _body(case: str, accept: str | None) -> dict[str, Any]:
         files = [(name, (name, *_read(path))) for name, _, path in named]
         return {"files": files, "headers": {"Accept": accept or ACCEPT}}
     content, media_type = _read(case)
-    headers = {"Accept": accept or (ACCEPT_DICOM if is_study(Path(case)) else ACCEPT), "Content-Type": media_type}
+    headers = {"Accept": accept or (ACCEPT_DICOM if is_study(case) else ACCEPT), "Content-Type": media_type}
     return {"content": content, "headers": headers}
 
 
 def _read(path: str) -> tuple[bytes, str]:
+    referred = reference(path)
+    if referred is not None:
+        return referred[1], "application/json"
     try:
         if Path(path).is_dir():
             return zipped(Path(path)), "application/zip"
@@ -254,7 +258,7 @@ def _volume(label: dict[str, Any]) -> tuple[str, str]:
 
 
 def _label(case: str) -> str:
-    return Path(case).name
+    return case if reference(case) else Path(case).name
 
 
 def _stems(files: list[str]) -> Iterator[str]:
@@ -272,6 +276,9 @@ def _stems(files: list[str]) -> Iterator[str]:
 
 
 def _stem(case: str) -> str:
+    referred = reference(case)
+    if referred is not None:
+        return referred[0]  # a UID leads to a patient: it becomes no file's name
     name = Path(case.partition("=")[2].partition(",")[0] if "=" in case and not Path(case).exists() else case).name
     for suffix in (".nii.gz", *_SUFFIXES.values(), ".jpg", ".jpeg", ".nii", ".tif", ".tiff"):
         name = name.removesuffix(suffix)

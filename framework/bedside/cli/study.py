@@ -1,6 +1,7 @@
 """A folder of DICOM files on its way to a server: one zip archive, without the names of the files."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -8,9 +9,25 @@ DICOM = "application/dicom"
 RELATED = "multipart/related"
 
 
-def is_study(path: Path) -> bool:
-    """Tell whether a path holds DICOM: a folder, a zip archive, or a file that says so."""
-    return path.is_dir() or path.suffix.lower() in {".zip", ".dcm"}
+_KINDS = {"dicomweb": ("study", "series"), "file": ("path",)}
+
+
+def reference(case: str) -> tuple[str, bytes] | None:
+    """Return the source's name and the document for ``dicomweb:NAME/STUDY[/SERIES]`` or ``file:NAME/PATH``, else None.
+
+    The server judges it.
+    """
+    kind, _, rest = case.partition(":")
+    if kind not in _KINDS:
+        return None
+    name, *steps = rest.split("/", len(_KINDS[kind]))
+    return name, json.dumps({"source": {kind: name, **dict(zip(_KINDS[kind], steps, strict=False))}}).encode()
+
+
+def is_study(case: str) -> bool:
+    """Tell whether a case holds DICOM: a folder, a zip archive, a file that says so, or a study in an archive."""
+    path = Path(case)
+    return case.startswith("dicomweb:") or path.is_dir() or path.suffix.lower() in {".zip", ".dcm"}
 
 
 def zipped(folder: Path) -> bytes:

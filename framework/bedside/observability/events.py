@@ -36,6 +36,7 @@ class Event(StrEnum):
     RESULT_NOT_DELIVERED = "result_not_delivered"
     STUDY_TAKEN = "study_taken"
     STUDY_HELD = "study_held"
+    REFERENCE_NOT_RETRIEVED = "reference_not_retrieved"
     INSTANCE_REFUSED = "instance_refused"
     INBOX_FAILED = "inbox_failed"
     TOKEN_KEYS_REFRESHED = "token_keys_refreshed"  # noqa: S105 - an event's name

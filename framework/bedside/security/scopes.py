@@ -8,6 +8,10 @@ from bedside.types import Principal
 INFER = "bedside.infer"
 """Use every model. ``bedside.infer:{model}`` is for one."""
 
+RETRIEVE = "bedside.retrieve"
+"""Have inputs read from every source. ``bedside.retrieve:{source}`` is for one. Without it, whoever may use a model
+could see through its answers what only the server may read."""
+
 ADMIN = "bedside.admin"
 """Load and unload models. It does not include using them: who operates a server need not see results."""
 
@@ -22,6 +26,16 @@ def authorise_inference(principal: Principal, model: str) -> None:
     scopes = principal.scopes
     if INFER not in scopes and f"{INFER}:{model}" not in scopes:
         raise InsufficientScope(scope=INFER)
+
+
+def authorise_retrieval(principal: Principal, source: str) -> None:
+    """Let a principal have inputs read from a source with the server's own rights.
+
+    Raises:
+        InsufficientScope: with the scope to ask for.
+    """
+    if not {RETRIEVE, f"{RETRIEVE}:{source}"} & principal.scopes:
+        raise InsufficientScope(scope=RETRIEVE)
 
 
 def authorise_listing(principal: Principal) -> Callable[[str], bool]:

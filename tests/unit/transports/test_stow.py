@@ -165,3 +165,18 @@ async def test_a_job_is_its_senders(hospital: Hospital) -> None:
         seen = await client.get(answer.headers["location"])
     assert seen.status_code == 404
     assert JobNotFound.__name__ not in seen.text
+
+
+async def test_openapi_describes_it(hospital: Hospital) -> None:
+    """Path, media types, headers and statuses, for models that take DICOM; jobs for every model."""
+    async with hospital.world.client() as client:
+        document = (await client.get("/openapi.json")).json()
+    operation = document["paths"][STUDIES]["post"]
+    assert set(operation["requestBody"]["content"]) == {"multipart/related"}
+    assert {"200", "202", "409", "503"} <= set(operation["responses"])
+    assert set(operation["responses"]["202"]["content"]) == {"application/dicom+json", "application/json"}
+    assert set(operation["responses"]["202"]["headers"]) == {"Location", "Link", "Warning"}
+    assert "/v1/models/mask/jobs" in document["paths"]
+    assert "/v1/models/heart/jobs" in document["paths"]
+    assert "/dicomweb/models/heart/studies" not in document["paths"]
+    assert "application/json" not in document["paths"]["/v1/models/mask/predict"]["post"]["requestBody"]["content"]

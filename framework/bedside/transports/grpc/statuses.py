@@ -23,6 +23,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.JobNotFinished: StatusCode.FAILED_PRECONDITION,
     errors.JobNotDead: StatusCode.FAILED_PRECONDITION,
     errors.NoRoute: StatusCode.INVALID_ARGUMENT,
+    errors.ReferenceNotFound: StatusCode.INVALID_ARGUMENT,
     # stages 1 and 4
     errors.NotAcceptable: StatusCode.INVALID_ARGUMENT,
     errors.RequestTimeout: StatusCode.DEADLINE_EXCEEDED,
@@ -53,6 +54,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.IssuerUnavailable: StatusCode.UNAVAILABLE,
     errors.StagingFull: StatusCode.UNAVAILABLE,
     errors.SourceUnavailable: StatusCode.UNAVAILABLE,
+    errors.ArchiveUnavailable: StatusCode.UNAVAILABLE,
     errors.CallerLimitReached: StatusCode.RESOURCE_EXHAUSTED,
     errors.SpoolFull: StatusCode.UNAVAILABLE,
     errors.SpoolFailed: StatusCode.UNAVAILABLE,

@@ -11,6 +11,7 @@ from bedside.interfaces import LISTENER, Progress, ServedModel
 from bedside.jobs.records import Job
 from bedside.observability.unexpected import report_unexpected
 from bedside.settings import JobSettings
+from bedside.transports.references import NONE, References
 from bedside.types import EncodedAnswer, RawInput
 
 
@@ -20,11 +21,19 @@ class SpineWork:
     Args:
         dataplane: the spine.
         settings: the time that an attempt may take.
+        references: reads the inputs that a job only names.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, dataplane: DataPlane, settings: JobSettings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        settings: JobSettings,
+        references: References = NONE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._dataplane = dataplane
+        self._references = references
         self._settings = settings
         self._clock = clock
 
@@ -49,10 +58,13 @@ class SpineWork:
             self._dataplane.account(call)
 
     async def _answer(self, call: Call, job: Job, inputs: Sequence[RawInput]) -> EncodedAnswer:
-        if call.limit_seconds is not None and call.limit_seconds <= 0:
+        seconds = call.limit_seconds or 0.0
+        if seconds <= 0:
             raise DeadlineExceeded
         # (3) resolve
         served = self._find(call, job)
+        # (1) receive, for a job that only says where its input is
+        inputs = await self._references.fetch(call, served.contract, inputs, seconds)
         # (4) to (7), (8)
         rows = await self._dataplane.infer(call, served, inputs)
         return await self._dataplane.encode(call, served, rows[0], job.media_type)

@@ -54,10 +54,10 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _operations(parts: Parts) -> dict[str, Operation]:
     limits = parts.settings.limits
-    predict = Predict(parts.dataplane, limits)
+    predict = Predict(parts.dataplane, limits, parts.references)
     operations: dict[str, Operation] = {"predict": predict, "infer": Infer(parts.dataplane, limits)}
     if parts.jobs is not None:
-        operations["jobs"] = SubmitJob(parts.dataplane, predict, parts.jobs, parts.wake_jobs)
+        operations["jobs"] = SubmitJob(parts.dataplane, predict, parts.jobs, parts.wake_jobs, parts.settings.dicom)
         intake = StudyIntake(parts.dataplane, parts.jobs, parts.wake_jobs, parts.settings.dicom)
         operations["studies"] = StoreStudies(intake, limits)
     return operations

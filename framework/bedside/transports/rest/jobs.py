@@ -4,19 +4,22 @@ Inputs are decoded and checked against the contract before the job is taken: wha
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
 
+from bedside.codecs.dicom import RELATED
 from bedside.dataplane.inference import DataPlane
+from bedside.dicom_settings import DicomSettings
 from bedside.errors import BadParameter, MissingToken
 from bedside.interfaces import ServedModel
 from bedside.jobs.desk import JobDesk, owner_of
 from bedside.jobs.records import Job
 from bedside.jobs.states import JobState
+from bedside.transports.references import archive_of, is_reference
 from bedside.transports.rest.deliveries import add_deliveries, in_range
 from bedside.transports.rest.exchange import Exchange
 from bedside.transports.rest.guard import Guard
@@ -25,7 +28,7 @@ from bedside.transports.rest.json_response import json_response
 from bedside.transports.rest.parts import Parts
 from bedside.transports.rest.predict import Predict
 from bedside.transports.rest.reply import Reply
-from bedside.types import Principal
+from bedside.types import Principal, RawInput
 
 _TAG = "Jobs"
 
@@ -33,7 +36,10 @@ _TAG = "Jobs"
 class SubmitJob:
     """The operation ``jobs`` of the edge."""
 
-    def __init__(self, dataplane: DataPlane, predict: Predict, desk: JobDesk, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, dataplane: DataPlane, predict: Predict, desk: JobDesk, wake: Callable[[], None], settings: DicomSettings
+    ) -> None:
+        self._settings = settings
         self._dataplane = dataplane
         self._predict = predict
         self._desk = desk
@@ -46,13 +52,28 @@ class SubmitJob:
             raise MissingToken
         media_type = self._predict.negotiate(exchange, served)
         inputs = await self._predict.read(exchange, served)
-        await self._dataplane.check(exchange.call, served, inputs)
+        if not any(map(is_reference, inputs)):  # what is only referred to is looked at by whoever reads it
+            await self._dataplane.check(exchange.call, served, inputs)
+        media_type, destinations = self._answer_to(exchange, served, inputs, media_type)
         which = (served.name, served.version, served.digest)
-        job, created = await asyncio.to_thread(self._desk.submit, principal, which, inputs, media_type)
+        job, created = await asyncio.to_thread(self._desk.submit, principal, which, inputs, media_type, destinations)
         if created:
             self._wake()
         location = f"/v1/jobs/{job.id}".encode()
         return Reply(202, "application/json", orjson.dumps(describe(job)), ((b"location", location),))
+
+    def _answer_to(
+        self, exchange: Exchange, served: ServedModel, inputs: Sequence[RawInput], media_type: str
+    ) -> tuple[str, tuple[str, ...]]:
+        """Return the media type and where it goes: DICOM objects of an archive's study go back to an archive."""
+        archive = archive_of(inputs)
+        if archive is None:
+            return media_type, ()
+        if exchange.head.accept == "*/*" and RELATED in self._dataplane.available(served):
+            media_type = RELATED
+        chosen = self._settings.sources[archive].results_to
+        results_to = self._settings.results_to if chosen is None else chosen
+        return media_type, results_to if media_type == RELATED else ()
 
 
 def describe(job: Job) -> dict[str, Any]:

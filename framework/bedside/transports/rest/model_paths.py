@@ -18,6 +18,8 @@ V2_ERROR_RESPONSE: dict[str, Any] = {
 
 _PREDICT_ERRORS = ("400", "401", "403", "404", "406", "408", "413", "415", "422", "500", "502", "503", "504")
 _INFER_ERRORS = ("400", "401", "403", "404", "408", "413", "415", "500", "502", "503", "504")
+_STUDIES_ERRORS = ("400", "401", "403", "404", "406", "408", "413", "415", "429", "500", "503", "504")
+_DICOM_JSON = ("application/dicom+json", "application/json")
 _BINARY: dict[str, Any] = {}  # OpenAPI 3.1: the media type says it all
 _BINARY_REQUEST: dict[str, Any] = {
     "description": "the JSON object, then raw tensors; Inference-Header-Content-Length is the size of the first",
@@ -28,21 +30,84 @@ _LARGEST = 3.4028234663852886e38  # float32's; beyond it a value would be infini
 _TENSOR = ("name", "shape", "datatype")
 
 
-def predict_path(contract: Contract, available: Sequence[str]) -> dict[str, Any]:
-    """Return the path item of ``predict``; ``available`` are the media types of the answer."""
+def predict_path(contract: Contract, available: Sequence[str], *, refers: bool = False) -> dict[str, Any]:
+    """Return the path item of ``predict``.
+
+    Args:
+        contract: of the model.
+        available: the media types of the answer.
+        refers: whether JSON may name the input instead (docs/api.md#references).
+    """
     return {
         "post": {
             "tags": [contract.model],
             "summary": f"Predict with {contract.model}",
             "description": f"{_description(contract)}\n\n```sh\n{predict_shell(contract)}\n```",
             "operationId": f"predict_{contract.model}",
-            "requestBody": {"required": contract.needs_input, "content": _bodies(contract)},
+            "requestBody": _request_body(contract, refers=refers),
             "responses": {
                 "200": {
                     "description": "the prediction; Accept chooses the form",
                     "content": {media: {"schema": _answer_schema(contract, media)} for media in available},
                 },
                 **dict.fromkeys(_PREDICT_ERRORS, PROBLEM_RESPONSE),
+            },
+        }
+    }
+
+
+def jobs_path(contract: Contract, *, refers: bool = False) -> dict[str, Any]:
+    """Return the path item of ``jobs``; see :func:`predict_path`."""
+    return {
+        "post": {
+            "tags": [contract.model],
+            "summary": f"Hand in a job for {contract.model}",
+            "description": "What `predict` takes, answered at once; `GET /v1/jobs/{job_id}` follows it.",
+            "operationId": f"jobs_{contract.model}",
+            "requestBody": _request_body(contract, refers=refers),
+            "responses": {
+                "202": {
+                    "description": "the job, also where the same was handed in before",
+                    "headers": {"Location": {"description": "where to ask for it", "schema": {"type": "string"}}},
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}},
+                },
+                **dict.fromkeys((*_PREDICT_ERRORS, "429"), PROBLEM_RESPONSE),
+            },
+        }
+    }
+
+
+def studies_path(contract: Contract) -> dict[str, Any]:
+    """Return the path item of ``studies`` (STOW-RS, DICOM PS3.18 §10.5)."""
+    stored = {media: {"schema": {"$ref": "#/components/schemas/StoreInstances"}} for media in _DICOM_JSON}
+    text = {"schema": {"type": "string"}}
+    headers = {
+        "Location": {"description": "the job, where the request held one study", **text},
+        "Link": {"description": 'every job, `rel="monitor"` (RFC 5989)', **text},
+    }
+    warning = {"Warning": {"description": "why instances are not kept: reason and advice (PS3.18 §10.5.3.2)", **text}}
+    kept = {"content": stored, "headers": {**headers, **warning}}
+    return {
+        "post": {
+            "tags": [contract.model],
+            "summary": f"Store studies for {contract.model} (DICOM STOW-RS)",
+            "description": "Each study becomes a job, whose results go to `dicom.results_to` (docs/pacs.md). Instances "
+            "come as `application/dicom`; metadata with bulk data are not taken.",
+            "operationId": f"studies_{contract.model}",
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/related": {
+                        "schema": {"type": "array", "items": _BINARY, "minItems": 1},
+                        "encoding": {"*": {"contentType": "application/dicom"}},
+                    }
+                },
+            },
+            "responses": {
+                "200": {"description": "every instance is kept", "content": stored, "headers": headers},
+                "202": {"description": "some instances are kept", **kept},
+                "409": {"description": "no instance is kept", "content": stored, "headers": warning},
+                **dict.fromkeys(_STUDIES_ERRORS, PROBLEM_RESPONSE),
             },
         }
     }
@@ -79,6 +144,13 @@ def _description(contract: Contract) -> str:
     lines = [contract.description, contract.intended_use and f"Intended use: {contract.intended_use}"]
     lines.append(f"Version {contract.version}, digest `{contract.digest}`. **Not a medical device.**")
     return "\n\n".join(line for line in lines if line)
+
+
+def _request_body(contract: Contract, *, refers: bool) -> dict[str, Any]:
+    bodies = _bodies(contract)
+    if refers:
+        bodies["application/json"] = {"schema": {"$ref": "#/components/schemas/Reference"}}
+    return {"required": contract.needs_input, "content": bodies}
 
 
 def _bodies(contract: Contract) -> dict[str, Any]:

@@ -6,11 +6,21 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
+from bedside.codecs.dicom import RELATED
 from bedside.errors import Unavailable
 from bedside.interfaces import ServedModel
+from bedside.jobs.states import JobState
+from bedside.transports.references import DicomwebReference, FileReference
 from bedside.transports.rest.guard import Guard
 from bedside.transports.rest.json_response import json_response
-from bedside.transports.rest.model_paths import PROBLEM_RESPONSE, V2_ERROR_RESPONSE, infer_path, predict_path
+from bedside.transports.rest.model_paths import (
+    PROBLEM_RESPONSE,
+    V2_ERROR_RESPONSE,
+    infer_path,
+    jobs_path,
+    predict_path,
+    studies_path,
+)
 from bedside.transports.rest.parts import Parts
 from bedside.transports.rest.problems import is_v2
 
@@ -47,6 +57,38 @@ _SCHEMAS: dict[str, Any] = {
         "required": ["error"],
         "properties": {"error": {"type": "string"}},
     },
+    "Job": {
+        "type": "object",
+        "description": "docs/jobs.md",
+        "required": ["id", "state", "model", "version", "attempt", "created", "deadline"],
+        "properties": {
+            "id": {"type": "string"},
+            "state": {"enum": [str(state) for state in JobState]},
+            "model": {"type": "string"},
+            "version": {"type": "string"},
+            "attempt": {"type": "integer"},
+        },
+    },
+    "Reference": {
+        "type": "object",
+        "description": "an input that lies in a source of this server (docs/api.md#references)",
+        "required": ["source"],
+        "additionalProperties": False,
+        "properties": {"source": {"anyOf": [kind.model_json_schema() for kind in (DicomwebReference, FileReference)]}},
+    },
+    "StoreInstances": {
+        "type": "object",
+        "description": "Store Instances Response Module (DICOM PS3.18 §I.2) as DICOM JSON (§F.2)",
+        "properties": {
+            tag: {"type": "object", "description": name, "required": ["vr"]}
+            for tag, name in (
+                ("00081190", "Retrieve URL"),
+                ("00081198", "Failed SOP Sequence"),
+                ("00081199", "Referenced SOP Sequence"),
+                ("0008119A", "Other Failures Sequence"),
+            )
+        },
+    },
     "Parameters": {
         "type": "object",
         "additionalProperties": {"type": ["string", "number", "boolean"]},
@@ -73,7 +115,12 @@ def openapi_document(app: FastAPI, parts: Parts, visible: Callable[[str], bool])
     _complete_own(document["paths"], parts, schemes)
     for served in filter(lambda served: visible(served.name), _ready_models(parts)):
         contract, available = served.contract, parts.dataplane.available(served)
-        document["paths"][f"/v1/models/{contract.model}/predict"] = predict_path(contract, available)
+        refers = parts.references.expected(contract.only)
+        document["paths"][f"/v1/models/{contract.model}/predict"] = predict_path(contract, available, refers=refers)
+        if parts.jobs is not None:
+            document["paths"][f"/v1/models/{contract.model}/jobs"] = jobs_path(contract, refers=refers)
+        if parts.jobs is not None and RELATED in available:
+            document["paths"][f"/dicomweb/models/{contract.model}/studies"] = studies_path(contract)
         document["paths"][f"/v2/models/{contract.model}/infer"] = infer_path(contract)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(_SCHEMAS)

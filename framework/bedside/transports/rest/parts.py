@@ -10,6 +10,7 @@ from bedside.interfaces import ModelRepository
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
 from bedside.settings import Settings
+from bedside.transports.references import NONE, References
 from bedside.types import Principal, UnverifiedToken
 
 
@@ -33,6 +34,7 @@ class Parts:
         outbox: results on their way to archives; None where this server takes no jobs.
         audit_redrive: told who had which dead job, or its result, tried again.
         clock: seconds since the epoch.
+        references: what a request may name instead of sending it.
     """
 
     dataplane: DataPlane
@@ -50,3 +52,4 @@ class Parts:
     outbox: Outbox | None = None
     audit_redrive: Callable[[Principal, str], None] = lambda _who, _job: None
     clock: Callable[[], float] = time.time
+    references: References = NONE

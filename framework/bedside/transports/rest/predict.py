@@ -6,6 +6,7 @@ from bedside.dataplane.inference import DataPlane
 from bedside.errors import UnsupportedMediaType
 from bedside.interfaces import ServedModel
 from bedside.settings import LimitSettings
+from bedside.transports.references import References
 from bedside.transports.rest.exchange import Exchange
 from bedside.transports.rest.multipart_form import read_form
 from bedside.transports.rest.reply import Reply
@@ -15,15 +16,18 @@ from bedside.types import RawInput, RawPart, RawRecord
 class Predict:
     """Reads one body, raw or multipart, and answers in the media type that ``Accept`` chooses."""
 
-    def __init__(self, dataplane: DataPlane, limits: LimitSettings) -> None:
+    def __init__(self, dataplane: DataPlane, limits: LimitSettings, references: References) -> None:
         self._dataplane = dataplane
         self._limits = limits
+        self._references = references
 
     async def __call__(self, exchange: Exchange, served: ServedModel) -> Reply:
         """Answer one request whose caller has been let in; see ``exchange.Operation``."""
         # Before the body is read and the model runs: a 406 costs nothing.
         media_type = self.negotiate(exchange, served)
         raw = await self.read(exchange, served)
+        seconds = self._limits.request_seconds - exchange.call.seconds
+        raw = await self._references.fetch(exchange.call, served.contract, raw, seconds)
         rows = await self._dataplane.infer(exchange.call, served, raw)
         answer = await self._dataplane.encode(exchange.call, served, rows[0], media_type)
         fields = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers)
@@ -38,17 +42,20 @@ class Predict:
         return accept if accept in available else negotiate(accept, available)
 
     async def read(self, exchange: Exchange, served: ServedModel) -> list[RawInput]:
-        """Read the body, within the limits. Raises RequestError."""
+        """Read the body, within the limits; what it only refers to comes later. Raises RequestError."""
+        contract = served.contract
         media_type, whole = exchange.head.content_type
-        if media_type == "application/json":
+        if media_type == "application/json" and not self._references.expected(contract.only):
             return [await self._document(exchange, served)]
         if media_type == "multipart/form-data":
-            return [*await read_form(exchange.body, whole, served.contract, self._limits)]
+            form = await read_form(exchange.body, whole, contract, self._limits)
+            return self._references.admit(form, contract, exchange.call.principal)
         data = await exchange.body.read(self._limits.body_bytes)
         if not data and not served.contract.needs_input:
             return []
         # The boundary is among the parameters.
-        return [RawPart(None, whole if media_type.startswith("multipart/") else media_type, data)]
+        part = RawPart(None, whole if media_type.startswith("multipart/") else media_type, data)
+        return self._references.admit([part], contract, exchange.call.principal)
 
     async def _document(self, exchange: Exchange, served: ServedModel) -> RawRecord:
         if served.contract.record is None and not served.contract.takes_document:

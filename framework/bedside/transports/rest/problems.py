@@ -55,6 +55,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.JobNotFinished: ProblemType(409, "job-not-finished", "Job has no result"),
     errors.JobNotDead: ProblemType(409, "job-not-dead", "Job is not dead"),
     errors.NoRoute: ProblemType(422, "no-route", "No model is meant"),
+    errors.ReferenceNotFound: ProblemType(422, "reference-not-found", "What is referred to is not there"),
     # stages 1 and 4
     errors.NotAcceptable: ProblemType(406, "not-acceptable", "No acceptable answer format"),
     errors.RequestTimeout: ProblemType(408, "request-timeout", "Body did not arrive in time"),
@@ -121,6 +122,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.IssuerUnavailable: ProblemType(503, "issuer-unavailable", "Token issuer not reachable"),
     errors.StagingFull: ProblemType(503, "staging-full", "No room for the input"),
     errors.SourceUnavailable: ProblemType(503, "source-unavailable", "Source of bundles not reachable"),
+    errors.ArchiveUnavailable: ProblemType(503, "archive-unavailable", "Archive does not answer"),
     # RFC 6585 §4: this caller asks for too much; others are served
     errors.CallerLimitReached: ProblemType(429, "caller-limit-reached", "Limit of one caller reached"),
     errors.SpoolFull: ProblemType(503, "spool-full", "No room for the job's input"),

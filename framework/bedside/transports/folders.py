@@ -1,0 +1,104 @@
+"""Files of a folder that the site allows. No link is followed, wherever it stands and whoever makes it meanwhile."""
+
+import asyncio
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from bedside.bundle.contract import InputSpec
+from bedside.bundle.golden import media_type_of
+from bedside.codecs.dicom import DICOM, RELATED
+from bedside.codecs.encode import join
+from bedside.errors import BadParameter, ConfigurationError, PayloadTooLarge, ReferenceNotFound, TooManyInstances
+from bedside.settings import LimitSettings
+from bedside.transports.references import FileReference
+from bedside.types import EncodedAnswer, RawPart
+
+_STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking: a pipe would wait for its writer
+_LITTER = {"dicomdir"}  # PS3.10 §8.6
+
+
+class Folder:
+    """Implements ``references.Fetch`` for files below one folder.
+
+    Args:
+        root: the folder.
+        limits: ``body_bytes`` and ``dicom_instances`` bound what is read.
+
+    Raises:
+        ConfigurationError: it is no folder.
+    """
+
+    def __init__(self, root: Path, limits: LimitSettings) -> None:
+        if not root.is_dir():
+            raise ConfigurationError(f"{root} is no folder", field="references.folders")
+        self._root = root
+        self._limits = limits
+
+    async def __call__(self, reference: FileReference, spec: InputSpec) -> RawPart:  # noqa: ARG002 - the signature is Fetch's
+        """Return a file, or all files of a folder as one study.
+
+        Raises:
+            BadParameter, ReferenceNotFound, PayloadTooLarge.
+        """
+        return await asyncio.to_thread(self._read, reference.path)
+
+    def _read(self, path: str) -> RawPart:
+        steps = path.split("/")
+        if any(step in {"", ".", ".."} or "\0" in step or "\\" in step for step in steps):
+            raise BadParameter("must be steps below the folder, with / between them", field="source.path")
+        place = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # Step by step, each in the folder that is open: what was checked is what is read.
+            for step in steps:
+                inner = os.open(step, _STEP, dir_fd=place)
+                os.close(place)
+                place = inner
+            if stat.S_ISDIR(os.fstat(place).st_mode):
+                return self._study(place)
+            return RawPart(None, media_type_of(Path(steps[-1])), self._file(place, 0))
+        except OSError:  # a link, too: nobody learns what is there and may not be read
+            raise ReferenceNotFound(field="source.path") from None
+        finally:
+            os.close(place)
+
+    def _study(self, place: int) -> RawPart:
+        parts: list[EncodedAnswer] = []
+        size = 0
+        for name, folder in _files(place):
+            if len(parts) == self._limits.dicom_instances:
+                raise TooManyInstances(field="source.path")
+            file = os.open(name, _STEP, dir_fd=folder)
+            try:
+                parts.append(EncodedAnswer(DICOM, self._file(file, size)))
+            finally:
+                os.close(file)
+            size += len(parts[-1].body)
+        if not parts:
+            raise ReferenceNotFound(field="source.path")
+        whole = join(parts, f'{RELATED}; type="{DICOM}"')
+        return RawPart(None, whole.media_type, whole.body)
+
+    def _file(self, file: int, already: int) -> bytes:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise ReferenceNotFound(field="source.path")
+        room = self._limits.body_bytes - already
+        with os.fdopen(os.dup(file), "rb") as stream:
+            data = stream.read(room + 1)
+        if len(data) > room:
+            raise PayloadTooLarge(field="source.path")
+        return data
+
+
+def _files(place: int) -> Iterator[tuple[str, int]]:
+    """Yield name and open folder of every file below a folder, in the order of names. A linked folder is refused."""
+    for _, folders, names, folder in os.fwalk(".", dir_fd=place):
+        folders.sort()
+        for name in folders:
+            if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise ReferenceNotFound(field="source.path")
+        for name in sorted(names):
+            if not name.startswith(".") and name.casefold() not in _LITTER:
+                yield name, folder

@@ -1,0 +1,214 @@
+"""Inputs that a request names instead of sending: a study in an archive, a file in a folder that the site allows.
+
+A caller names what the site has configured, never an address: a server that fetches what it is told to would carry its
+credentials anywhere (CWE-918). Where an image is expected, JSON is such a name::
+
+    {"source": {"dicomweb": "pacs", "study": "1.2.840…", "series": "1.2.840…"}}
+    {"source": {"file": "incoming", "path": "case7/scan.nii.gz"}}
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Annotated, Any, ClassVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from bedside.bundle.contract import Contract, InputSpec
+from bedside.codecs.dicom import DICOM
+from bedside.codecs.record import parse_object
+from bedside.dataplane.call import Call
+from bedside.dicom_settings import Name
+from bedside.errors import (
+    ArchiveUnavailable,
+    BadParameter,
+    BedsideError,
+    DeadlineExceeded,
+    MalformedPayload,
+    MissingToken,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
+from bedside.observability.accounting import slug
+from bedside.observability.events import Event
+from bedside.observability.logging import get_logger
+from bedside.types import Principal, RawInput, RawPart
+
+REFERENCE = "application/vnd.bedside.reference+json"
+"""Media type of a reference that has been admitted, on its way to where it is read."""
+
+JSON = "application/json"
+_MOST_BYTES = 8192
+
+Uid = Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$", max_length=64)]  # DICOM PS3.5 §9.1
+
+_log = get_logger("bedside.references")
+
+
+class _Member(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DicomwebReference(_Member):
+    """A study in an archive, or one series of it."""
+
+    kind: ClassVar[str] = "dicomweb"
+
+    dicomweb: Name
+    study: Uid
+    series: Uid | None = None
+
+    @property
+    def source(self) -> str:
+        """Return the name of the archive."""
+        return self.dicomweb
+
+
+class FileReference(_Member):
+    """A file, or all files, below a folder; ``path`` has ``/`` between its steps."""
+
+    kind: ClassVar[str] = "file"
+
+    file: Name
+    path: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+    @property
+    def source(self) -> str:
+        """Return the name of the folder."""
+        return self.file
+
+
+Reference = DicomwebReference | FileReference
+_MEMBERS = {*DicomwebReference.model_fields, *FileReference.model_fields}
+
+Fetch = Callable[[Any, InputSpec], Awaitable[RawPart]]
+"""Given a reference of its kind and the input that it is for: returns the bytes. Raises BedsideError."""
+
+Sources = Mapping[tuple[type[Reference], str], Fetch]
+
+
+def parse_reference(data: bytes) -> Reference:
+    """Return the reference that a JSON document holds. Its values are never repeated: a UID leads to a patient.
+
+    Raises:
+        PayloadTooLarge, MalformedPayload, BadParameter: naming the member.
+    """
+    if len(data) > _MOST_BYTES:
+        raise PayloadTooLarge(f"a reference has at most {_MOST_BYTES} bytes", field="source")
+    document = parse_object(data, "source")
+    source = document.get("source")
+    if set(document) != {"source"} or not isinstance(source, dict):
+        raise MalformedPayload('expected {"source": {…}}, as docs/api.md describes references', field="source")
+    try:
+        return _reference(source)
+    except ValidationError as error:
+        member = error.errors()[0]["loc"][0]
+        known = f".{member}" if member in _MEMBERS else ""
+        raise BadParameter("is not what docs/api.md describes of references", field=f"source{known}") from None
+
+
+def _reference(source: Mapping[str, Any]) -> Reference:
+    return DicomwebReference.model_validate(source) if "dicomweb" in source else FileReference.model_validate(source)
+
+
+class References:
+    """What may be referred to, and how it is read.
+
+    Args:
+        sources: how each is read, by its kind and name.
+        authorise: lets a principal use a source, by name; raises InsufficientScope.
+        seconds: that reading the inputs of one call may take.
+    """
+
+    def __init__(self, sources: Sources, authorise: Callable[[Principal, str], None], seconds: float) -> None:
+        self._sources = sources
+        self._authorise = authorise
+        self._seconds = seconds
+
+    def expected(self, spec: InputSpec | None) -> bool:
+        """Tell whether JSON for this input is a reference: no image is JSON."""
+        return bool(self._sources) and spec is not None and spec.kind == "image"
+
+    def admit(self, parts: Sequence[RawPart], contract: Contract, principal: Principal | None) -> list[RawInput]:
+        """Return the parts; those that are references are allowed, known, and marked.
+
+        Raises:
+            MissingToken, InsufficientScope, BadParameter, MalformedPayload, PayloadTooLarge, UnsupportedMediaType.
+        """
+        return [self._admitted(part, contract, principal) for part in parts]
+
+    def _admitted(self, part: RawPart, contract: Contract, principal: Principal | None) -> RawPart:
+        spec = spec_of(part, contract)
+        names = part.media_type == JSON and self.expected(spec)
+        if not names and part.media_type != REFERENCE:  # what comes marked is judged like any other
+            return part
+        reference = parse_reference(part.data)
+        if principal is None:
+            raise MissingToken
+        self._authorise(principal, reference.source)  # first, so that nobody else learns which sources there are
+        if (type(reference), reference.source) not in self._sources:
+            raise BadParameter("names no source of this server", field=f"source.{reference.kind}")
+        if spec is None or (isinstance(reference, DicomwebReference) and DICOM not in spec.media_types):
+            raise UnsupportedMediaType("this input takes no DICOM images", field=None if spec is None else spec.name)
+        return RawPart(part.name, REFERENCE, reference.model_dump_json(exclude_none=True).encode())
+
+    async def fetch(self, call: Call, contract: Contract, inputs: Sequence[RawInput], seconds: float) -> list[RawInput]:
+        """Return the inputs, with what was referred to in place of the references.
+
+        Args:
+            call: whose stage 1 this is.
+            contract: of the model, which chooses among the series of a study.
+            inputs: from :meth:`admit`.
+            seconds: that the call has left.
+
+        Raises:
+            ReferenceNotFound, PayloadTooLarge, DicomRefused: the next attempt would end so, too.
+            ArchiveUnavailable, DeadlineExceeded: it need not.
+        """
+        if not any(map(is_reference, inputs)):
+            return list(inputs)
+        begin = perf_counter()
+        try:
+            async with asyncio.timeout(min(seconds, self._seconds)):
+                return [await self._fetched(part, contract) if is_reference(part) else part for part in inputs]
+        except TimeoutError:
+            late = ArchiveUnavailable("the input did not come within references.seconds")
+            raise _told(DeadlineExceeded() if seconds < self._seconds else late) from None
+        except BedsideError as error:
+            raise _told(error) from None
+        finally:
+            call.stages["receive"] = perf_counter() - begin
+
+    async def _fetched(self, part: Any, contract: Contract) -> RawPart:
+        reference = _reference(orjson.loads(part.data))
+        spec, read = spec_of(part, contract), self._sources.get((type(reference), reference.source))
+        if spec is None or read is None:  # of a job: another server has taken it
+            raise ArchiveUnavailable("this server has no such source")
+        found = await read(reference, spec)
+        return RawPart(part.name, found.media_type, found.data)
+
+
+NONE = References({}, lambda _principal, _source: None, 0.0)
+"""Of a server that reads nothing on its own."""
+
+
+def is_reference(part: RawInput) -> bool:
+    """Tell whether an input is an admitted reference."""
+    return isinstance(part, RawPart) and part.media_type == REFERENCE
+
+
+def archive_of(inputs: Sequence[RawInput]) -> str | None:
+    """Return the archive that the first reference to a study names; None where there is none."""
+    documents = [orjson.loads(part.data) for part in inputs if isinstance(part, RawPart) and is_reference(part)]
+    return next((document["dicomweb"] for document in documents if "dicomweb" in document), None)
+
+
+def spec_of(part: RawPart, contract: Contract) -> InputSpec | None:
+    """Return the input that a part is for: a body without a name is the only one."""
+    return contract.only if part.name is None else contract.input(part.name)
+
+
+def _told(error: BedsideError) -> BedsideError:
+    _log.warning(Event.REFERENCE_NOT_RETRIEVED, error_code=slug(type(error).__name__))
+    return error

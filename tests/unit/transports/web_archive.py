@@ -1,0 +1,65 @@
+"""An archive's DICOMweb service on loopback that answers as it is told."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the archive says to one GET; ``cut`` bytes of the body do not come."""
+
+    status: int = 200
+    media_type: str = "application/dicom+json"
+    body: bytes = b""
+    cut: int = 0
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class WebArchive:
+    """Keeps what it was asked; ``answer`` gives the answer to a path with its query."""
+
+    answer: Callable[[str], Answer]
+    url: str = ""
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the paths that it was asked for, without queries."""
+        return [path.partition("?")[0] for path, _ in self.asked]
+
+
+@contextmanager
+def web_archive(answer: Callable[[str], Answer]) -> Iterator[WebArchive]:
+    """Run an archive on a free port."""
+    kept = WebArchive(answer)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            kept.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            said = kept.answer(self.path)
+            self.send_response(said.status)
+            self.send_header("Content-Type", said.media_type)
+            self.send_header("Content-Length", str(len(said.body)))
+            for name, value in said.fields:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(said.body[: len(said.body) - said.cut])
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    kept.url = f"http://127.0.0.1:{server.server_port}/dicom-web/"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield kept
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
