@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Any
 import httpx
 import pytest
 from caller import Caller
+from faults import wrong_weights
+from typer.testing import CliRunner
 
 from bedside import bootstrap
 from bedside.bundle.folder import open_bundle
+from bedside.cli import app
 from bedside.delivery.gateway import Gateway, GatewayFailed
 from bedside.delivery.local import PRODUCTION, DeployFailed, Site
 from bedside.delivery.pins import Pins
@@ -31,13 +35,15 @@ RECORD: dict[str, Any] = next(iter(json.loads((APP / "golden" / "cases.json").re
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pins]:
-    """Return pins of two versions of a bundle, and of one that cannot be loaded; their layout lies in ``registry``."""
+    """Return pins of two versions of a bundle, of one that has learnt nothing, and of one that cannot be loaded."""
     folder = tmp_path_factory.mktemp("registry")
     found = {}
-    for version in ("1.0.0", "2.0.0", "broken"):
+    for version in ("1.0.0", "2.0.0", "wrong", "broken"):
         root = Path(shutil.copytree(APP, folder / version / "heart_disease"))
         metadata = root / "configs" / "metadata.json"
         metadata.write_text(metadata.read_text().replace('"version": "0.1.0"', f'"version": "{version}"'))
+        if version == "wrong":
+            wrong_weights(root)
         if version == "broken":
             (root / "models" / "model.pt").write_bytes(b"no weights")
         artifact = make_artifact(root, folder / version)
@@ -121,6 +127,62 @@ def test_a_canary_gets_what_it_is_given_and_takes_over(
     assert not Path(f"/proc/{old.process}/cmdline").exists() or not Path(f"/proc/{old.process}/cmdline").read_bytes()
 
 
+def test_large_bodies_pass(site: Site, folder: Path, token: str) -> None:
+    """What does not fit into memory is written down by the gateway, which must be allowed to."""
+    verify = ssl.create_default_context(cafile=str(folder / "certificate.pem"))
+    with httpx.Client(base_url=site.url, verify=verify, trust_env=False) as client:
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        answer = client.post("/v1/models/heart_disease/predict", content=b" " * 3_000_000, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["request_id"]
+
+
+def test_the_gate_promotes_a_good_canary_under_traffic(
+    site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str, tmp_path: Path
+) -> None:
+    """By copies of users' requests, then by their own; nobody notices."""
+    site.deploy("dev", registry["2.0.0"], layouts)
+    bundle = layouts.parent / "2.0.0" / "heart_disease"
+    caller = Caller(site.url, folder / "certificate.pem", token, "heart_disease")
+    caller.start()
+    try:
+        # Beside seven other tests, times say nothing.
+        options = ["--site", str(folder), "--slower-than", "50", "--report", str(tmp_path / "report")]
+        result = CliRunner(env={"BEDSIDE_TOKEN": token}).invoke(app, ["ship", "gate", str(bundle), *options])
+    finally:
+        caller.stop()
+    assert result.exit_code == 0, result.output
+    assert not caller.lost
+    verdict = json.loads((tmp_path / "report" / "verdict.json").read_text())
+    assert [stage["name"] for stage in verdict["stages"]] == [
+        *("golden", "shadow", "weight 5 %", "weight 25 %", "weight 50 %")
+    ]
+    assert verdict["digest"] == open_bundle(bundle).digest
+    assert caller.answered[verdict["digest"]] >= 60
+    assert "promote" in (tmp_path / "report" / "verdict.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_gate_rolls_back_what_learnt_nothing(
+    site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
+) -> None:
+    """Other answers to most of the users' requests; it never gets one of them itself."""
+    site.deploy("dev", registry["wrong"], layouts)
+    caller = Caller(site.url, folder / "certificate.pem", token, "heart_disease")
+    caller.start()
+    try:
+        options = ["--site", str(folder), "--slower-than", "50", "--json"]
+        bundle = layouts.parent / "wrong" / "heart_disease"
+        result = CliRunner().invoke(app, ["ship", "gate", str(bundle), *options], input=token + "\n")
+    finally:
+        caller.stop()
+    assert result.exit_code == 1, result.output
+    assert not caller.lost
+    assert len(caller.answered) == 1
+    rejected = [finding["rule"] for finding in json.loads(result.stdout)["stages"][-1]["findings"] if finding["hits"]]
+    assert rejected == ["disagreements"]
+
+
 def test_a_canary_that_is_withdrawn_leaves_production_alone(
     site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
 ) -> None:
@@ -179,3 +241,14 @@ def test_no_call_is_lost_while_versions_roll(
     assert answered.total() >= 1000
     assert len(answered) == 2
     assert open_bundle(APP).digest not in answered
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_delivery_is_rehearsed_and_bad_bundles_are_stopped() -> None:
+    """One push to answers by the new digest; nine bad ones, and no user's call lost (`make rehearse FAULTS=1`)."""
+    command = [sys.executable, str(APP.parents[1] / "deploy" / "rehearse"), "--faults"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "**nothing**" not in done.stdout
+    assert "; 0 of them were lost" in done.stdout

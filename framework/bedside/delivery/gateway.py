@@ -15,7 +15,7 @@ from bedside.errors import BedsideError, ConfigurationError
 
 _CONFIGURATION = """\
 # Written by `bedside ship`; do not edit.
-pid nginx.pid;
+%(user)spid nginx.pid;
 error_log error.log;
 worker_processes 1;
 events { worker_connections 1024; }
@@ -104,7 +104,9 @@ class Gateway:
         """Return nginx' configuration."""
         # One failure takes nobody out: which of them gets calls is for the gate to say.
         lines = [f"    server 127.0.0.1:{port} weight={w} max_fails=0;" for port, w in weights.items() if w]
-        values = {
+        # Root's nginx would run as nobody, who may not write bodies below a folder of root's.
+        values: dict[str, object] = {
+            "user": "user root root;\n" if os.geteuid() == 0 else "",
             "upstreams": "\n".join(lines),
             "listen": self.listen,
             "certificate": self.folder.parent.absolute() / "certificate.pem",

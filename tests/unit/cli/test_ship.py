@@ -1,6 +1,7 @@
 """``bedside ship`` on the command line."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ CT = f"ghcr.io/bedside/bundles/ct@{DIGEST}"
 
 @pytest.fixture
 def environments(tmp_path: Path) -> Path:
-    """Return a folder with the environments ``dev``, which runs ct and mr, and ``production``, which runs nothing."""
+    """Return a folder with environments: ``dev`` runs ct and mr, ``production`` and ``staging`` run nothing."""
     write_pins(tmp_path / "dev", Pins(IMAGE, {"ct": CT, "mr": CT}))
     write_pins(tmp_path / "production", Pins(IMAGE))
+    write_pins(tmp_path / "staging", Pins(IMAGE))
     return tmp_path
 
 
@@ -81,3 +83,93 @@ def test_detect_prints_json() -> None:
 def test_health_is_a_command_as_well() -> None:
     """Its help stands beside the others'."""
     assert CliRunner().invoke(app, ["health", "--url", "http://127.0.0.1:1/", "--timeout", "1"]).exit_code == 1
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit what there is."""
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", message]):
+        subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True)
+
+
+def test_roll_back_writes_what_was_pinned_before(environments: Path) -> None:
+    """Other commits in between do not matter."""
+    commit(environments, "first")
+    ship("pin", "dev", "--withdraw", "ct", "--folder", environments)
+    commit(environments, "second")
+    (environments / "README.md").write_text("a")
+    commit(environments, "third")
+    result = ship("rollback", "dev", "--folder", environments)
+    assert result.exit_code == 0, result.output
+    assert str(environments / "dev" / "pins.json") in result.output
+    assert read_pins(environments / "dev").bundles == {"ct": CT, "mr": CT}
+
+
+def test_there_is_nothing_before_the_first_pins(environments: Path) -> None:
+    """Nor without a repository."""
+    assert isinstance(ship("rollback", "dev", "--folder", environments).exception, ConfigurationError)
+    commit(environments, "first")
+    assert isinstance(ship("rollback", "dev", "--folder", environments).exception, ConfigurationError)
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a kubectl on the path that notes what it is asked, and fails what ``fails`` names; return its folder."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "kubectl"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >> {folder}/asked\n'
+        f'while read -r word; do case "$*" in *"$word"*) exit 1;; esac; done < {folder}/fails\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("fails", "last", "succeeds"),
+    [
+        ("", "wait canary/bedside --for=condition=Promoted --timeout=20m", True),
+        ("get canary", "rollout status deployment/bedside --timeout=20m", True),
+        ("get canary\nrollout status", "rollout undo deployment/bedside", False),
+        ("wait canary", "wait canary/bedside --for=condition=Promoted --timeout=20m", False),
+        ("apply", "apply --server-side --field-manager=bedside-pipeline -k deploy/k8s/overlays/aws", False),
+    ],
+)
+def test_a_cluster_gets_the_overlay_and_is_watched(
+    environments: Path, kubectl: Path, fails: str, last: str, *, succeeds: bool
+) -> None:
+    """With a canary, Flagger decides; without one, a roll-out that does not get ready is undone."""
+    (kubectl / "fails").write_text(f"{fails}\n" if fails else "")
+    result = ship("deploy", "production", "--target", "eks", "--folder", environments)
+    assert (result.exit_code == 0) is succeeds, result.output
+    asked = (kubectl / "asked").read_text().splitlines()
+    assert asked[0].endswith("-k deploy/k8s/overlays/aws")
+    assert asked[-1].removeprefix("--namespace bedside ") == last
+
+
+def test_what_is_missing_for_a_deployment_is_named(
+    environments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kubectl, the site's folder, its certificate; a gate needs a candidate."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    deploy = ["deploy", "dev", "--folder", environments]
+    assert "kubectl" in str(ship(*deploy, "--target", "k3s").exception)
+    assert "--site" in str(ship(*deploy).exception)
+    assert "certificate.pem" in str(ship(*deploy, "--site", tmp_path).exception)
+    assert "--candidate" in str(ship("gate", tmp_path).exception)
+
+
+def test_only_what_runs_becomes_production(environments: Path, tmp_path: Path) -> None:
+    """A canary of other bundles, or none at all, is deployed first."""
+    for name in ("certificate.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+    promote = ["promote", "--folder", environments, "--site", tmp_path, "dev"]
+    assert "canaries become production" in str(ship(*promote, "staging").exception or "")
+    assert "dev does not run here" in str(ship(*promote, "production").exception)
+    running = {"process": 1, "port": 1, "bundles": {"ct": CT}}
+    state = {"port": 1, "mirror": 1, "canary_percent": 0, "running": {"dev": running}}
+    (tmp_path / "site.json").write_text(json.dumps(state))
+    assert "deploy it first" in str(ship(*promote, "production").exception)
+    assert read_pins(environments / "production").bundles == {}
