@@ -7,13 +7,15 @@ all the while. With --faults, bad bundles are pushed one after the other, and ea
 
 import argparse
 import os
+import random
 import re
 import socket
 import sys
 import tempfile
+import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,9 +23,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import faults
-from caller import Caller
+from caller import Caller, record
+from faults import BUNDLE
 from world import StageFailed, World
 
+STAGES = ("push", "detect", "check", "publish", "pin", "deploy", "gate", "promote", "answer")
 TABLES = re.compile(r"(<!-- rehearsal:(\w+):begin -->\n).*?(<!-- rehearsal:\2:end -->)", re.DOTALL)
 
 
@@ -33,6 +37,7 @@ class Delivery:
 
     Attributes:
         seconds: by stage.
+        cpu_seconds: of the stage's own commands, by stage: what it would take of one idle core.
         stopped: the stage that said no; empty where the bundle was promoted.
         why: what it said.
         calls: calls of users meanwhile.
@@ -41,6 +46,7 @@ class Delivery:
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
     stopped: str = ""
     why: str = ""
     calls: int = 0
@@ -50,7 +56,7 @@ class Delivery:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage; what it says no to stops the delivery."""
-        begin = time.monotonic()
+        begin, worked = time.monotonic(), _cpu_seconds()
         try:
             yield
         except StageFailed as refusal:
@@ -58,6 +64,7 @@ class Delivery:
             raise
         finally:
             self.seconds[name] = time.monotonic() - begin
+            self.cpu_seconds[name] = _cpu_seconds() - worked
 
 
 class Rehearsal:
@@ -72,16 +79,19 @@ class Rehearsal:
         """Bring the first version up, as every later one will be."""
         world = self.world
         world.build()
-        reference = world.stage("publish", world.bundle, str(world.registry))
+        reference = world.stage("publish", BUNDLE, str(world.registry))
         for environment in ("dev", "production"):
-            world.stage("pin", environment, str(world.published(reference)), "hippocampus_mr")
+            world.stage("pin", environment, str(world.published(BUNDLE, reference)), "hippocampus_mr")
         world.push(world.runner)
         world.stage("rollout", "production", str(world.site), REGISTRY=str(world.registry), PORT=str(_free_port()))
-        site = world.opened_site()
         self.token = world.token()
-        self.caller = Caller(site.url, world.site / "certificate.pem", self.token, world.bundle)
+        self.caller = self.user_of(BUNDLE)
         self.caller.start()
         return self
+
+    def user_of(self, bundle: str) -> Caller:
+        """Return a user of a model."""
+        return Caller(self.world.opened_site().url, self.world.site / "certificate.pem", self.token, bundle)
 
     def __exit__(self, *_: object) -> None:
         """End users, gateway and processes."""
@@ -89,28 +99,30 @@ class Rehearsal:
             self.caller.stop()
         self.world.opened_site().stop()
 
-    def deliver(self, change: faults.Change, *, tampered: bool = False, killed: bool = False) -> Delivery:
+    def deliver(
+        self, change: faults.Change, bundle: str = BUNDLE, *, tampered: bool = False, killed: bool = False
+    ) -> Delivery:
         """Push a bundle that was changed, and go through the stages until one says no."""
         world, delivery = self.world, Delivery()
         self._version += 1
         world.git(world.scientist, "pull", "--quiet", "--rebase", "origin", "HEAD")
-        root = world.scientist / "apps" / world.bundle
+        root = world.scientist / "apps" / bundle
         change(root)
         faults.next_version(root, f"1.{self._version}.0")
-        commit = world.commit(f"A better {world.bundle}")
+        commit = world.commit(f"A better {bundle}")
         begin, made = world.access_log_bytes(), self.caller.made
         if killed:
             threading.Thread(target=world.kill_the_canary, daemon=True).start()
         try:
-            self._stages(delivery, tampered=tampered)
+            self._stages(delivery, bundle, tampered=tampered)
         except StageFailed:
             self._roll_back(delivery, begin)
             world.take_back(commit)
         delivery.calls = self.caller.made - made
         return delivery
 
-    def _stages(self, delivery: Delivery, *, tampered: bool) -> None:
-        world, bundle, registry = self.world, self.world.bundle, str(self.world.registry)
+    def _stages(self, delivery: Delivery, bundle: str, *, tampered: bool) -> None:
+        world, registry = self.world, str(self.world.registry)
         with delivery.stage("push"):
             world.push(world.scientist)
         before = world.pull()
@@ -125,7 +137,7 @@ class Rehearsal:
             faults.tamper(world.runner / "apps" / bundle)
             reference = world.stage("publish", bundle, registry, SIGNING_KEY="")
         with delivery.stage("pin"):
-            world.stage("pin", "dev", str(world.published(reference)))
+            world.stage("pin", "dev", str(world.published(bundle, reference)))
             world.push(world.runner)
         with delivery.stage("deploy"):
             world.stage("rollout", "dev", str(world.site), REGISTRY=registry)
@@ -135,15 +147,10 @@ class Rehearsal:
             world.stage("promote", "dev", "production", bundle, SITE=str(world.site))
             world.push(world.runner)
         with delivery.stage("answer"):
-            self._wait_for(str(world.verdict()["digest"]))
-
-    def _wait_for(self, digest: str) -> None:
-        """Wait until a user has got an answer by the new digest."""
-        deadline = time.monotonic() + 10
-        while digest not in self.caller.first:
-            if time.monotonic() > deadline:
-                raise StageFailed("no answer by the new digest")
-            time.sleep(0.01)
+            user = self.user_of(bundle)
+            user.call(record(random.Random(1)))  # noqa: S311 - not for secrets
+            if world.verdict()["digest"] not in user.answered:
+                raise StageFailed(f"no answer by the new digest: {dict(user.lost)}")
 
     def _roll_back(self, delivery: Delivery, begin: int) -> None:
         """Note what the candidate was given of the traffic, and run what ran before."""
@@ -174,16 +181,28 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _cpu_seconds() -> float:
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 def _when() -> str:
     load, cores = os.getloadavg()[2], os.cpu_count()
     return f"Measured on {datetime.now(UTC):%d %B %Y}, {cores} cores, load average {load:.0f} over the last 15 minutes."
 
 
-def stage_table(delivery: Delivery) -> str:
-    """Return the seconds of each stage."""
-    rows = [f"| {name} | {seconds:.1f} |" for name, seconds in delivery.seconds.items()]
-    total = f"| **from push to answer** | **{sum(delivery.seconds.values()):.1f}** |"
-    return "\n".join(["| stage | seconds |", "|---|---:|", *rows, total])
+def stage_table(deliveries: dict[str, Delivery]) -> str:
+    """Return the seconds of each stage, and of the CPU that its own commands took."""
+    heads = "".join(f" {name} | CPU |" for name in deliveries)
+    lines = [f"| seconds |{heads}", f"|---|{'---:|' * 2 * len(deliveries)}"]
+    spent = [(one.seconds, one.cpu_seconds) for one in deliveries.values()]
+    lines += [_row(name, [(seconds.get(name, 0.0), cpu.get(name, 0.0)) for seconds, cpu in spent]) for name in STAGES]
+    total = [(sum(seconds.values()), sum(cpu.values())) for seconds, cpu in spent]
+    return "\n".join([*lines, _row("**from push to answer**", total)])
+
+
+def _row(name: str, spent: Sequence[tuple[float, float]]) -> str:
+    return f"| {name} |{''.join(f' {seconds:.1f} | {cpu:.1f} |' for seconds, cpu in spent)}"
 
 
 def fault_table(deliveries: dict[str, Delivery]) -> str:
@@ -194,7 +213,7 @@ def fault_table(deliveries: dict[str, Delivery]) -> str:
     ]
     for name, one in deliveries.items():
         after = f"{one.exposed:.1f} s" if one.exposed else "never in"
-        why = one.why.replace("|", "\\|") if one.stopped else ""
+        why = textwrap.shorten(one.why.replace("|", "\\|"), 160, placeholder=" …")
         seconds = sum(one.seconds.values())
         given = f"{one.given} of {one.calls}"
         lines.append(f"| {name} | {one.stopped or '**nothing**'} | {why} | {given} | {after} | {seconds:.0f} s |")
@@ -226,9 +245,10 @@ def main() -> int:
             bad[name] = rehearsal.deliver(change, tampered=name == faults.TAMPERED, killed=name == faults.KILLED)
             print(f"{name}: stopped by {bad[name].stopped or 'nothing'}: {bad[name].why}", flush=True)
         good = rehearsal.deliver(faults.good)
-        caller = rehearsal.caller
-        tables["stages"] = stage_table(good)
         verdict = (rehearsal.world.reports / "verdict.md").read_text()
+        first = rehearsal.deliver(faults.new, "cardiac_risk")
+        caller = rehearsal.caller
+        tables["stages"] = stage_table({"a new version": good, "a new bundle": first})
         if bad:
             tables["faults"] = fault_table(bad)
         tables["calls"] = (
@@ -237,11 +257,12 @@ def main() -> int:
     print("\n\n".join([*tables.values(), verdict]))
     if caller.lost:
         print(f"lost: {dict(caller.lost)}", file=sys.stderr)
-    if good.stopped:
-        print(f"stopped by {good.stopped}: {good.why}", file=sys.stderr)
+    refused = [one for one in (good, first) if one.stopped]
+    for one in refused:
+        print(f"stopped by {one.stopped}: {one.why}", file=sys.stderr)
     if options.write:
         _write(options.write, tables)
-    return int(bool(good.stopped or caller.lost or any(not one.stopped for one in bad.values())))
+    return int(bool(refused or caller.lost or any(not one.stopped for one in bad.values())))
 
 
 if __name__ == "__main__":

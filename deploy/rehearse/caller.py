@@ -3,7 +3,6 @@
 import random
 import ssl
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +39,6 @@ class Caller(threading.Thread):
     Attributes:
         lost: what went wrong, by kind; a call is made once, and not again.
         answered: answers by digest of the model.
-        first: time of the first answer of each digest (``time.monotonic``).
     """
 
     def __init__(self, url: str, certificate: Path, token: str, model: str) -> None:
@@ -54,7 +52,6 @@ class Caller(threading.Thread):
         self._end = threading.Event()
         self.lost: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
-        self.first: dict[str, float] = {}
 
     @property
     def made(self) -> int:
@@ -77,9 +74,7 @@ class Caller(threading.Thread):
         if response.status_code != httpx.codes.OK:
             self.lost[str(response.status_code)] += 1
             return
-        digest = response.headers["bedside-model-digest"]
-        self.answered[digest] += 1
-        self.first.setdefault(digest, time.monotonic())
+        self.answered[response.headers["bedside-model-digest"]] += 1
 
     def stop(self) -> None:
         """End after the call that is under way."""

@@ -2,18 +2,25 @@
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+BUNDLE = "heart_disease"
 Change = Callable[[Path], None]
 
 
 def good(root: Path) -> None:
     """Retrain a little: other weights, hardly other answers."""
     _disturb(root, 1e-5)
+
+
+def new(root: Path) -> None:
+    """Bring a bundle of another name."""
+    shutil.copytree(root.with_name(BUNDLE), root)
 
 
 def wrong_weights(root: Path) -> None:
@@ -49,7 +56,7 @@ def lying_metadata(root: Path) -> None:
     path = root / "configs" / "metadata.json"
     metadata = json.loads(path.read_text())
     output = metadata["network_data_format"]["outputs"]["pred"]
-    output.update(num_channels=3, channel_def={"0": "none", "1": "some", "2": "much"})
+    output.update(num_channels=3, channel_def={"0": "no disease", "1": "disease", "2": "unclear"})
     path.write_text(json.dumps(metadata, indent=2))
 
 

@@ -16,7 +16,6 @@ from bedside.delivery.local import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSAL = re.compile(r"│ *(refused|failed|differs) *│")
-BUNDLE = "heart_disease"
 SIGNED_BY = "radiology"
 
 
@@ -36,12 +35,10 @@ class World:
 
     Args:
         work: an empty folder.
-        bundle: name of the bundle in ``apps/`` that is served and delivered.
     """
 
-    def __init__(self, work: Path, bundle: str = BUNDLE) -> None:
+    def __init__(self, work: Path) -> None:
         self.work = work
-        self.bundle = bundle
         self.origin, self.scientist, self.runner = (work / name for name in ("origin.git", "scientist", "runner"))
         self.registry, self.site, self.reports = (work / name for name in ("registry", "site", "reports"))
         for folder in (self.registry, self.site, self.reports):
@@ -130,12 +127,12 @@ class World:
         """Run git in a clone."""
         return self.command("git", "-C", str(clone), *arguments)
 
-    def published(self, reference: str) -> Path:
+    def published(self, bundle: str, reference: str) -> Path:
         """Return a folder as the pipeline hands it from job to job: a file for the bundle, its reference inside."""
         folder = self.work / "published"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        (folder / self.bundle).write_text(reference + "\n")
+        (folder / bundle).write_text(reference + "\n")
         return folder
 
     def token(self) -> str:

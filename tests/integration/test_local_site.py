@@ -202,7 +202,7 @@ def test_what_cannot_be_loaded_takes_nobodys_place(
     site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
 ) -> None:
     """The reason is told, and production goes on."""
-    with pytest.raises(DeployFailed, match="ended"):
+    with pytest.raises(DeployFailed, match="heart_disease is not served"):
         site.deploy(PRODUCTION, registry["broken"], layouts)
     with pytest.raises(ConfigurationError, match="pins no bundle"):
         site.deploy("dev", Pins(IMAGE), layouts)

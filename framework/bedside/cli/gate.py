@@ -7,7 +7,7 @@ import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -106,9 +106,13 @@ async def _decide(
 ) -> Verdict:
     verify = ssl.create_default_context(cafile=str(ca) if ca else None)
     async with AsyncExitStack() as stack:
+        options: dict[str, Any] = {
+            "verify": verify,
+            "timeout": 300.0,
+            "trust_env": site is None,
+        }  # no proxy to ourselves
         candidate, stable = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=url, verify=verify, timeout=300.0))
-            for url in servers
+            await stack.enter_async_context(httpx.AsyncClient(base_url=url, **options)) for url in servers
         ]
         bundle = open_bundle(path)
         decision = Gate(bundle, candidate, stable if servers[1] else None, token, limits, mirror, site)

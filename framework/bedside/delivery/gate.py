@@ -26,6 +26,7 @@ from bedside.delivery.calls import Call, agree, ask, call_of
 from bedside.delivery.mirror import listening
 from bedside.delivery.sequential import Rule
 from bedside.delivery.verdict import Outcome, Stage, Tally, Verdict
+from bedside.errors import ConfigurationError
 
 LOOK_SECONDS = 0.25
 CLOCK_SECONDS = 0.001
@@ -112,7 +113,7 @@ class Gate:
         """Go through the stages until one does not pass.
 
         Raises:
-            ConfigurationError: nothing can listen where the mirror shall be.
+            ConfigurationError: nothing can listen where the mirror shall be, or the stable server does not answer.
             InvalidBundle: the golden cases cannot be read.
         """
         stages: list[Stage] = []
@@ -142,7 +143,10 @@ class Gate:
 
     async def _known(self, server: httpx.AsyncClient) -> bool:
         headers = {"authorization": f"Bearer {self.token}"}
-        response = await server.get(f"/v1/models/{self.bundle.name}", headers=headers)
+        try:
+            response = await server.get(f"/v1/models/{self.bundle.name}", headers=headers)
+        except httpx.HTTPError:
+            raise ConfigurationError("the stable server does not answer", field="stable") from None
         return response.status_code != httpx.codes.NOT_FOUND
 
     async def _golden(self, cases: Sequence[GoldenCase]) -> Stage:

@@ -106,8 +106,13 @@ class Site:
         others = set(self._state.running) - {name, PRODUCTION}
         if name != PRODUCTION and others:
             raise ConfigurationError(f"{others.pop()} is production's canary already", field="environment")
+        errors = self._folder / f"{name}.err"
+        begin = errors.stat().st_size if errors.is_file() else 0
         started = self._start(name, pins, registry)
-        self._wait(name, started, seconds)
+        if not _gets_ready(started, seconds):
+            _retire(started)
+            told = errors.read_bytes()[begin:].decode(errors="replace")
+            raise DeployFailed(f"{name} did not get ready: {' '.join(told.split()).rpartition('Error: ')[2]}")
         old = self._state.running.get(name)
         self._state.running[name] = started
         if name != PRODUCTION:
@@ -177,22 +182,12 @@ class Site:
         # A bundle that cannot be served ends the server, and with it the wait for it.
         command = ["env", "BEDSIDE_REGISTRY__STRICT=true", sys.executable, "-m", "bedside", "serve"]
         command += [*sources, "--port", str(port), *options]
-        with (self._folder / f"{name}.log").open("wb") as log, (self._folder / f"{name}.err").open("wb") as err:
+        # To append: the process whose place it takes is still writing.
+        with (self._folder / f"{name}.log").open("ab") as log, (self._folder / f"{name}.err").open("ab") as err:
             process = subprocess.Popen(  # noqa: S603 - names and digests that Pins has checked
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=err, start_new_session=True
             )
         return Running(process.pid, port, dict(pins.bundles))
-
-    def _wait(self, name: str, started: Running, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not _ready(started.url):
-            if not _runs(started):
-                told = (self._folder / f"{name}.err").read_text(encoding="utf-8", errors="replace")
-                raise DeployFailed(f"{name} ended: {' '.join(told.split()).rpartition('Error: ')[2]}")
-            if time.monotonic() > deadline:
-                _retire(started)
-                raise DeployFailed(f"{name} was not ready after {seconds:.0f} s")
-            time.sleep(0.1)
 
     def _read(self) -> _State | None:
         path = self._folder / "site.json"
@@ -219,6 +214,15 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _gets_ready(started: Running, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while _runs(started) and time.monotonic() < deadline:
+        if _ready(started.url):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _ready(url: str) -> bool:

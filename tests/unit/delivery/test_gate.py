@@ -13,6 +13,7 @@ import pytest
 from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.delivery.gate import Gate, Limits, Live
 from bedside.delivery.verdict import Verdict
+from bedside.errors import ConfigurationError
 
 LIMITS = Limits(seconds=5.0, step_seconds=5.0)
 ANSWER = {"prediction": "no", "probabilities": {"no": 0.9, "yes": 0.1}, "version": "1"}
@@ -183,6 +184,17 @@ def test_a_first_version_is_asked_alone(golden: BundleFolder) -> None:
     assert verdict.decision == "promote"
     assert [finding.rule.name for finding in verdict.stages[1].findings] == ["failures"]
     assert gateway.weights == []
+
+
+def test_a_stable_server_that_is_away_is_told(golden: BundleFolder) -> None:
+    """It is not a first version for that."""
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    away = httpx.AsyncClient(transport=httpx.MockTransport(refuse), base_url="http://server")
+    with pytest.raises(ConfigurationError, match="does not answer"):
+        decide(Gate(golden, Server(golden.digest).client(), away, "t", LIMITS))
 
 
 def test_without_golden_cases_and_callers_nothing_is_known(bundle: BundleFolder, tmp_path: Path) -> None:
