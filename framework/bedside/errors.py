@@ -36,7 +36,7 @@ BedsideError
 ├── Unavailable                 try again later
 │   ├── ModelNotReady  ├── QueueFull  ├── Draining  ├── IssuerUnavailable  ├── StagingFull
 │   ├── SourceUnavailable  ├── ArchiveUnavailable  ├── CallerLimitReached
-│   ├── SpoolFull  └── SpoolFailed
+│   ├── SpoolFull  ├── SpoolFailed  └── JobStoreUnavailable
 ├── DeadlineExceeded
 ├── DeliveryFailed
 ├── ModelFailure                the model, not the request
@@ -425,6 +425,10 @@ class SpoolFull(Unavailable):
     """Have BEDSIDE_JOBS__SPOOL_BYTES raised, or results kept for less long (BEDSIDE_JOBS__RETENTION_SECONDS)."""
 
     retry_after_seconds = 60
+
+
+class JobStoreUnavailable(Unavailable):
+    """Look at the database of BEDSIDE_JOBS__DATABASE: it does not answer; what was asked may be asked again."""
 
 
 class SpoolFailed(Unavailable):

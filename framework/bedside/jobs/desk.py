@@ -23,6 +23,9 @@ _ID = re.compile("[0-9a-f]{32}")
 
 INPUT, RESULT = "input", "result"
 
+ORPHAN_SECONDS = 3600.0
+"""Age from which on a file that no job names is what a crash has left."""
+
 Clock = Callable[[], float]
 
 
@@ -139,12 +142,11 @@ class JobDesk:
     def tidy(self) -> int:
         """Forget old jobs, and shred what a crash has left behind; return how many jobs were forgotten."""
         gone = self._store.purge(self._clock() - self._settings.retention_seconds)
-        # Old files only: that of a job that is just being handed in is not yet named by a row.
-        files = sorted(self._spool.older_than(self._settings.lease_seconds))
-        states = self._store.states(files)
-        for job in files:
-            if job not in states:
-                self._spool.shred_all(job)
-            elif states[job] in (JobState.SUCCEEDED, JobState.CANCELLED):
+        states = self._store.states(sorted(self._spool.older_than(self._settings.lease_seconds)))
+        # The file of a job that is being handed in is not yet named by a row, for as long as a database may take.
+        for job in {*gone, *(self._spool.older_than(ORPHAN_SECONDS) - states.keys())}:
+            self._spool.shred_all(job)
+        for job, state in states.items():
+            if state in (JobState.SUCCEEDED, JobState.CANCELLED) and self._spool.has(job, INPUT):
                 self._spool.shred(job, INPUT)
         return len(gone)

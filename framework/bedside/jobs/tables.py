@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Engine,
+    ExceptionContext,
     Float,
     ForeignKey,
     Index,
@@ -19,15 +20,24 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
-from bedside.errors import ConfigurationError
+from bedside.errors import ConfigurationError, JobStoreUnavailable
 from bedside.jobs.states import LIVE
 
 METADATA = MetaData()
 
 READ_ONLY = {"bedside_read_only": True}
 """Execution options of connections that never write: those of SQLite then wait for no writer, and hold none up."""
+
+_POSTGRES_WAITS = {
+    "connect_timeout": 10,  # seconds
+    "tcp_user_timeout": 20_000,  # milliseconds
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""A server or a network that vanishes without a word is noticed in half a minute, not after the kernel's two hours."""
 
 _LIVE = text("state IN ({})".format(", ".join(f"'{state}'" for state in LIVE)))
 
@@ -89,7 +99,9 @@ def connect(url: str) -> Engine:
             message.
     """
     try:
-        engine = create_engine(make_url(url), pool_pre_ping=True, hide_parameters=True)
+        address = make_url(url)
+        waits = _POSTGRES_WAITS if address.get_dialect().driver in {"psycopg", "psycopg2"} else {}
+        engine = create_engine(address, pool_pre_ping=True, hide_parameters=True, connect_args=waits)
     except ArgumentError:
         raise ConfigurationError("not a database URL", field="jobs.database") from None
     except ModuleNotFoundError:
@@ -99,7 +111,14 @@ def connect(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     METADATA.create_all(engine)
+    event.listen(engine, "handle_error", _away)
     return engine
+
+
+def _away(context: ExceptionContext) -> None:
+    # Whoever asked may ask again, and is told so; the driver's text names hosts and users.
+    if isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError) and not context.is_pre_ping:
+        raise JobStoreUnavailable from None
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -1,6 +1,7 @@
 """Workers: every way in which a job can end, and that none is lost or run by two."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -91,6 +92,12 @@ def place(tmp_path: Path) -> Place:
     return Place(
         tmp_path, JobSettings(retry_seconds=0.01, retry_most_seconds=0.02, lease_seconds=1.0, poll_seconds=0.02)
     )
+
+
+def hour_old(spool: Path) -> None:
+    """Let every file that is there be older than an hour."""
+    for path in spool.glob("*/*"):
+        os.utime(path, (1e9, 1e9))
 
 
 async def forever(_job: Job, _progress: Progress) -> None:
@@ -246,6 +253,25 @@ async def test_a_lost_workers_job_is_run_by_another_and_answered_once(place: Pla
     assert not place.store.succeed(lost, 2e9, "text/plain")
 
 
+async def test_a_worker_that_was_stalled_leaves_the_result_of_its_successor_alone(place: Place) -> None:
+    """It wakes when the job is done: what is on its way to the archives already is not written over."""
+
+    async def stalled(job: Job, _progress: Progress) -> None:
+        place.store.give_back(place.job(job), 0.0)
+        successor = place.store.claim([DIGEST], job.created + 1, 30.0)
+        assert successor is not None
+        place.spool.put(job.id, RESULT, b"the successor's")
+        assert place.store.succeed(successor, 2e9, "text/plain")
+
+    place.outcomes = [stalled]
+    place.settings = place.settings.model_copy(update={"lease_seconds": 60.0})
+    job = place.submit()
+    async with place.running():
+        await until(lambda: bool(place.ran))
+        await until(lambda: place.job(job).state is JobState.SUCCEEDED)
+    assert place.spool.get(job.id, RESULT) == b"the successor's"
+
+
 async def test_a_worker_that_has_lost_its_lease_stops(place: Place) -> None:
     """Two must not work on one job."""
     stopped = asyncio.Event()
@@ -312,6 +338,8 @@ def test_files_that_no_job_names_are_swept_and_old_jobs_forgotten(place: Place) 
     settings = place.settings.model_copy(update={"retention_seconds": 100.0, "lease_seconds": -1.0})
     desk = JobDesk(place.store, place.spool, settings, lambda: now[0])
     place.spool.put("e" * 32, INPUT, b"orphan")
+    hour_old(place.folder / "spool")
+    place.spool.put("f" * 32, INPUT, b"being handed in, to a database that takes its time")
     kept = place.submit(b"kept")
     old = desk.submit(ME, ("heart", "1.0.0", DIGEST), [RawPart(None, "image/png", b"old")], "text/plain")[0]
     claimed = place.store.claim([DIGEST], now[0], 30.0)
@@ -321,7 +349,7 @@ def test_files_that_no_job_names_are_swept_and_old_jobs_forgotten(place: Place) 
     place.store.succeed(claimed, now[0], "text/plain")
     now[0] += 200
     assert desk.tidy() == 1
-    assert place.spool.older_than(-1) == {kept.id}
+    assert place.spool.older_than(-1) == {kept.id, "f" * 32}
 
 
 def test_an_input_that_a_crash_has_left_is_shredded(place: Place) -> None:

@@ -57,6 +57,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.ArchiveUnavailable: StatusCode.UNAVAILABLE,
     errors.CallerLimitReached: StatusCode.RESOURCE_EXHAUSTED,
     errors.SpoolFull: StatusCode.UNAVAILABLE,
+    errors.JobStoreUnavailable: StatusCode.UNAVAILABLE,
     errors.SpoolFailed: StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     errors.DeliveryFailed: StatusCode.INTERNAL,

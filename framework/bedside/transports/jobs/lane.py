@@ -169,9 +169,12 @@ class JobLane:
             kept = now
 
     def _succeeded(self, job: Job, answer: EncodedAnswer) -> None:
-        # The file before the row: a row that says "succeeded" always has its result.
-        self._spool.put(job.id, RESULT, answer.body)
-        if self._store.succeed(job, self._clock(), answer.media_type):
+        # The file before the row: a row that says "succeeded" always has its result. Only under the lease: whoever has
+        # taken the job meanwhile may have written a result that is on its way already.
+        held = self._store.renew(job, self._clock(), self._settings.lease_seconds, done=job.total, total=job.total)
+        if held is not None:
+            self._spool.put(job.id, RESULT, answer.body)
+        if held is not None and self._store.succeed(job, self._clock(), answer.media_type):
             self._spool.shred(job.id, INPUT)
             self._log(job, JobState.SUCCEEDED)
         else:

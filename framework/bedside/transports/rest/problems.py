@@ -126,6 +126,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     # RFC 6585 §4: this caller asks for too much; others are served
     errors.CallerLimitReached: ProblemType(429, "caller-limit-reached", "Limit of one caller reached"),
     errors.SpoolFull: ProblemType(503, "spool-full", "No room for the job's input"),
+    errors.JobStoreUnavailable: ProblemType(503, "job-store-unavailable", "The jobs' database does not answer"),
     errors.SpoolFailed: ProblemType(503, "spool-failed", "Job files not accessible"),
     errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "Time limit reached"),
     errors.DeliveryFailed: ProblemType(502, "delivery-failed", "Result not delivered"),
