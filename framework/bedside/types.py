@@ -183,11 +183,15 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class EncodedAnswer:
-    """Bytes and media type for a transport to send."""
+    """Bytes and media type for a transport to send.
+
+    ``predicted`` is the class that the answer names and its probability, where it names one.
+    """
 
     media_type: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    predicted: tuple[str, float] | None = None
 
 
 Outcome = Literal["success", "failure"]

@@ -57,6 +57,7 @@ def test_two_workers_count_as_one_server(served: Served) -> None:
     assert total(served, "bedside_refused_total") == REFUSALS
     assert total(served, "bedside_request_seconds_count", model=MODEL) == CALLS + REFUSALS
     assert total(served, "bedside_stage_seconds_count", model=MODEL, stage="inference") == CALLS
+    assert total(served, "bedside_prediction_probability_count", model=MODEL) == CALLS
     assert total(served, "bedside_in_flight", model=MODEL) == 0
     assert total(served, "bedside_model_ready", model=MODEL) == 1
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +124,8 @@ def _has_place(spec: OutputSpec) -> bool:
 
 
 def _json(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
-    return EncodedAnswer(JSON, encode_json(report(contract, inputs, prediction)))
+    document, predicted = report(contract, inputs, prediction)
+    return EncodedAnswer(JSON, encode_json(document), predicted=predicted)
 
 
 def _nifti(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
@@ -223,7 +225,7 @@ def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
     if source_image(inputs) is not None and _grid_arrays(contract, prediction):
         parts.append(_png(contract, inputs, prediction))
     parts += [_file(file, index) for index, file in enumerate(prediction.files)]
-    return join(parts)
+    return replace(join(parts), predicted=parts[0].predicted)
 
 
 def _file(file: OutputFile, index: int) -> EncodedAnswer:

@@ -52,13 +52,22 @@ def encode_json(document: object) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> dict[str, Any]:
-    """Return the JSON answer as a dictionary.
+def report(
+    contract: Contract, inputs: ValidatedInputs, prediction: Prediction
+) -> tuple[dict[str, Any], tuple[str, float] | None]:
+    """Return the JSON answer as a dictionary, and the class that it names with its probability.
 
     Raises:
         RunFailed: the model answered NaN or infinity, which no caller could tell from a number in time.
     """
     layout = _layout_of(contract)
+    result = _result(layout, contract, inputs, prediction)
+    # Looked up before the caller's record stands beside it: a class is the bundle's word, never the caller's.
+    predicted = (result["prediction"], float(result["probability"])) if "probability" in result else None
+    return _beside_record(layout, inputs, result), predicted
+
+
+def _result(layout: "_Layout", contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> dict[str, Any]:
     result: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
     named = [array for array in prediction.arrays if array.name in layout.named]
@@ -80,7 +89,7 @@ def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
     if prediction.files:
         result["files"] = [_file(file) for file in prediction.files]
     result.update(layout.origin)
-    return _beside_record(layout, inputs, result)
+    return result
 
 
 @dataclass(frozen=True, slots=True)

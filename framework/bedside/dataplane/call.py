@@ -24,6 +24,7 @@ class Call:
         stages: seconds by stage of the spine (``authenticate`` … ``encode``).
         error: why the call failed.
         served: the model, held until the call is accounted for.
+        predicted: class that the answer names and its probability; both are the bundle's.
         limit_seconds: time that this call may take; None where ``limits.request_seconds`` holds.
     """
 
@@ -43,6 +44,7 @@ class Call:
     stages: dict[str, float] = field(default_factory=dict)
     error: BedsideError | None = None
     served: ServedModel | None = None
+    predicted: tuple[str, float] | None = None
     limit_seconds: float | None = None
 
     @property

@@ -158,6 +158,7 @@ class DataPlane:
         finally:
             call.stages["encode"] = perf_counter() - begin
         call.output_bytes = len(answer.body)
+        call.predicted = answer.predicted
         return answer
 
     def available(self, served: ServedModel) -> tuple[str, ...]:

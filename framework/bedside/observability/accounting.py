@@ -32,6 +32,7 @@ class FinishedCall(Protocol):
     input_bytes: int
     output_bytes: int
     error: BedsideError | None
+    predicted: tuple[str, float] | None
 
     @property
     def seconds(self) -> float:
@@ -86,7 +87,8 @@ class Accountant:
         outcome = "success" if error is None else "failure"
         stages = call.stages
         of_model = self._metrics.for_model(call.model, call.version)
-        of_model.finished(call.transport, outcome, seconds, stages, call.request_id)
+        predicted = call.predicted if error is None else None
+        of_model.finished(call.transport, outcome, seconds, stages, call.request_id, predicted)
         who = call.principal
         same = {
             "transport": call.transport,

@@ -36,14 +36,14 @@ class Cells:
             self.exemplars[bucket] = (request_id, value)
 
 
-class TimeHistogram(Collector):
-    """A histogram of seconds, with the id of the last request in each bucket where one was given.
+class Histogram(Collector):
+    """A histogram, with the id of the last request in each bucket where one was given.
 
     Args:
         name: of the metric, with its unit.
         documentation: what it tells.
         label_names: names of its labels.
-        bounds: upper bounds of the buckets in seconds, ascending, without infinity.
+        bounds: upper bounds of the buckets, ascending, without infinity.
         lock: guards all cells; may be shared between histograms.
     """
 

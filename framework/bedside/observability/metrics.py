@@ -11,14 +11,19 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.registry import Collector
 
-from bedside.observability.histograms import Cells, TimeHistogram
+from bedside.observability.histograms import Cells, Histogram
 from bedside.observability.schema import STAGES
 from bedside.version import __version__
+
+OTHER = "other"
+"""Label of classes beyond the first hundred of a model: each would cost ten series."""
+_MOST_CLASSES = 100
 
 UNKNOWN = "unknown"
 """Label of calls whose model was not resolved."""
 
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+PROBABILITY_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 STAGE_BUCKETS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
 
@@ -36,6 +41,7 @@ class ModelMetrics:
         "_lock",
         "_model",
         "_of",
+        "_predictions",
         "_requests",
         "_seconds",
         "_stages",
@@ -53,6 +59,7 @@ class ModelMetrics:
         self._lock = metrics.lock
         self._requests: dict[tuple[str, str], Counter] = {}
         self._stages: dict[str, Cells] = {}
+        self._predictions: dict[str, Cells] = {}
         self._seconds = metrics.request_seconds.labels(model, version)
         self.queue_length = metrics.queue_length.labels(model)
         self.in_flight = metrics.in_flight.labels(model)
@@ -60,7 +67,13 @@ class ModelMetrics:
         self.load_seconds = metrics.model_load_seconds.labels(model, version)
 
     def finished(
-        self, transport: str, outcome: str, seconds: float, stages: Mapping[str, float], request_id: str = ""
+        self,
+        transport: str,
+        outcome: str,
+        seconds: float,
+        stages: Mapping[str, float],
+        request_id: str = "",
+        predicted: tuple[str, float] | None = None,
     ) -> None:
         """Count a finished request.
 
@@ -71,6 +84,7 @@ class ModelMetrics:
             stages: seconds by stage; names that are not in ``schema.STAGES`` are left out.
             request_id: exemplar of the bucket that ``seconds`` falls into: from a slow bucket to its line in the log.
                 It is our own or one that cannot be a person's (``request_id.py``).
+            predicted: class that the answer names and its probability, both the bundle's.
         """
         counter = self._requests.get((transport, outcome))
         if counter is None:
@@ -78,11 +92,20 @@ class ModelMetrics:
             self._requests[transport, outcome] = counter
         counter.inc()
         cells = [(self._stages.get(stage) or self._stage(stage), spent) for stage, spent in stages.items()]
+        if predicted is not None:
+            cells.append((self._prediction(predicted[0]), predicted[1]))
         with self._lock:
             self._seconds.observe(seconds, request_id)
             for cell, spent in cells:
                 if cell is not None:
                     cell.observe(spent)
+
+    def _prediction(self, name: str) -> Cells:
+        found = self._predictions.get(name)
+        if found is None:
+            named = name if len(self._predictions) < _MOST_CLASSES else OTHER
+            found = self._predictions[name] = self._of.predictions.labels(self._model, self._version, named)
+        return found
 
     def _stage(self, stage: str) -> Cells | None:
         if stage not in STAGES:
@@ -125,7 +148,7 @@ class Metrics:
         self.requests = Counter(
             "bedside_requests", "Finished requests.", (*version, "transport", "outcome"), registry=registry
         )
-        self.request_seconds = TimeHistogram(
+        self.request_seconds = Histogram(
             "bedside_request_seconds",
             "From a request's arrival to its answer, in seconds.",
             version,
@@ -133,7 +156,7 @@ class Metrics:
             self.lock,
         )
         registry.register(self.request_seconds)
-        self.stage_seconds = TimeHistogram(
+        self.stage_seconds = Histogram(
             "bedside_stage_seconds",
             "Time in each stage of the spine, in seconds.",
             ("model", "stage"),
@@ -141,6 +164,15 @@ class Metrics:
             self.lock,
         )
         registry.register(self.stage_seconds)
+        # Sums, not events: the log holds no answers, and whose answer it was cannot be told from these.
+        self.predictions = Histogram(
+            "bedside_prediction_probability",
+            "Probability of the class that an answer (JSON) names, by class; its count is how often each was named.",
+            (*version, "prediction"),
+            PROBABILITY_BUCKETS,
+            self.lock,
+        )
+        registry.register(self.predictions)
         self.refused = Counter(
             "bedside_refused", "Requests that were refused or failed, by reason.", ("reason",), registry=registry
         )

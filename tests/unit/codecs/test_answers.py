@@ -102,6 +102,26 @@ def test_record_comes_back_with_the_prediction() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("of", "item", "array", "predicted"),
+    [
+        (TABULAR, patient(age=63), f32([0.3, 0.7]), "presence"),
+        (CLASSIFIER, PLANE, f32([0.25, 0.75]), "pneumonia"),
+        (CLASSIFIER, PLANE, f32([-2.0, 3.0]), None),
+        (SEGMENTER, VOLUME, MASK, None),
+    ],
+    ids=["record", "image", "scores are no probabilities", "mask"],
+)
+def test_the_class_that_an_answer_names_is_told(of: Contract, item: Any, array: Any, predicted: str | None) -> None:
+    """For the metrics: with its probability, as Python's own numbers; a caller's record is never taken for it."""
+    prediction = Prediction((OutputArray("pred", np.asarray(array), AFFINE),))
+    found = ANSWERS.encode("application/json", of, ValidatedInputs((item,)), prediction).predicted
+    assert (found and found[0]) == predicted
+    if found:
+        assert type(found[1]) is float
+        assert found[1] == pytest.approx(max(array))
+
+
 def test_features_are_never_overwritten() -> None:
     """A feature called like a member of the result moves the result aside."""
     of = contract(OutputSpec("pred", "probabilities", labels={0: "a", 1: "b"}), features=("prediction",))

@@ -73,6 +73,18 @@ def test_call_is_counted(capture: Build) -> None:
     assert value(metrics, "bedside_refused_total", reason="queue_full") == 1
 
 
+def test_what_was_predicted_is_counted_and_not_logged(capture: Build) -> None:
+    """The log holds no answers; of a call that failed after all, nothing is counted."""
+    captured = capture()
+    metrics = Metrics()
+    accountant = Accountant(metrics, KEY)
+    accountant.account(finished(predicted=("pneumonia", 0.9)))
+    accountant.account(finished(predicted=("pneumonia", 0.9), error=DeadlineExceeded()))
+    labels = {"model": "spleen_ct", "version": "1", "prediction": "pneumonia"}
+    assert value(metrics, "bedside_prediction_probability_count", **labels) == 1
+    assert "pneumonia" not in captured.text
+
+
 def test_call_that_was_refused_early_has_no_model(capture: Build) -> None:
     """Nothing is known of it but that it came, and no drop is counted."""
     captured = capture()

@@ -119,6 +119,28 @@ def test_a_bucket_names_its_last_request() -> None:
     assert "request_id" not in metrics.render().decode()
 
 
+def test_answers_are_counted_by_class() -> None:
+    """With the probability of the class that each names."""
+    metrics = Metrics()
+    for name, probability in (("pneumonia", 0.97), ("pneumonia", 0.55), ("normal", 0.8)):
+        metrics.for_model("cxr", "1").finished("rest", "success", 0.1, {}, "", (name, probability))
+    labels = {"model": "cxr", "version": "1", "prediction": "pneumonia"}
+    assert value(metrics, "bedside_prediction_probability_count", **labels) == 2
+    assert value(metrics, "bedside_prediction_probability_bucket", **labels, le="0.6") == 1
+    assert value(metrics, "bedside_prediction_probability_count", **(labels | {"prediction": "normal"})) == 1
+
+
+def test_a_model_of_very_many_classes_fills_no_memory() -> None:
+    """The first hundred are told apart."""
+    metrics = Metrics()
+    for number in range(150):
+        metrics.for_model("m", "1").finished("rest", "success", 0.1, {}, "", (f"class {number}", 0.9))
+    names = {labels for name, labels in samples(metrics) if name == "bedside_prediction_probability_count"}
+    assert len(names) == 101
+    other = {"model": "m", "version": "1", "prediction": "other"}
+    assert value(metrics, "bedside_prediction_probability_count", **other) == 50
+
+
 def test_both_formats_parse_and_agree() -> None:
     """Prometheus' own parsers read them: counters end in ``_total``, and each family has help."""
     metrics = Metrics()

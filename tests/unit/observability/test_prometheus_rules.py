@@ -31,7 +31,7 @@ def exposition() -> str:
     metrics.count_lost_lines(lambda: 1)
     metrics.refusal("queue_full").inc()
     model = metrics.for_model("ct", "1")
-    model.finished("rest", "success", 0.2, {"queue": 0.1, "run": 0.1}, "0" * 32)
+    model.finished("rest", "success", 0.2, {"queue": 0.1, "run": 0.1}, "0" * 32, ("normal", 0.9))
     model.ready.set(1)
     metrics.crashes.labels("ct").inc()
     metrics.process_starts.labels("ct").inc()
