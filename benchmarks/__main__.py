@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import imaging, machine, report, services, startup, tabular
+from benchmarks import dicom, imaging, machine, report, services, startup, tabular
 from benchmarks.services import REPOSITORY, Workspace
 
-PARTS = ("tabular", "imaging", "startup")
+PARTS = ("tabular", "imaging", "startup", "dicom")
 QUICK = tabular.Plan(
     rounds=1,
     seconds=0.5,
@@ -62,6 +62,10 @@ def _measure(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any
         _say("(c) cold start and memory")
         rounds, counts, only = (1, (1,), "heart_disease") if options.quick else (3, (1, 3, 10), "")
         results["startup"] = startup.measure(workspace, rounds, counts, _say, only)
+    if "dicom" in options.parts and dicom.available():
+        _say("(d) DICOM")
+        rounds, count, slices = (1, 5, 20) if options.quick else (options.rounds, 100, dicom.CT_SLICES)
+        results["dicom"] = dicom.measure(workspace, rounds, count, slices, _say)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     for part in PARTS:
         if part in results:

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks import dicom
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_quick_run_measures_bedside_and_the_naive_server(tmp_path: Path) -> None:
     """A quick run answers every request rightly and writes a report."""
     pytest.importorskip("sklearn", reason="pip install '.[bench]'")
@@ -31,4 +32,7 @@ def test_a_quick_run_measures_bedside_and_the_naive_server(tmp_path: Path) -> No
     assert all(load["answered"] > 0 and not load["errors"] for load in loads)
     assert results["imaging"]["timings"]
     assert results["startup"]["cold_start_s"]
+    if dicom.available():
+        assert results["dicom"]["through"]["seconds"]
+        assert results["dicom"]["memory"]["volume_bytes"]
     assert "# Benchmarks" in (tmp_path / "benchmarks.md").read_text()

@@ -341,7 +341,7 @@ def test_predict_names_a_series(archive: Orthanc, study: Path, tmp_path: Path) -
         archive.stop()
         away = caller.post("/v1/models/hippocampus_mr/predict", json=reference(study))
         assert (away.status_code, away.json()["type"]) == (503, "urn:bedside:problem:archive-unavailable")
-        assert "reference_not_retrieved" in bedside.log
+        wait_until(lambda: "reference_not_retrieved" in bedside.log)
         wait_until(lambda: _is_free(archive.dicom), 60)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bedside.cli.predict import Answer, _table, describe, send
+from bedside.cli.predict import Answer, _label, _stems, _table, describe, send
 from bedside.cli.server import CallFailed
 
 MIXED = "multipart/mixed; boundary=B"
@@ -39,6 +39,26 @@ def mixed(*parts: tuple[str, bytes]) -> bytes:
         for media, body in parts
     )
     return b"".join(pieces) + b"--B--\r\n"
+
+
+def test_a_study_in_an_archive_is_named() -> None:
+    """The server fetches it; DICOM comes back, and its file is called after the archive, not after a UID."""
+    sent: list[httpx.Request] = []
+
+    def receive(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, content=b"{}", headers={"content-type": JSON})
+
+    with httpx.Client(transport=httpx.MockTransport(receive), base_url="http://test") as client:
+        send(client, "tumour", "dicomweb:pacs/1.2.3")
+        send(client, "tumour", "t1=file:scans/t1.nii,flair=dicomweb:pacs/1.2.3/1.2.4")
+    [study, form] = sent
+    assert json.loads(study.content) == {"source": {"dicomweb": "pacs", "study": "1.2.3"}}
+    assert study.headers["content-type"] == JSON
+    assert study.headers["accept"].startswith("multipart/related")
+    assert form.content.count(b"Content-Type: application/json") == 2
+    assert list(_stems(["dicomweb:pacs/1.2.3", "file:scans/Doe.nii"])) == ["pacs", "scans"]
+    assert _label("dicomweb:pacs/1.2.3") == "dicomweb:pacs/1.2.3"
 
 
 def test_a_name_may_come_several_times(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ else float32. float32 is enough where neighbouring stored values stay apart, whi
 half of what one stored step means (docs/decisions/0096).
 """
 
+import io
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -36,16 +37,26 @@ def build(stacked: Stack, policy: DicomPolicy) -> tuple[bytes, np.dtype[Any], tu
     shape = (columns, rows, len(frames))
     dtype = _dtype(stacked, policy)
     header = nifti_header(dtype, shape, stacked.affine)
-    # One buffer for header and voxels: the volume exists once while it is filled, and once more when it is sealed.
-    buffer = bytearray(len(header) + dtype.itemsize * rows * columns * len(frames))
+    # Header and voxels exist once: CPython's BytesIO gives away the very bytes that were filled through its buffer.
+    file = io.BytesIO()
+    file.seek(len(header) + dtype.itemsize * rows * columns * len(frames) - 1)
+    file.write(b"\0")
+    buffer = file.getbuffer()
     buffer[: len(header)] = header
-    volume = np.frombuffer(buffer, dtype, offset=len(header)).reshape(shape, order="F")
-    places = {id(frame): place for place, frame in enumerate(frames)}
-    for frame, stored in _all_stored(frames):
+    _fill(buffer[len(header) :], dtype, shape, stacked, policy)
+    buffer.release()
+    return file.getvalue(), dtype, shape
+
+
+def _fill(
+    buffer: memoryview, dtype: np.dtype[Any], shape: tuple[int, int, int], stacked: Stack, policy: DicomPolicy
+) -> None:
+    volume = np.frombuffer(buffer, dtype).reshape(shape, order="F")
+    places = {id(frame): place for place, frame in enumerate(stacked.frames)}
+    for frame, stored in _all_stored(stacked.frames):
         volume[:, :, places[id(frame)]] = _rescaled(frame, stored, policy).T
     if stacked.offsets is not None:
         mend(volume, stacked.offsets)
-    return bytes(buffer), dtype, shape
 
 
 def _all_stored(frames: tuple[Frame, ...]) -> Iterator[tuple[Frame, NDArray[Any]]]:

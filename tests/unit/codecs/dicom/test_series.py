@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,17 @@ def test_headers_do_not_keep_their_files() -> None:
     _, source = read(MAKE.series())
     assert all(getattr(header, "buffer", None) is None for header in source.headers)
     assert not any("PixelData" in header for header in source.headers)
+
+
+def test_the_volume_is_held_once() -> None:
+    """Beside it there are the headers and a slice or two: three times the volume, with the request, is the budget."""
+    made = [MAKE.instance(place, np.full((256, 256), place, np.uint16), (0, 0, place)) for place in range(1, 41)]
+    files = MAKE.files(made)
+    read_series(files, DicomPolicy(), LimitSettings())  # what is imported on first use is not the series'
+    tracemalloc.start()
+    try:
+        image, _ = read_series(files, DicomPolicy(), LimitSettings())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(image.payload)
