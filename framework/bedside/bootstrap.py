@@ -76,7 +76,7 @@ class Inspection:
 
 async def inspect_bundle(settings: Settings, folder: BundleFolder) -> Inspection:
     """Load a bundle in a process of its own and run it. Raises BundleError."""
-    async with _loaded(settings, folder) as (executor, contract):
+    async with loaded(settings, folder) as (executor, contract):
         return Inspection(contract, executor.layers, executor.memory)
 
 
@@ -88,7 +88,7 @@ async def run_golden_cases(
     if not cases:
         return []
     codecs, seconds = Codecs(settings.limits), settings.limits.request_seconds
-    async with _loaded(settings, folder) as (executor, contract):
+    async with loaded(settings, folder) as (executor, contract):
         results = [await run_case(case, codecs, executor, contract, seconds=seconds) for case in cases]
         if not with_monai:
             return [(result, None) for result in results]
@@ -101,7 +101,8 @@ async def run_golden_cases(
 
 
 @asynccontextmanager
-async def _loaded(settings: Settings, folder: BundleFolder) -> AsyncIterator[tuple[ProcessExecutor, Contract]]:
+async def loaded(settings: Settings, folder: BundleFolder) -> AsyncIterator[tuple[ProcessExecutor, Contract]]:
+    """Admit a bundle and load it in a process of its own, for as long as the block lasts. Raises BundleError."""
     await Admission(settings.admission, read_site_policy(settings.admission.policy_file)).admit(folder)
     staging = Staging(settings.runtime.staging_dir)
     executor = ProcessExecutor(folder, settings.runtime, staging)

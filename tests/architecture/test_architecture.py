@@ -137,9 +137,9 @@ def test_the_server_does_not_import_torch(module: str) -> None:
 
 
 def test_every_module_can_be_imported() -> None:
-    """Also those that nothing imports yet."""
+    """Also those that nothing imports yet; the operators need an SDK that has an environment of its own."""
     for module in pkgutil.walk_packages([str(PACKAGE)], "bedside."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(("__main__", "monai_deploy.operators")):
             importlib.import_module(module.name)
 
 

@@ -18,22 +18,9 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from bedside.bundle.media_types import media_type_of_suffix
 from bedside.errors import InvalidBundle
 from bedside.types import OutputArray, RawPart, RawRecord
-
-_MEDIA_TYPES = {
-    ".gz": "application/gzip",
-    ".nii": "application/x-nifti",
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".tif": "image/tiff",
-    ".npy": "application/x-npy",
-    ".json": "application/json",
-    ".dcm": "application/dicom",
-    ".zip": "application/zip",
-}
-
 
 _MILLIMETRES = 1e-4  # NIfTI keeps the matrix in float32
 _PACKAGE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -140,7 +127,7 @@ def read_golden(root: Path) -> list[GoldenCase]:
 
 def media_type_of(path: Path) -> str:
     """Return the media type of a file by its suffix, ``application/octet-stream`` where it is unknown."""
-    return _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+    return media_type_of_suffix(path.suffix)
 
 
 def dice(left: NDArray[Any], right: NDArray[Any], label: int) -> float:

@@ -14,6 +14,7 @@ from bedside.cli.dicom import dicom_app
 from bedside.cli.gate import gate
 from bedside.cli.health import health
 from bedside.cli.jobs import jobs_app
+from bedside.cli.map import map_app
 from bedside.cli.predict import predict
 from bedside.cli.serve import serve
 from bedside.cli.ship import ship_app
@@ -43,6 +44,7 @@ app.add_typer(ship_app, name="ship")
 app.add_typer(dicom_app, name="dicom")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(dashboards_app, name="dashboards")
+app.add_typer(map_app, name="map")
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

@@ -26,25 +26,15 @@ from rich.progress import (
 from rich.table import Table
 
 from bedside.bundle.golden import media_type_of
+from bedside.bundle.media_types import SUFFIXES, suffix_of_media_type
+from bedside.bundle.study import DICOM, RELATED, zipped
 from bedside.cli.follow import follow
 from bedside.cli.server import URL, Ca, CallFailed, Token, Url, asked, connected
-from bedside.cli.study import DICOM, RELATED, is_study, reference, zipped
+from bedside.cli.study import is_study, reference
 from bedside.cli.terminal import plain
 
 ACCEPT = "multipart/mixed, application/json;q=0.9"
 ACCEPT_DICOM = f'{RELATED}; type="{DICOM}", multipart/mixed;q=0.9, application/json;q=0.8'
-_SUFFIXES = {
-    DICOM: ".dcm",
-    "application/json": ".json",
-    "application/x-nifti": ".nii",
-    "application/gzip": ".nii.gz",
-    "image/png": ".png",
-    "application/x-npy": ".npy",
-    "text/csv": ".csv",
-    "text/plain": ".txt",
-    "image/tiff": ".tif",
-    "image/jpeg": ".jpg",
-}
 _WHOLE = ("application/json", "application/gzip", "image/png", DICOM)
 
 
@@ -70,7 +60,7 @@ class Answer:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for media, body in self.parts:
-                suffix = _SUFFIXES.get(media, ".bin")
+                suffix = suffix_of_media_type(media)
                 counts[suffix] += 1
                 number = f".{counts[suffix]}" if counts[suffix] > 1 else ""
                 path = folder / f"{stem}{number}{suffix}"
@@ -280,6 +270,6 @@ def _stem(case: str) -> str:
     if referred is not None:
         return referred[0]  # a UID leads to a patient: it becomes no file's name
     name = Path(case.partition("=")[2].partition(",")[0] if "=" in case and not Path(case).exists() else case).name
-    for suffix in (".nii.gz", *_SUFFIXES.values(), ".jpg", ".jpeg", ".nii", ".tif", ".tiff"):
+    for suffix in (".nii.gz", *SUFFIXES.values(), ".jpg", ".jpeg", ".nii", ".tif", ".tiff"):
         name = name.removesuffix(suffix)
     return name

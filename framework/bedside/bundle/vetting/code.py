@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 from bedside.bundle.vetting.findings import Finding, shown
 
 _CODE_SUFFIXES = frozenset({".py", ".pyw", ".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib"})
-# Scripts that made the golden cases or the pictures: no configuration can name them, and no library is called that.
-_BESIDE = frozenset({"golden", "docs"})
+# Scripts that made the golden cases or the pictures, and the MONAI Deploy application: no configuration can name them,
+# and no library is called that.
+_BESIDE = frozenset({"golden", "docs", "app.py"})
 _SOURCE_BYTES = 1 << 20
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedside.bundle.contract import Contract, InputSpec
 from bedside.bundle.dicom_policy import DicomPolicy
+from bedside.bundle.study import DICOM, RELATED
 from bedside.errors import DicomNotInstalled
 from bedside.settings import LimitSettings
 from bedside.types import DecodedImage, Prediction, RawPart, ValidatedInputs
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from bedside.codecs.dicom.received import ReceivedInstance
     from bedside.codecs.dicom.source import Source, SourceSeries
 
-DICOM = "application/dicom"
-RELATED = "multipart/related"
 ZIP = "application/zip"
 MEDIA_TYPES = (DICOM, ZIP, RELATED)
 

@@ -1,6 +1,7 @@
 """Folders and archives as files, before anything in them is read."""
 
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -156,12 +157,24 @@ def stream_of(stream: io.BytesIO) -> io.BytesIO:
 
 def test_code_beside_the_bundle_is_not_imported(root: Path) -> None:
     """Scripts that made golden cases or pictures are told and admitted; anywhere else they are code."""
-    for name in ("golden/make.py", "docs/plot.py"):
-        (root / name).parent.mkdir()
+    beside = {"golden/make.py", "docs/plot.py", "app.py"}
+    for name in beside:
+        (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("import os")
     verdict = judged(root)
     assert verdict.admitted
-    assert {f.where for f in verdict.findings if f.rule == "not_imported"} == {"golden/make.py", "docs/plot.py"}
+    assert {f.where for f in verdict.findings if f.rule == "not_imported"} == beside
+
+
+@pytest.mark.parametrize("reaching", [{"_target_": "app.Evil"}, "$import app", "$__import__('app')"])
+def test_a_configuration_cannot_reach_the_application(root: Path, reaching: object) -> None:
+    """``app.py`` is admitted because nothing imports it; a configuration that would is refused."""
+    (root / "app.py").write_text("class Evil: pass")
+    config = root / "configs" / "inference.json"
+    config.write_text(json.dumps({**json.loads(config.read_bytes()), "reaching": reaching}))
+    verdict = judged(root)
+    assert not verdict.admitted
+    assert all(finding.where.startswith("configs/inference.json#/reaching") for finding in verdict.refusals)
 
 
 @pytest.mark.parametrize(
