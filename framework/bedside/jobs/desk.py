@@ -8,7 +8,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from bedside.errors import CallerLimitReached, JobNotDead, JobNotFinished, JobNotFound, SpoolFull
 from bedside.jobs.envelope import digest, pack
@@ -118,11 +118,11 @@ class JobDesk:
         """Return the caller's jobs, or for an administrator all, the newest first."""
         return self._store.find(owner=None if admin else owner_of(principal), states=states, limit=limit)
 
-    def result(self, job: Job) -> tuple[str, bytes]:
-        """Return media type and bytes of a job's result. Raises JobNotFinished, SpoolFailed."""
+    def result(self, job: Job) -> tuple[str, int, Iterator[bytes]]:
+        """Return media type, size and bytes, in chunks, of a job's result. Raises JobNotFinished, SpoolFailed."""
         if job.state is not JobState.SUCCEEDED:
             raise JobNotFinished(f"the job is {job.state}; it has no result")
-        return job.result_type, self._spool.get(job.id, RESULT)
+        return job.result_type, *self._spool.read(job.id, RESULT)
 
     def cancel(self, job: Job) -> Job:
         """Give a job up: at once where it waits, as soon as its worker hears of it where it runs."""

@@ -10,7 +10,9 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -57,14 +59,23 @@ class Spool:
         Raises:
             SpoolFailed: it is not there (any more), or it has been changed.
         """
+        return b"".join(self.read(job, name)[1])
+
+    def read(self, job: str, name: str) -> tuple[int, Iterator[bytes]]:
+        """Return the size of what was stored, and its bytes a megabyte at a time, the first of which has been read.
+
+        Raises:
+            SpoolFailed: as :meth:`get`; also by the iterator, where a later part has been changed.
+        """
         try:
             key = (self._keys / _file(job, name)).read_bytes()
-            sealed = (self._data / _file(job, name)).read_bytes()
-            return b"".join(_opened(AESGCM(key), memoryview(sealed)))
+            file = (self._data / _file(job, name)).open("rb")
         except OSError as error:
             raise SpoolFailed(f"the spool has no such file: {error.strerror}") from error
-        except (InvalidTag, ValueError) as error:
-            raise SpoolFailed("a file of the spool has been changed") from error
+        sealed = os.fstat(file.fileno()).st_size
+        count = max(1, -(-sealed // (_CHUNK + _TAG_BYTES)))
+        chunks = _opened(file, key, count)
+        return sealed - count * _TAG_BYTES, chain([next(chunks)], chunks)
 
     def size(self) -> int:
         """Return the bytes of data, counted at most every ten seconds; what was put here since then is added."""
@@ -130,12 +141,17 @@ def _sealed(cipher: AESGCM, data: memoryview) -> Iterator[bytes]:
         yield cipher.encrypt(number.to_bytes(_NONCE_BYTES, "big"), chunk, _place(number, count))
 
 
-def _opened(cipher: AESGCM, sealed: memoryview) -> Iterator[bytes]:
-    step = _CHUNK + _TAG_BYTES
-    count = max(1, -(-len(sealed) // step))
-    for number in range(count):
-        chunk = sealed[number * step : (number + 1) * step]
-        yield cipher.decrypt(number.to_bytes(_NONCE_BYTES, "big"), chunk, _place(number, count))
+def _opened(file: BinaryIO, key: bytes, count: int) -> Iterator[bytes]:
+    with file:
+        try:
+            cipher = AESGCM(key)
+            for number in range(count):
+                chunk = file.read(_CHUNK + _TAG_BYTES)
+                yield cipher.decrypt(number.to_bytes(_NONCE_BYTES, "big"), chunk, _place(number, count))
+        except OSError as error:
+            raise SpoolFailed(f"a file of the spool cannot be read: {error.strerror}") from error
+        except (InvalidTag, ValueError) as error:
+            raise SpoolFailed("a file of the spool has been changed") from error
 
 
 def _place(number: int, count: int) -> bytes:

@@ -112,6 +112,7 @@ class Repository:
         self._pins = pins or {}
         self._ready_when = ready_when
         self._names: dict[str, _Name] = {}
+        self._looked = False
         self._scanning = asyncio.Lock()
         self._background: set[asyncio.Task[Any]] = set()
         self._retiring: set[Model] = set()
@@ -127,10 +128,11 @@ class Repository:
         return model
 
     def find(self, name: str, version: str | None = None) -> Version:
-        """Return a version in whatever state. Raises ModelNotFound, ModelVersionNotFound."""
+        """Return a version in whatever state. Raises ModelNotFound, ModelVersionNotFound, ModelNotReady."""
         known = self._names.get(name)
         if known is None or known.default is None:
-            raise ModelNotFound(field="model")
+            # A server that has just started knows no names: "there is none" would make senders give up for good.
+            raise ModelNotFound(field="model") if self._looked else ModelNotReady
         if version is None:
             return known.default
         try:
@@ -228,6 +230,7 @@ class Repository:
             known = self._names.setdefault(one.name, _Name(one.name))
             known.versions.setdefault(one.version, Version(one)).found = one
             self._choose(known)
+        self._looked = True
 
     async def _load(self, version: Version) -> None:
         known = self._names[version.name]

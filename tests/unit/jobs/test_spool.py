@@ -36,6 +36,22 @@ def test_what_is_put_can_be_got(spool: Spool, size: int, monkeypatch: pytest.Mon
     assert spool.has(JOB, "input")
 
 
+def test_what_is_put_can_be_read_in_chunks(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large result is in memory a chunk at a time; what was changed behind the first is told when it is reached."""
+    monkeypatch.setattr(module, "_CHUNK", 16)
+    data = os.urandom(40)
+    spool.put(JOB, "result", data)
+    size, chunks = spool.read(JOB, "result")
+    assert (size, list(chunks)) == (40, [data[:16], data[16:32], data[32:]])
+    (file,) = files(tmp_path / "spool" / "data")
+    sealed = file.read_bytes()
+    file.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    _, chunks = spool.read(JOB, "result")
+    assert next(chunks) == data[:16]
+    with pytest.raises(SpoolFailed):
+        list(chunks)
+
+
 def test_nothing_of_it_can_be_read_on_the_disk(spool: Spool, tmp_path: Path) -> None:
     """Nor by other users."""
     spool.put(JOB, "input", SECRET)

@@ -35,6 +35,15 @@ async def test_unknown_names_and_versions_are_told_apart() -> None:
     assert not isinstance(name.value, ModelVersionNotFound)
 
 
+async def test_before_the_first_look_no_name_is_unknown() -> None:
+    """A sender that calls while the server starts is told to come back, not that there is no such model."""
+    repository = Models(found("spleen")).repository
+    with pytest.raises(ModelNotReady):
+        repository.resolve("spleen", None)
+    await repository.rescan()
+    assert repository.resolve("spleen", None).name == "spleen"
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -148,7 +157,9 @@ async def test_a_load_that_fails_is_told_to_who_asked() -> None:
 @pytest.mark.parametrize("action", [Repository.load, Repository.unload])
 async def test_unknown_models_are_neither_loaded_nor_unloaded(action: Callable[..., object]) -> None:
     """The name is checked first."""
-    result = action(Models().repository, "spleen")
+    repository = Models().repository
+    await repository.rescan()
+    result = action(repository, "spleen")
     assert asyncio.iscoroutine(result)
     with pytest.raises(ModelNotFound):
         await result

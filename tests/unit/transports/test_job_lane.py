@@ -111,7 +111,8 @@ async def test_a_job_is_run_and_its_input_shredded(place: Place) -> None:
     async with place.running():
         done = await place.ended(job, JobState.SUCCEEDED)
         await until(lambda: not place.spool.has(job.id, INPUT))
-    assert place.desk.result(done) == ("text/plain", b"answer to image")
+    media_type, size, chunks = place.desk.result(done)
+    assert (media_type, size, b"".join(chunks)) == ("text/plain", 15, b"answer to image")
     assert (done.attempt, done.error_code) == (1, "")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from bedside.codecs.dicom import RELATED
 from bedside.dataplane.inference import DataPlane
@@ -139,8 +140,8 @@ def _add_following(app: FastAPI, desk: JobDesk, guard: Guard, streams: JobEvents
         """Return what ``predict`` would have answered; 409 while there is none."""
         # Whoever runs the server sees that a job is there; its result is its owner's alone.
         found = await asyncio.to_thread(desk.get, job_id, await guard.caller(request))
-        media_type, body = await asyncio.to_thread(desk.result, found)
-        return Response(body, headers={"content-type": media_type})
+        media_type, size, chunks = await asyncio.to_thread(desk.result, found)
+        return StreamingResponse(chunks, headers={"content-type": media_type, "content-length": str(size)})
 
 
 def _add_changes(app: FastAPI, desk: JobDesk, guard: Guard, audit_redrive: Callable[[Principal, str], None]) -> None:
