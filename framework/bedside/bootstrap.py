@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from bedside.batching.adaptive import AdaptiveBatcher
 from bedside.batching.bounded import BoundedExecutor
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
@@ -39,7 +40,7 @@ from bedside.registry.parity import Comparison, compare_case
 from bedside.registry.reporting import ExecutorGauges, SourceReport
 from bedside.registry.repository import Repository, Version
 from bedside.registry.watching import Watcher
-from bedside.runtime.facts import LoadedFacts
+from bedside.runtime.facts import Batches, LoadedFacts
 from bedside.runtime.inline import InlineExecutor
 from bedside.runtime.memory import MemoryBudget, MemoryNeed, memory_limit
 from bedside.runtime.process import ProcessEvents, ProcessExecutor
@@ -67,17 +68,18 @@ from bedside.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What loading a bundle told: its contract, what confined its process, and what memory it was seen to need."""
+    """What loading a bundle told: its contract, what confined its process, what memory it needs, how requests share."""
 
     contract: Contract
     layers: tuple[str, ...] = ()
     memory: MemoryNeed | None = None
+    batches: Batches = field(default_factory=Batches)
 
 
 async def inspect_bundle(settings: Settings, folder: BundleFolder) -> Inspection:
     """Load a bundle in a process of its own and run it. Raises BundleError."""
     async with loaded(settings, folder) as (executor, contract):
-        return Inspection(contract, executor.layers, executor.memory)
+        return Inspection(contract, executor.layers, executor.memory, executor.batches)
 
 
 async def run_golden_cases(
@@ -417,8 +419,16 @@ class _Processes(ProcessEvents):
         self.repository: Repository | None = None
 
     def started(self, folder: BundleFolder, facts: LoadedFacts) -> None:
-        """Tell the log what confines the process."""
-        self._observer.process_started(folder.name, folder.metadata.version, facts.layers)
+        """Tell the log what confines the process, and how requests share its runs."""
+        batches = facts.batches
+        self._observer.process_started(
+            folder.name,
+            folder.metadata.version,
+            facts.layers,
+            sharing_size=batches.size,
+            sharing_gain=batches.gain,
+            why_alone=batches.why,
+        )
 
     def crashed(self, folder: BundleFolder, exit_code: int | None) -> None:
         """Tell the log and the metrics."""
@@ -474,7 +484,7 @@ def make_executor(
         return InlineExecutor(folder, settings.runtime, staging)
     runtime = settings.runtime
     return BoundedExecutor(
-        ProcessExecutor(folder, runtime, staging, events, budget),
+        AdaptiveBatcher(ProcessExecutor(folder, runtime, staging, events, budget), budget_ms=runtime.batch_budget_ms),
         slots=runtime.workers,
         queue_length=settings.limits.queue_length,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bedside.bundle.contract import Contract, InputSpec
+from bedside.errors import ModelFailure
 from bedside.types import (
     DecodedInput,
     EncodedAnswer,
@@ -100,6 +101,11 @@ class Executor(Protocol):
         """Return the torch device that the model runs on, for example ``cpu`` or ``cuda:0``."""
         ...
 
+    @property
+    def concurrency(self) -> int:
+        """Return how many items it is worth handing to it at one time; more wait for these."""
+        ...
+
     async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
         """Run one item.
 
@@ -112,6 +118,25 @@ class Executor(Protocol):
 
     async def close(self) -> None:
         """Let accepted work finish and end."""
+        ...
+
+
+class BatchExecutor(Executor, Protocol):
+    """An executor that can run items together; its ``concurrency`` counts runs, of one item or of several."""
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many items may share a run, 1 where each runs alone; known once it is loaded."""
+        ...
+
+    async def run_batch(
+        self, items: Sequence[ValidatedInputs], *, timeout_seconds: float
+    ) -> list[Prediction | ModelFailure]:
+        """Run items together; return what came of each, in their order.
+
+        Raises:
+            BedsideError: the run as a whole failed, and nobody knows which of them is to blame.
+        """
         ...
 
 

@@ -197,6 +197,14 @@ class RuntimeSettings(_Group):
     workers: int = Field(default=1, gt=0)
     """Processes per model."""
 
+    batch_size: int = Field(default=8, ge=1, le=64)
+    """Most requests for pictures or records that may share a run; 1 lets each run alone. Whether they share, and how
+    many, is tried when a model is loaded: the answers must be the same, and come sooner (docs/performance.md)."""
+
+    batch_budget_ms: float = Field(default=50.0, gt=0)
+    """Milliseconds that sharing a run may add to the time of one request. Batches grow while they keep to it. Nobody
+    waits for company: what has come while a process was busy goes together."""
+
     load_seconds: float = Field(default=300.0, gt=0)
     """Seconds that building a bundle and its first forward pass may take."""
 

@@ -95,7 +95,9 @@ async def _send_all(served: Served, plan: list[Planned]) -> list[str]:
             if answer.status_code != planned.status:
                 return f"{planned.model}: {answer.status_code} instead of {planned.status}"
             body = answer.json()
-            wrong = [name for name, value in planned.holds.items() if body[name] != value]
+            wrong = [
+                name for name, value in planned.holds.items() if body[name] != pytest.approx(value, rel=1e-5, abs=1e-6)
+            ]
             return f"{planned.model}: {wrong} of another request" if wrong else "as planned"
 
         return await asyncio.gather(*(one(planned) for planned in plan))
@@ -103,7 +105,7 @@ async def _send_all(served: Served, plan: list[Planned]) -> list[str]:
 
 @pytest.mark.slow
 def test_nothing_is_lost_and_nothing_is_mixed_up(served: Served, client: httpx.Client) -> None:
-    """Each of 10,000 concurrent requests gets its own answer, bit for bit that of a quiet server."""
+    """Each of 10,000 concurrent requests gets its own answer, that of a quiet server; pictures may share a run."""
     plan = _plan(client)
 
     outcomes = Counter(asyncio.run(_send_all(served, plan)))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from multiprocessing import forkserver
 from pathlib import Path
@@ -16,8 +16,16 @@ import numpy as np
 import pytest
 
 from bedside.bundle.folder import BundleFolder, open_bundle
-from bedside.errors import DeadlineExceeded, LoadFailed, ModelNotReady, RunFailed, StagingFull, WorkerCrashed
-from bedside.runtime.model_process import ModelProcess
+from bedside.errors import (
+    DeadlineExceeded,
+    LoadFailed,
+    ModelFailure,
+    ModelNotReady,
+    RunFailed,
+    StagingFull,
+    WorkerCrashed,
+)
+from bedside.runtime.model_process import Item, ModelProcess
 from bedside.runtime.process import ProcessEvents, ProcessExecutor
 from bedside.runtime.staging import StagedFiles, Staging
 from bedside.settings import Settings
@@ -200,10 +208,10 @@ async def test_short_work_is_let_finish_when_its_caller_has_gone(
     """Within the grace a run ends by itself, and its process, which takes seconds to load, goes on."""
     may_run, run_of_process = asyncio.Event(), ModelProcess.run
 
-    async def waiting(self: ModelProcess, paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -> Prediction:
+    async def waiting(self: ModelProcess, items: Sequence[Item]) -> list[Prediction | ModelFailure]:
         """Run once the test lets it."""
         await may_run.wait()
-        return await run_of_process(self, paths, inputs)
+        return await run_of_process(self, items)
 
     runtime = settings.runtime.model_copy(update={"stop_grace_seconds": LONG})
     staging = Staging(runtime.staging_dir)

@@ -41,6 +41,11 @@ class BoundedExecutor:
         return self._inner.device
 
     @property
+    def concurrency(self) -> int:
+        """Return how many items it is worth handing over at one time."""
+        return min(self._inner.concurrency, self._limit)
+
+    @property
     def running(self) -> int:
         """Return how many items run."""
         return min(self._pending, self._slots)

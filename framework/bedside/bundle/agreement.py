@@ -66,3 +66,22 @@ def compare(name: str, served: OutputArray, reference: OutputArray) -> Agreement
         difference = np.abs(left.astype(np.float64) - right.astype(np.float64))
     difference[(left == right) | both_nan] = 0.0  # infinity less infinity is no number
     return Agreement(name, int(left.size), equal, float(difference.max(initial=0.0)))
+
+
+ROUNDING = 1e-5
+"""What two ways of adding up the same float32 numbers may differ by, as a part of the largest of them."""
+
+
+def close(left: OutputArray, right: OutputArray) -> bool:
+    """Tell whether two answers are the same but for rounding: whole numbers (labels, pictures) to the bit.
+
+    Floating-point numbers may differ by :data:`ROUNDING` of the largest in the array; geometry may not at all.
+    """
+    if left.array.shape != right.array.shape or left.array.dtype != right.array.dtype:
+        return False
+    if not np.array_equal(np.asarray(left.affine, float), np.asarray(right.affine, float), equal_nan=True):
+        return False
+    if left.array.dtype.kind != "f":
+        return bool(np.array_equal(left.array, right.array))
+    most = float(np.max(np.abs(left.array[np.isfinite(left.array)]), initial=0.0))
+    return bool(np.allclose(left.array, right.array, rtol=0.0, atol=ROUNDING * most, equal_nan=True))

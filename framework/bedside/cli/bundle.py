@@ -15,6 +15,7 @@ from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import open_bundle
 from bedside.cli import golden
 from bedside.cli.terminal import plain
+from bedside.runtime.facts import WHY_ALONE, Batches
 from bedside.runtime.memory import MemoryNeed
 from bedside.settings import MEBIBYTE, load_settings
 
@@ -44,6 +45,7 @@ def inspect(path: Annotated[Path, BUNDLE]) -> None:
     console.print(f"sandbox: {', '.join(inspection.layers) or 'none'}", highlight=False)
     if inspection.memory is not None:
         console.print(_memory_line(inspection.memory), highlight=False)
+    console.print(_batches_line(inspection.batches), highlight=False)
 
 
 @bundle_app.command("test")
@@ -77,6 +79,12 @@ def _memory_line(need: MemoryNeed) -> str:
         f"memory: {need.resident // MEBIBYTE} MiB loaded; a request {need.base // MEBIBYTE} MiB"
         f" and {per_million:.0f} MiB for each million voxels{counted}, as measured"
     )
+
+
+def _batches_line(batches: Batches) -> str:
+    if batches.size < 2:
+        return f"batches: none; {WHY_ALONE.get(batches.why, 'not tried')}"
+    return f"batches: up to {batches.size} requests, {batches.gain:.1f} times as many a second"
 
 
 def _contract_table(contract: Contract) -> Table:

@@ -15,16 +15,17 @@ A transport calls :meth:`DataPlane.admit` (or its halves, where the message name
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.validation import require_equal_shapes, validate
 from bedside.dataplane.call import Call
 from bedside.errors import DeadlineExceeded, DecompressedTooLarge, MissingToken, UnknownInput
-from bedside.interfaces import Authenticator, CallSink, Codec, Encoder, ModelRepository, ServedModel
+from bedside.interfaces import Authenticator, CallSink, Codec, Encoder, Executor, ModelRepository, ServedModel
 from bedside.settings import LimitSettings
 from bedside.types import (
     DecodedImage,
@@ -132,7 +133,10 @@ class DataPlane:
         # (6) queue, (7) run
         begin = perf_counter()
         try:
-            results = [await served.executor.run(row, timeout_seconds=self._remaining(call)) for row in rows]
+            if len(rows) == 1:
+                results = [await served.executor.run(rows[0], timeout_seconds=self._remaining(call))]
+            else:
+                results = await self._run(call, served.executor, rows)
         finally:
             call.stages["run"] = perf_counter() - begin
         for prediction in results:
@@ -176,6 +180,16 @@ class DataPlane:
         """Release what the stages hold."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
         await self._authenticator.close()
+
+    async def _run(self, call: Call, executor: Executor, rows: Sequence[ValidatedInputs]) -> list[Prediction]:
+        """Run the rows of a call, as many at one time as is worth it; the first failure is that of the call."""
+        results: list[Prediction] = []
+        step = executor.concurrency
+        for start in range(0, len(rows), step):
+            left = self._remaining(call)
+            runs = [executor.run(row, timeout_seconds=left) for row in rows[start : start + step]]
+            results += await _all(runs)
+        return results
 
     def _remaining(self, call: Call) -> float:
         limit = self._limits.request_seconds if call.limit_seconds is None else call.limit_seconds
@@ -239,6 +253,15 @@ class DataPlane:
             expected = f"expected a part for each of: {names}" if names else "this model takes no input"
             raise UnknownInput(expected, field="body" if item.name is None else "part name")
         return self._codec.decode_part(item, spec)
+
+
+async def _all(runs: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Prediction]:
+    tasks = [asyncio.ensure_future(run) for run in runs]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _is_cheap(item: RawInput) -> bool:

@@ -84,11 +84,24 @@ class ModelObserver:
         else:
             self._log.info(Event.GOLDEN_CASES_PASSED, **told)
 
-    def process_started(self, name: str, version: str, layers: Sequence[str]) -> None:
-        """Tell that a process holds the model, and what confines it; as a keyword, for alerts on what is missing."""
+    def process_started(
+        self, name: str, version: str, layers: Sequence[str], *, sharing_size: int, sharing_gain: float, why_alone: str
+    ) -> None:
+        """Tell that a process holds the model, what confines it, and how many requests may share a run or why none do.
+
+        What confines it is a keyword, for alerts on what is missing.
+        """
         self._metrics.process_starts.labels(name).inc()
         sandbox = "+".join(layers) or "none"
-        self._log.info(Event.MODEL_PROCESS_STARTED, model=name, version=version, sandbox=sandbox)
+        self._log.info(
+            Event.MODEL_PROCESS_STARTED,
+            model=name,
+            version=version,
+            sandbox=sandbox,
+            sharing_size=sharing_size,
+            sharing_gain=sharing_gain or None,
+            why_alone=why_alone or None,
+        )
 
     def crashed(self, name: str, version: str, exit_code: int | None) -> None:
         """Tell that a model's process ended by itself; ``exit_code`` is negative for signals."""

@@ -15,6 +15,7 @@ from monai.data import set_track_meta
 from monai.engines import SupervisedEvaluator
 
 from bedside.errors import InputNotProcessable, ModelFailure, RunFailed
+from bedside.runtime.batch_pass import BatchPass, CannotShare
 from bedside.runtime.building import BuiltBundle
 from bedside.runtime.causes import told
 from bedside.runtime.passes import EvaluatorPass, Pass, RunPass, preprocess
@@ -25,7 +26,7 @@ from bedside.types import OutputArray, Prediction
 
 
 class BundleEngine:
-    """Runs one bundle, one item at a time; not thread-safe.
+    """Runs one bundle, an item or a batch at a time; not thread-safe.
 
     Args:
         built: the bundle.
@@ -34,6 +35,7 @@ class BundleEngine:
     def __init__(self, built: BuiltBundle) -> None:
         self._built = built
         self._pass: Pass = RunPass(built) if built.evaluator is None else EvaluatorPass(built)
+        self._together: BatchPass | None = None
         self._writes_files = True  # until the first run has shown that it does not
         self.bare = ""
         self.stand_ins: Mapping[str, Any] = {}
@@ -56,6 +58,58 @@ class BundleEngine:
             return self._prediction(results, kept, files, seconds)
         except Exception as error:
             raise RunFailed(**told(error)) from error
+
+    def run_batch(self, items: Sequence[Item]) -> list[Prediction | ModelFailure]:
+        """Run items, together where :meth:`share` was called; return what came of each.
+
+        Where a batch fails its halves are run, and so on: only the item that is to blame is failed.
+        """
+        if self._together is None or len(items) < 2:
+            return [self._alone(item) for item in items]
+        try:
+            return self._shared(items)
+        except Exception:  # noqa: BLE001 - whatever it was, it is told to the item that has it alone too
+            half = len(items) // 2
+            return self.run_batch(items[:half]) + self.run_batch(items[half:])
+
+    def share(self) -> None:
+        """Have batches run together from now on. Raises CannotShare."""
+        if self._built.evaluator is None:
+            raise CannotShare("several_iterations")
+        if self._writes_files or self._built.data_dir is not None:
+            raise CannotShare("files")
+        if isinstance(self._pass, RecordGraph | RecordSteps):
+            raise CannotShare("lean_records")
+        self._together = BatchPass(self._built)
+
+    def run_together(self, items: Sequence[Item]) -> list[Prediction]:
+        """Run items together, to see how they fare. Raises CannotShare, also where one of them fails."""
+        try:
+            outcomes = self._shared(items)
+        except CannotShare:
+            raise
+        except Exception as error:
+            raise CannotShare("fails_together") from error
+        if any(isinstance(outcome, ModelFailure) for outcome in outcomes):
+            raise CannotShare("not_prepared")
+        return [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+
+    def run_alone(self) -> None:
+        """Take :meth:`share` back."""
+        self._together = None
+
+    def _alone(self, item: Item) -> Prediction | ModelFailure:
+        try:
+            return self.run(item)
+        except ModelFailure as failure:
+            return failure
+
+    def _shared(self, items: Sequence[Item]) -> list[Prediction | ModelFailure]:
+        outcomes = self._together([self._complete(item) for item in items]) if self._together else []
+        return [
+            outcome if isinstance(outcome, ModelFailure) else self._prediction(outcome[0], outcome[1], (), outcome[2])
+            for outcome in outcomes
+        ]
 
     def _complete(self, item: Item) -> Any:
         """Return the item as the bundle's dataset would give it: a bare value, or with what nobody need send."""

@@ -1,10 +1,49 @@
 """What building a bundle and running it once told, without torch: the server reads it, a model's process writes it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bedside.bundle.contract import InputFact, OutputFact
 from bedside.runtime.memory import MemoryNeed
+
+WHY_ALONE: Mapping[str, str] = {
+    "switched_off": "runtime.batch_size is 1",
+    "several_iterations": "its run is more than one iteration of an evaluator",
+    "files": "it writes files, or names results by the files that it reads",
+    "lean_records": "its records are done sooner than a batch of them is made",
+    "volumes": "volumes run one by one",
+    "no_result_each": "its evaluator does not give a result for each item",
+    "not_prepared": "its preprocessing refuses made-up items",
+    "fails_together": "items that run alone fail together",
+    "answers_differ": "in company, items are not answered as they are alone",
+    "slow": "one run takes longer than runtime.batch_budget_ms: items are better done in turn",
+    "no_gain": "together they take as long as one by one",
+}
+"""Why the items of a model do not share runs, by the word for it in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """How many items of a model may share one run, as trying it showed (``batch_trial``).
+
+    Attributes:
+        size: most items; 1 where each runs alone.
+        gain: items a second of that size over items a second alone; 0 where it was not measured.
+        why: key of :data:`WHY_ALONE`; empty where they share.
+    """
+
+    size: int = 1
+    gain: float = 0.0
+    why: str = ""
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Batches":
+        """Read what a process told. Raises ValueError, KeyError."""
+        why = str(raw["why"])
+        if why and why not in WHY_ALONE:
+            raise ValueError("not a reason")
+        return cls(int(raw["size"]), float(raw["gain"]), why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +56,8 @@ class LoadedFacts:
         device: where the network is.
         layers: what confines the process (``sandbox.LAYERS``).
         memory: what its runs took; None where that could not be measured.
+        shims: names of the compatibility shims that were applied.
+        batches: whether items may share a run.
     """
 
     inputs: tuple[InputFact, ...]
@@ -25,6 +66,7 @@ class LoadedFacts:
     layers: tuple[str, ...] = ()
     memory: MemoryNeed | None = None
     shims: tuple[str, ...] = ()
+    batches: Batches = Batches()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -40,4 +82,5 @@ class LoadedFacts:
         outputs = tuple(OutputFact(**{**fact, "shape": tuple(fact["shape"])}) for fact in raw["outputs"])
         memory = None if raw["memory"] is None else MemoryNeed.from_json(raw["memory"])
         layers, shims = (tuple(str(name) for name in raw[part]) for part in ("layers", "shims"))
-        return cls(inputs, outputs, str(raw["device"]), layers, memory, shims)
+        batches = Batches.from_json(raw["batches"])
+        return cls(inputs, outputs, str(raw["device"]), layers, memory, shims, batches)

@@ -44,6 +44,11 @@ class InlineExecutor:
         """Return the device that the network is on."""
         return self._device
 
+    @property
+    def concurrency(self) -> int:
+        """Return 1: there is one event loop."""
+        return 1
+
     async def load(self) -> Contract:
         """Build the bundle in a thread, so that the server goes on answering. Raises LoadFailed."""
         return await asyncio.to_thread(self._load)

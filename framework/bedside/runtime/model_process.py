@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import shutil
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -35,6 +35,9 @@ _STOPPED = "T"  # proc_pid_stat(5): by a signal; a debugger's is "t"
 
 _T = TypeVar("_T")
 
+Item = tuple[Mapping[str, str | list[str]], ValidatedInputs]
+"""Paths of the staged images by input name, and the inputs."""
+
 _FAILURES: dict[str, type[ModelFailure]] = {
     failure.__name__: failure for failure in (InputNotProcessable, RunFailed, ModelOutOfMemory)
 }
@@ -50,7 +53,7 @@ def fork_server() -> ForkServerContext:
 
 
 class ModelProcess:
-    """One process with one loaded bundle; runs one item at a time.
+    """One process with one loaded bundle; runs one item, or one batch, at a time.
 
     Args:
         private: empty folder for its inputs and for what the bundle writes; removed when the process has ended.
@@ -109,28 +112,25 @@ class ModelProcess:
         self._watch()
         return facts
 
-    async def run(self, paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -> Prediction:
-        """Run one item.
+    async def run(self, items: Sequence[Item]) -> list[Prediction | ModelFailure]:
+        """Run items together, or one alone; return what came of each: what the bundle raised ends no process.
 
         Raises:
-            InputNotProcessable, RunFailed, ModelOutOfMemory: the bundle raised; the process goes on.
             WorkerCrashed: the process ended.
         """
-        header, buffers = wire.pack_inputs(paths, inputs)
+        header, buffers = wire.join([wire.pack_inputs(paths, inputs) for paths, inputs in items])
         listener = LISTENER.get()
         try:
             await self._send(wire.pack(header if listener is None else {**header, "progress": True}, buffers))
-            answer, data = await self._receive()
+            answer, data = await self._receive(len(items))
             if listener is not None and "progress" in answer:
                 answer, data = await self._followed(answer, listener)
-            if "error" not in answer:
-                return wire.unpack_prediction(answer["prediction"], data)
-            failure = _FAILURES.get(str(answer["error"]), RunFailed)(
-                cause=str(answer["cause"])[:100], where=str(answer["where"])[:_REASON_LETTERS]
-            )
+            answers = wire.split(answer, data)
+            if len(answers) != len(items):
+                raise WorkerCrashed
+            return [_outcome(header, buffers) for header, buffers in answers]
         except (*_ENDED, *_NONSENSE):
             raise WorkerCrashed from None  # it ended, or its code wrote something else into the channel
-        raise failure
 
     async def _followed(self, answer: wire.Message, listener: Progress) -> tuple[wire.Message, list[bytes]]:
         """Tell of a run's progress, and return its answer. Raises ValueError where it tells more than there is."""
@@ -196,13 +196,20 @@ class ModelProcess:
         self._writer.writelines(pieces)
         await self._writer.drain()
 
-    async def _receive(self) -> tuple[wire.Message, list[bytes]]:
+    async def _receive(self, answers: int = 1) -> tuple[wire.Message, list[bytes]]:
         if self._reader is None:
             raise ConnectionError
         head = await self._reader.readexactly(wire.LENGTH_BYTES)
         header = wire.parse_header(await self._reader.readexactly(wire.header_length(head)))
-        lengths = wire.bounded_lengths(header, self._settings.answer_bytes)
+        lengths = wire.bounded_lengths(header, answers * self._settings.answer_bytes)
         return header, [await self._reader.readexactly(length) for length in lengths]
+
+
+def _outcome(answer: wire.Message, buffers: list[bytes]) -> Prediction | ModelFailure:
+    if "error" not in answer:
+        return wire.unpack_prediction(answer["prediction"], buffers)
+    kind = _FAILURES.get(str(answer["error"]), RunFailed)
+    return kind(cause=str(answer["cause"])[:100], where=str(answer["where"])[:_REASON_LETTERS])
 
 
 _alive: set[ForkServerProcess] = set()

@@ -6,7 +6,8 @@ the process is started again, with a growing pause when it keeps crashing.
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from math import ceil
 from time import perf_counter
 from typing import Any
@@ -16,14 +17,12 @@ from bedside.bundle.folder import BundleFolder
 from bedside.errors import (
     BedsideError,
     DeadlineExceeded,
-    InputNotProcessable,
+    ModelFailure,
     ModelNotReady,
-    ModelOutOfMemory,
-    RunFailed,
     WorkerCrashed,
 )
 from bedside.runtime.assembly import assemble
-from bedside.runtime.facts import LoadedFacts
+from bedside.runtime.facts import Batches, LoadedFacts
 from bedside.runtime.memory import MemoryBudget, MemoryNeed, memory_limit
 from bedside.runtime.model_process import ModelProcess
 from bedside.runtime.staging import StagedFiles, Staging
@@ -49,7 +48,7 @@ class ProcessEvents:
 
 
 class ProcessExecutor:
-    """Stages 6 and 7 for one bundle in ``runtime.workers`` processes. Implements ``interfaces.Executor``.
+    """Stages 6 and 7 for one bundle in ``runtime.workers`` processes. Implements ``interfaces.BatchExecutor``.
 
     Args:
         folder: the bundle.
@@ -75,7 +74,9 @@ class ProcessExecutor:
         self._idle: asyncio.Queue[ModelProcess | None] = asyncio.Queue()  # None: closed, and nobody need wait
         self._all: set[ModelProcess] = set()
         self._background: set[asyncio.Task[None]] = set()
+        self._sharing: set[ModelProcess] = set()  # they run a batch
         self._device = ""
+        self._batches = Batches()
         self._crashes = 0
         self._failed_starts = 0
         self._memory: MemoryNeed | None = None
@@ -103,6 +104,21 @@ class ProcessExecutor:
         return self._layers
 
     @property
+    def concurrency(self) -> int:
+        """Return how many runs there can be at one time."""
+        return self._settings.workers
+
+    @property
+    def batches(self) -> Batches:
+        """Return how items may share a run."""
+        return self._batches
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many items may share a run."""
+        return self._batches.size
+
+    @property
     def memory(self) -> MemoryNeed | None:
         """Return what the model was seen to need; None where that is not known."""
         return self._memory
@@ -123,6 +139,7 @@ class ProcessExecutor:
             self._add(process)
             self._events.started(self._folder, facts[0])
         self._device, self._layers, self._memory = facts[0].device, facts[0].layers, facts[0].memory
+        self._batches = replace(facts[0].batches, size=min(facts[0].batches.size, self._settings.batch_size))
         if self._memory is not None:
             self._budget.settle(self, self._memory.resident * len(processes))
         self._loaded = True
@@ -131,22 +148,36 @@ class ProcessExecutor:
 
     async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
         """Run one item; see ``interfaces.Executor.run``."""
+        (outcome,) = await self.run_batch([inputs], timeout_seconds=timeout_seconds)
+        if isinstance(outcome, ModelFailure):
+            raise outcome
+        return outcome
+
+    async def run_batch(
+        self, items: Sequence[ValidatedInputs], *, timeout_seconds: float
+    ) -> list[Prediction | ModelFailure]:
+        """Run items together; see ``interfaces.BatchExecutor.run_batch``."""
         if not self._loaded or self._closed or (not self._all and self._crashes > 1):
             # One restart is waited for, within the caller's time; a process that keeps ending is not.
             raise self._not_ready()
-        amount = (
-            0 if self._memory is None else self._budget.check(self._memory, inputs, self._settings.memory_safety_factor)
-        )
+        amount = sum(self._forecast(inputs) for inputs in items)
+        if len(items) > 1 and amount > self._budget.capacity:
+            half, timeout = len(items) // 2, timeout_seconds / 2
+            parts = [await self.run_batch(part, timeout_seconds=timeout) for part in (items[:half], items[half:])]
+            return [outcome for part in parts for outcome in part]
         try:
             async with asyncio.timeout(timeout_seconds):
                 begin = perf_counter()
                 process = await self._take()
                 await self._reserve(process, amount)
-                waited = perf_counter() - begin
-                prediction = await self._attempt(process, inputs, amount)
+                waited = {"queue": perf_counter() - begin}
+                outcomes = await self._attempt(process, items, amount)
         except TimeoutError:
             raise DeadlineExceeded from None
-        return Prediction(prediction.arrays, prediction.files, {**prediction.seconds, "queue": waited})
+        return [
+            replace(outcome, seconds={**outcome.seconds, **waited}) if isinstance(outcome, Prediction) else outcome
+            for outcome in outcomes
+        ]
 
     async def close(self) -> None:
         """End the processes. Whoever calls this has let accepted work finish."""
@@ -175,8 +206,16 @@ class ProcessExecutor:
             self._idle.put_nowait(process)  # it has not been asked
             raise
 
-    async def _attempt(self, process: ModelProcess, inputs: ValidatedInputs, amount: int) -> Prediction:
-        running = asyncio.ensure_future(self._staged_run(process, inputs))
+    def _forecast(self, inputs: ValidatedInputs) -> int:
+        """Return the bytes that an item is forecast to take. Raises MemoryLimitExceeded."""
+        if self._memory is None:
+            return 0
+        return self._budget.check(self._memory, inputs, self._settings.memory_safety_factor)
+
+    async def _attempt(
+        self, process: ModelProcess, items: Sequence[ValidatedInputs], amount: int
+    ) -> list[Prediction | ModelFailure]:
+        running = asyncio.ensure_future(self._staged_run(process, items))
         running.add_done_callback(lambda _running: self._budget.release(amount))
         running.add_done_callback(_seen)
         try:
@@ -187,7 +226,7 @@ class ProcessExecutor:
                 self._in_background(self._outlast(process, running))
             raise
 
-    async def _outlast(self, process: ModelProcess, running: "asyncio.Future[Prediction]") -> None:
+    async def _outlast(self, process: ModelProcess, running: "asyncio.Future[Any]") -> None:
         """Let a run that nobody waits for finish if it soon does; else end its process, which frees the device."""
         await asyncio.wait([running], timeout=self._settings.stop_grace_seconds)
         if not running.done():
@@ -195,29 +234,33 @@ class ProcessExecutor:
             await asyncio.wait([running])
             self._replace(process)
 
-    async def _staged_run(self, process: ModelProcess, inputs: ValidatedInputs) -> Prediction:
-        size = sum(len(item.payload) for item in inputs.items if isinstance(item, DecodedImage))
+    async def _staged_run(
+        self, process: ModelProcess, items: Sequence[ValidatedInputs]
+    ) -> list[Prediction | ModelFailure]:
+        staged: list[StagedFiles] = []
         try:
-            staged = await self._staged(size, process, inputs)
-        except Exception:  # whatever it was, the process has not been asked yet
-            self._idle.put_nowait(process)
-            raise
-        try:
-            prediction = await process.run(staged.paths, inputs)
-        except (InputNotProcessable, RunFailed, ModelOutOfMemory):
-            self._idle.put_nowait(process)
-            raise
+            try:
+                for inputs in items:
+                    staged.append(await self._staged(process, inputs))  # noqa: PERF401 - kept also when one fails
+            except Exception:  # whatever it was, the process has not been asked yet
+                self._idle.put_nowait(process)
+                raise
+            if len(items) > 1:
+                self._sharing.add(process)
+            outcomes = await process.run([(files.paths, inputs) for files, inputs in zip(staged, items, strict=True)])
         except WorkerCrashed:
             self._ended(process)
             raise
         finally:
-            staged.remove()
+            self._sharing.discard(process)
+            for files in staged:
+                files.remove()
         self._crashes = 0
         self._idle.put_nowait(process)
-        return prediction
+        return outcomes
 
-    async def _staged(self, size: int, process: ModelProcess, inputs: ValidatedInputs) -> StagedFiles:
-        if size <= _IN_THREAD_BYTES:
+    async def _staged(self, process: ModelProcess, inputs: ValidatedInputs) -> StagedFiles:
+        if sum(len(item.payload) for item in inputs.items if isinstance(item, DecodedImage)) <= _IN_THREAD_BYTES:
             return self._staging.put(inputs, process.inputs)
         # In a thread, so that the event loop goes on answering. A thread cannot be stopped: what it writes for a caller
         # who has gone is removed when it is done.
@@ -237,7 +280,8 @@ class ProcessExecutor:
 
     def _ended(self, process: ModelProcess) -> None:
         if process in self._all:
-            self._crashes += 1
+            # One of a batch is to blame, and nobody knows which: the others must not meet a pause on its account.
+            self._crashes += process not in self._sharing
             self._replace(process, crashed=True)
 
     def _replace(self, process: ModelProcess, *, crashed: bool = False) -> None:
@@ -303,7 +347,7 @@ class ProcessExecutor:
             suspects = stopped
 
 
-def _seen(running: "asyncio.Future[Prediction]") -> None:
+def _seen(running: "asyncio.Future[Any]") -> None:
     # What a run raises has been dealt with where it was raised, also when nobody waits for it any more.
     if not running.cancelled():
         running.exception()

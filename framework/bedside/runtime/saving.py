@@ -6,6 +6,7 @@ is then the file of ``python -m monai.bundle run``, voxel for voxel, and no file
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._name = ""
-        self._items: list[OutputArray] = []
+        self._items: list[OutputArray] = []  # may hold a name twice
         self.postprocessed = False
 
     def re_point(self, postprocessing: Any) -> None:
@@ -39,16 +40,37 @@ class Kept:
         self._name = name
 
     def add(self, array: np.ndarray[Any, Any], affine: Any) -> None:
-        """Keep one result under the name just said; a second one of that name is numbered."""
-        taken = {item.name for item in self._items}
-        name = self._name if self._name and self._name not in taken else f"output{len(self._items)}"
+        """Keep one result under the name just said."""
         geometry = None if affine is None else np.asarray(affine, dtype=np.float64)
-        self._items.append(OutputArray(name, np.asarray(array, order="C"), geometry))
+        self._items.append(OutputArray(self._name, np.asarray(array, order="C"), geometry))
 
     def take(self) -> list[OutputArray]:
         """Return what was kept since the last call."""
-        items, self._items = self._items, []
+        (items,) = self.take_each(1)
         return items
+
+    def take_each(self, count: int) -> list[list[OutputArray]]:
+        """Return what was kept since the last call for each of ``count`` items, which the savers met in turn.
+
+        Raises:
+            ValueError: they did not keep as much of each.
+        """
+        items, self._items = self._items, []
+        each, rest = divmod(len(items), count)
+        if rest:
+            raise ValueError("the savers kept more of one item than of another")
+        return [_named(items[start * each : (start + 1) * each]) for start in range(count)]
+
+
+def _named(items: list[OutputArray]) -> list[OutputArray]:
+    """Number those without a name, and the second one of a name."""
+    taken: set[str] = set()
+    named = []
+    for number, item in enumerate(items):
+        name = item.name if item.name and item.name not in taken else f"output{number}"
+        taken.add(name)
+        named.append(replace(item, name=name))
+    return named
 
 
 def transforms_of(transform: Any) -> Iterator[Any]:

@@ -8,6 +8,7 @@ Frame: 4 bytes length of the header (big-endian), header (JSON, its ``buffers`` 
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from math import inf
 from typing import Any
 
@@ -83,6 +84,25 @@ def read_frame(read: Callable[[int], bytes]) -> tuple[Message, list[bytes]]:
     """Read one frame with a blocking ``read(n)`` that returns exactly n bytes or raises EOFError."""
     header = parse_header(read(header_length(read(LENGTH_BYTES))))
     return header, [read(length) for length in header["buffers"]]
+
+
+def join(messages: Sequence[tuple[Message, Sequence[bytes]]]) -> tuple[Message, list[bytes]]:
+    """Return several messages as one: the items of a batch cross the wire together, and so do their answers."""
+    parts = [{**header, "count": len(buffers)} for header, buffers in messages]
+    return {"parts": parts}, [buffer for _, buffers in messages for buffer in buffers]
+
+
+def split(header: Message, buffers: Sequence[bytes]) -> list[tuple[Message, list[bytes]]]:
+    """Return the messages that :func:`join` put together.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: nothing that :func:`join` gives.
+    """
+    rest = iter(buffers)
+    messages = [(part, list(islice(rest, part["count"]))) for part in header["parts"]]
+    if any(len(taken) != part["count"] for part, taken in messages) or next(rest, None) is not None:
+        raise ValueError("not the number of buffers")
+    return messages
 
 
 def pack_inputs(paths: Mapping[str, str | list[str]], inputs: ValidatedInputs) -> tuple[Message, list[bytes]]:

@@ -23,6 +23,7 @@ from bedside.bundle.folder import BundleFolder
 from bedside.errors import BedsideError, ModelFailure, ModelOutOfMemory
 from bedside.interfaces import Progress
 from bedside.runtime import wire
+from bedside.runtime.batch_trial import try_batches
 from bedside.runtime.engine import BundleEngine
 from bedside.runtime.loading import load
 from bedside.runtime.measuring import limit_memory, measure
@@ -31,6 +32,7 @@ from bedside.runtime.sandbox import Room, confine, keep_only, offer_to_the_kerne
 from bedside.runtime.staging import Staging
 from bedside.runtime.windows import counted, make_countable
 from bedside.settings import RuntimeSettings
+from bedside.types import Prediction
 
 
 def main(connection: Connection, folder: BundleFolder, settings: RuntimeSettings, room: Room) -> None:
@@ -146,6 +148,7 @@ def _serve(
         memory = None
         if settings.forecast_seconds:
             memory = measure(engine, folder, facts, staging, settings.forecast_seconds, before)
+        batches = try_batches(engine, folder, facts, staging, settings)
     except BedsideError as error:
         channel.send({"failed": error.detail, "field": error.field})
         return
@@ -153,7 +156,7 @@ def _serve(
         staging.close()
     gc.collect()
     gc.freeze()  # what is loaded stays: no collection need walk it
-    channel.send({"loaded": replace(facts, layers=layers, memory=memory).to_json()})
+    channel.send({"loaded": replace(facts, layers=layers, memory=memory, batches=batches).to_json()})
     while True:
         header, buffers = channel.receive()
         _answer(channel, engine, header, buffers)
@@ -171,16 +174,23 @@ def _bounded(settings: RuntimeSettings) -> int:
 
 
 def _answer(channel: Channel, engine: BundleEngine, header: wire.Message, buffers: list[bytes]) -> None:
+    items = [wire.unpack_inputs(*part) for part in wire.split(header, buffers)]
+    with counted(_teller(channel)) if header.get("progress") else nullcontext():
+        outcomes = engine.run_batch(items)
+    channel.send(*wire.join([_packed(outcome) for outcome in outcomes]))
+
+
+def _packed(outcome: Prediction | ModelFailure) -> tuple[wire.Message, list[bytes]]:
     try:
-        with counted(_teller(channel)) if header.get("progress") else nullcontext():
-            answer, arrays = wire.pack_prediction(engine.run(wire.unpack_inputs(header, buffers)))
-    except MemoryError as error:  # while the answer was being packed
-        channel.send({"error": ModelOutOfMemory.__name__, "cause": type(error).__name__, "where": ""})
-    except ModelFailure as error:
-        kind = ModelOutOfMemory if _is_out_of_memory(error) else type(error)
-        channel.send({"error": kind.__name__, "cause": error.cause, "where": error.where})
-    else:
-        channel.send({"prediction": answer}, arrays)
+        if not isinstance(outcome, ModelFailure):
+            header, buffers = wire.pack_prediction(outcome)
+            return {"prediction": header}, buffers
+    except MemoryError as error:
+        return {"error": ModelOutOfMemory.__name__, "cause": type(error).__name__, "where": ""}, []
+    except ModelFailure as failure:
+        outcome = failure
+    kind = ModelOutOfMemory if _is_out_of_memory(outcome) else type(outcome)
+    return {"error": kind.__name__, "cause": outcome.cause, "where": outcome.where}, []
 
 
 def _teller(channel: Channel) -> Progress:

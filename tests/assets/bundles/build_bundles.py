@@ -288,6 +288,37 @@ def planes_of_a_volume(root: Path) -> None:
     _changed(root, lambda config: config.update(inferer=inferer))
 
 
+_FRAGILE = """import os, time, torch
+class Net(torch.nn.Conv2d):
+    def forward(self, x):
+        time.sleep(0.005)  # as a device: a call costs, whatever is in it
+        for one in x:
+            if one.mean() > 250:
+                os._exit(3)
+            if one.mean() > 240:
+                time.sleep(3600)
+            if one.mean() > 200:
+                raise ValueError("Doe, John")
+        return super().forward(x)
+"""
+
+
+def fragile_pictures(root: Path) -> None:
+    """Pictures whose cost is per call; a bright one raises, a brighter one hangs, a white one ends the process."""
+    _plane_network(root, 1, _LOAD, _FRAGILE)
+    _changed(root, lambda config: config["network_def"].update(_target_="scripts.network.Net"))
+
+
+def pictures_compared(root: Path) -> None:
+    """A network that looks at the whole batch, as a batch norm in training does: company changes an answer."""
+    code = (
+        "import torch\nclass Net(torch.nn.Conv2d):\n    def forward(self, x):\n"
+        "        return super().forward(x - x.mean(0, keepdim=True) * 0.01)\n"
+    )
+    _plane_network(root, 1, _LOAD, code)
+    _changed(root, lambda config: config["network_def"].update(_target_="scripts.network.Net"))
+
+
 def frames_by_bare_path(root: Path) -> None:
     """Items are no dictionaries but paths, of planes over time; the answer is a file named by the data folder."""
     _plane_network(root, 1, [], _SAVE_NUMPY)
@@ -491,6 +522,8 @@ BUNDLES: dict[str, Callable[[Path], None]] = {
     "broken_configuration": broken_configuration,
     "writing_files": writing_files,
     "planes_of_a_volume": planes_of_a_volume,
+    "fragile_pictures": fragile_pictures,
+    "pictures_compared": pictures_compared,
     "frames_by_bare_path": frames_by_bare_path,
     "four_files": four_files,
     "clicks": clicks,

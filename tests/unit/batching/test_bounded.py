@@ -22,6 +22,7 @@ class Inner:
         self.seconds = {"inference": 3.0, "queue": 1000.0}
         self.ready = True
         self.device = "cuda:1"
+        self.concurrency = 8
         self.closed = 0
 
     async def load(self) -> Contract:

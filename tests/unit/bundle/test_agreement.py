@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from bedside.bundle.agreement import NotComparable, compare, pairs
+from bedside.bundle.agreement import NotComparable, close, compare, pairs
 from bedside.bundle.golden import GoldenCase
 from bedside.types import OutputArray
 
@@ -109,3 +109,28 @@ def test_what_a_case_says_nothing_of_must_be_equal() -> None:
     close, other = OutputArray("", np.array([1, 2.000001])), OutputArray("", np.array([1, 2.1]))
     assert MASKS.disagreements("heat", served, close) == []
     assert MASKS.disagreements("heat", served, other) == ["heat: 1 of 2 numbers differ by more than 1e-5 of themselves"]
+
+
+@given(hnp.arrays(np.float32, hnp.array_shapes(max_dims=3, max_side=4)))
+def test_an_answer_is_close_to_itself(array: NDArray[np.float32]) -> None:
+    """Also where it holds NaN and infinity."""
+    assert close(OutputArray("pred", array), OutputArray("pred", array.copy()))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        (output("p", 1000, 1e-4), output("p", 1000.001, 2e-4), True),  # rounding of the largest
+        (output("p", 1.0, 0.5), output("p", 1.0, 0.5001), False),
+        (output("p", 1.0), output("p", math.nan), False),
+        (output("p", 1.0), output("p", math.inf), False),
+        (output("m", 7, dtype="uint8"), output("m", 8, dtype="uint8"), False),
+        (output("m", 7, dtype="uint8"), output("m", 7, dtype="int16"), False),
+        (output("p", 1, 1), output("p", 1), False),
+        (OutputArray("m", np.zeros(1), np.eye(4)), OutputArray("m", np.zeros(1), 2 * np.eye(4)), False),
+        (OutputArray("m", np.zeros(1), np.eye(4)), OutputArray("m", np.zeros(1)), False),
+    ],
+)
+def test_close_is_the_same_but_for_rounding(left: OutputArray, right: OutputArray, *, expected: bool) -> None:
+    """Numbers may round, labels may not; neither may type, shape and geometry."""
+    assert close(left, right) is expected

@@ -85,6 +85,7 @@ class Stages:
         )
 
     device = "cpu"
+    concurrency = 1
 
     # Codec
     def decode_part(self, part: RawPart, spec: InputSpec) -> DecodedInput:

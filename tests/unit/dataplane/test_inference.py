@@ -1,8 +1,10 @@
 """The numbered spine, over stages in memory."""
 
+import asyncio
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec
@@ -21,7 +23,16 @@ from bedside.errors import (
     UnknownInput,
     WrongShape,
 )
-from bedside.types import RawInput, RawPart, RawRecord, RawTensor, UnverifiedToken
+from bedside.types import (
+    OutputArray,
+    Prediction,
+    RawInput,
+    RawPart,
+    RawRecord,
+    RawTensor,
+    UnverifiedToken,
+    ValidatedInputs,
+)
 
 TOKEN = UnverifiedToken("token")
 PART = RawPart(None, "application/x-nifti", b"voxels")
@@ -214,7 +225,51 @@ async def test_every_row_of_a_tensor_request_is_run(stages: Any, call: Call) -> 
     served = await plane.admit(call, TOKEN, "spleen", None)
     rows = await plane.infer(call, served, [RawTensor("features", "FP32", (3, 1), bytes(12))])
     assert (len(rows), call.rows, stages.order.count("run")) == (3, 3, 3)
-    assert (call.stages["inference"], call.stages["queue"]) == (3.0, 1.5)
+
+
+class Slow:
+    """Runs rows that take a turn of the loop; the first of a call fails where it is to, and the others then hang."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.running: list[int] = []
+        self.at_one_time: list[int] = []
+        self.cancelled: list[int] = []
+
+    async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
+        """Run one."""
+        number = len(self.at_one_time)
+        self.running.append(number)
+        self.at_one_time.append(len(self.running))
+        try:
+            await asyncio.sleep(0)
+            if self.error is not None and number == 0:
+                raise self.error
+            if self.error is not None:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(number)
+            raise
+        finally:
+            self.running.remove(number)
+        return Prediction((OutputArray("pred", np.array(number)),))
+
+
+async def test_rows_are_handed_over_as_many_as_may_share_a_run(stages: Any, call: Call) -> None:
+    """Two by two, in order; when one fails the call fails, and the row beside it is let go."""
+    slow = Slow()
+    stages.contract, stages.rows, stages.concurrency, stages.run = contract(RECORD), 5, 2, slow.run
+    plane = stages.plane()
+    served = await plane.admit(call, TOKEN, "spleen", None)
+    raw = [RawTensor("features", "FP32", (5, 1), bytes(20))]
+    rows = await plane.infer(call, served, raw)
+    assert [int(row.prediction.arrays[0].array) for row in rows] == [0, 1, 2, 3, 4]
+    assert slow.at_one_time == [1, 2, 1, 2, 1]
+    slow.error, slow.at_one_time = RunFailed(), []
+    with pytest.raises(RunFailed):
+        await plane.infer(call, served, raw)
+    await asyncio.sleep(0)
+    assert (slow.cancelled, slow.running) == ([1], [])
 
 
 async def test_a_size_that_the_transport_knows_is_kept(stages: Any, call: Call) -> None:

@@ -26,6 +26,7 @@ class FakeExecutor:
         self.may_load.set()
         self.loading = asyncio.Event()
         self.device = "cpu"
+        self.concurrency = 1
         self.ready = False
         self.closed = False
 

@@ -24,6 +24,7 @@ class Loader:
     """An executor that counts its loads."""
 
     device = "cpu"
+    concurrency = 1
     ready = False
 
     def __init__(self, _folder: BundleFolder) -> None:

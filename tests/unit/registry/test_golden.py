@@ -35,6 +35,7 @@ class Executor:
     """Answers with the age in per cent, or as the test wants."""
 
     device = "cpu"
+    concurrency = 1
     ready = True
     error: Exception | None = None
     hangs = False

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bedside.bundle.folder import BundleFolder
-from bedside.errors import InputNotProcessable, RunFailed, WorkerCrashed
+from bedside.errors import InputNotProcessable, ModelFailure, RunFailed, WorkerCrashed
 from bedside.interfaces import LISTENER
 from bedside.runtime import wire
 from bedside.runtime.model_process import ModelProcess, fork_server
@@ -44,14 +44,22 @@ def talk(
         process._reader.feed_data(answer)
         if ends:
             process._reader.feed_eof()
-        return await process.run({}, record)
+        (outcome,) = await process.run([({}, record)])
+        if isinstance(outcome, ModelFailure):
+            raise outcome
+        return outcome
 
     return run
 
 
 def frame(header: dict[str, Any], buffers: list[bytes] | None = None) -> bytes:
-    """Return the bytes of a frame."""
-    return b"".join(wire.pack(header, buffers or []))
+    """Return the bytes of a frame with one answer."""
+    return b"".join(wire.pack(*wire.join([(header, buffers or [])])))
+
+
+def report(progress: object) -> bytes:
+    """Return the bytes of a frame that tells how far a run is."""
+    return b"".join(wire.pack({"progress": progress}))
 
 
 async def test_a_prediction_is_unpacked(talk: Callable[..., Any]) -> None:
@@ -80,6 +88,10 @@ async def test_a_failure_keeps_its_class_and_place(
         b"\0\0",
         b"\xff\xff\xff\xff",
         b"\0\0\0\x02no",
+        b"".join(wire.pack({"prediction": {}})),
+        b"".join(wire.pack(*wire.join([]))),
+        b"".join(wire.pack(*wire.join([({"error": "RunFailed", "cause": "", "where": ""}, [])] * 2))),
+        b"".join(wire.pack({"parts": [{"error": "RunFailed", "cause": "", "where": "", "count": 1}]})),
         frame({"error": "RunFailed"}),
         frame({"prediction": {}}),
         frame({"prediction": None}),
@@ -87,7 +99,7 @@ async def test_a_failure_keeps_its_class_and_place(
         frame({"prediction": {"arrays": [], "files": [], "seconds": []}}),
         frame({"prediction": {"arrays": [{"name": "a", "dtype": "O", "shape": [1]}], "files": []}}, [bytes(8)]),
     ],
-    ids=range(10),
+    ids=range(14),
 )
 async def test_whatever_else_a_process_writes_is_a_crash(talk: Callable[..., Any], answer: bytes) -> None:
     """A bundle's code can write into the channel; it gets no further than its own request."""
@@ -107,7 +119,7 @@ def reports() -> Iterator[list[tuple[int, int]]]:
 async def test_progress_reaches_its_listener(talk: Callable[..., Any], reports: list[tuple[int, int]]) -> None:
     """Any number of reports before the answer."""
     header, buffers = wire.pack_prediction(Prediction((OutputArray("pred", np.arange(3)),)))
-    told = [frame({"progress": [done, 8]}) for done in (2, 4, 8)]
+    told = [report([done, 8]) for done in (2, 4, 8)]
     prediction = await talk(b"".join((*told, frame({"prediction": header}, buffers))))
     assert reports == [(2, 8), (4, 8), (8, 8)]
     assert len(prediction.arrays[0].array) == 3
@@ -116,7 +128,7 @@ async def test_progress_reaches_its_listener(talk: Callable[..., Any], reports: 
 async def test_progress_that_nobody_asked_for_is_a_crash(talk: Callable[..., Any]) -> None:
     """The process does not speak our protocol."""
     with pytest.raises(WorkerCrashed):
-        await talk(frame({"progress": [1, 8]}))
+        await talk(report([1, 8]))
 
 
 @pytest.mark.usefixtures("reports")
@@ -124,13 +136,13 @@ async def test_progress_that_nobody_asked_for_is_a_crash(talk: Callable[..., Any
 async def test_progress_that_is_none_is_a_crash(talk: Callable[..., Any], progress: Any) -> None:
     """Two counts, the first no larger, both what a column of the jobs' table holds."""
     with pytest.raises(WorkerCrashed):
-        await talk(frame({"progress": progress}))
+        await talk(report(progress))
 
 
 async def test_a_flood_of_progress_is_a_crash(talk: Callable[..., Any], reports: list[tuple[int, int]]) -> None:
     """A bundle's own frames keep neither the event loop nor the job busy."""
     with pytest.raises(WorkerCrashed):
-        await talk(frame({"progress": [1, 8]}) * 10_000)
+        await talk(report([1, 8]) * 10_000)
     assert len(reports) < 1000
 
 
@@ -140,10 +152,10 @@ async def test_a_process_that_was_ended_cannot_run(
     """Without a channel there is no answer, and ending it again is no error."""
     process = ModelProcess(make_folder("{}"), settings.runtime, tmp_path / "private", lambda _process: None)
     with pytest.raises(WorkerCrashed):
-        await process.run({}, record)
+        await process.run([({}, record)])
     process._writer = Writer()  # type: ignore[assignment]
     with pytest.raises(WorkerCrashed):
-        await process.run({}, record)
+        await process.run([({}, record)])
     process._writer = None
     assert await process.kill() is None
 

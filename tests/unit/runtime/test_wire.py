@@ -85,6 +85,24 @@ def test_a_prediction_survives_the_way_bit_for_bit(prediction: Prediction) -> No
     assert (arrived.files, arrived.seconds, arrived.values) == (prediction.files, prediction.seconds, prediction.values)
 
 
+@given(st.lists(st.lists(st.binary(max_size=9), max_size=3), max_size=4))
+def test_messages_that_were_joined_are_split_again(parts: list[list[bytes]]) -> None:
+    """Each gets its own header and its own buffers back."""
+    messages = [({"number": number}, buffers) for number, buffers in enumerate(parts)]
+    frame = b"".join(wire.pack(*wire.join(messages)))
+    arrived = wire.split(*wire.read_frame(reader(frame)))
+    assert [(header["number"], buffers) for header, buffers in arrived] == [
+        (header["number"], buffers) for header, buffers in messages
+    ]
+
+
+@pytest.mark.parametrize("counts", [[2], [0], [1, 1], [-1], ["x"], []])
+def test_messages_whose_buffers_do_not_add_up_are_refused(counts: list[Any]) -> None:
+    """A process that lies about them does not give one item another's answer."""
+    with pytest.raises((ValueError, TypeError)):
+        wire.split({"parts": [{"count": count} for count in counts]}, [b"only"])
+
+
 @given(_INPUTS)
 def test_an_item_survives_the_way_bit_for_bit(items: list[DecodedInput]) -> None:
     """Vectors, JSON values and arrays arrive as they were sent, and so do the paths of staged files."""

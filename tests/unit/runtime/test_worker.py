@@ -43,8 +43,14 @@ class Peer:
 
     def record(self, *values: float) -> tuple[dict[str, Any], list[bytes]]:
         """Run a record."""
-        self.send({"paths": {}, "records": ["features"]}, [np.array(values, np.float32).tobytes(), b""])
-        return self.receive()
+        (answer,) = self.records(values)
+        return answer
+
+    def records(self, *records: tuple[float, ...]) -> list[tuple[dict[str, Any], list[bytes]]]:
+        """Run records together."""
+        header = {"paths": {}, "records": ["features"]}
+        self.send(*wire.join([(header, [np.array(values, np.float32).tobytes(), b""]) for values in records]))
+        return wire.split(*self.receive())
 
     def close(self) -> None:
         """Hang up."""
@@ -108,6 +114,19 @@ def test_a_failure_is_an_answer_without_a_text(serve: Callable[[str], Peer]) -> 
     assert (answer["error"], answer["cause"], buffers) == ("RunFailed", "ValueError", [])
     assert "DOE" not in str(answer)
     assert "prediction" in peer.record(5, 1, 1)[0]
+
+
+def test_of_a_batch_only_the_culprit_fails(serve: Callable[[str], Peer]) -> None:
+    """Each item has an answer of its own, in the order of the items."""
+    peer = serve("misbehaving")
+    peer.receive()
+    answers = peer.records((5, 1, 1), (103, 1, 1), (7, 1, 1))
+    assert [next(iter(header)) for header, _ in answers] == ["prediction", "error", "prediction"]
+    for values, (header, buffers) in zip(((5, 1, 1), (7, 1, 1)), answers[::2], strict=True):
+        alone, bytes_alone = peer.record(*values)
+        (expected,) = wire.unpack_prediction(alone["prediction"], bytes_alone).arrays
+        (output,) = wire.unpack_prediction(header["prediction"], buffers).arrays
+        np.testing.assert_array_equal(output.array, expected.array)
 
 
 def test_a_bundle_that_cannot_be_built_says_why_and_ends(serve: Callable[[str], Peer]) -> None:
@@ -206,17 +225,21 @@ def test_running_out_of_memory_has_a_name_of_its_own(error: Exception, expected:
     class Engine:
         """Fails the way MONAI does, the cause wrapped."""
 
-        def run(self, _item: object) -> None:
-            """Raise."""
+        def run_batch(self, _items: object) -> list[RunFailed]:
+            """Fail."""
             wrapped = RuntimeError("applying transform")
             wrapped.__cause__ = error
-            raise RunFailed(cause=type(error).__name__) from wrapped
+            failure = RunFailed(cause=type(error).__name__)
+            failure.__cause__ = wrapped
+            return [failure]
 
     ours, theirs = socket.socketpair()
     peer = Peer(ours)
     channel = worker.Channel(Connection(theirs.detach()))
-    worker._answer(channel, Engine(), *wire.pack_inputs({}, ValidatedInputs(())))  # type: ignore[arg-type]
-    assert peer.receive()[0]["error"] == expected
+    message = wire.join([wire.pack_inputs({}, ValidatedInputs(()))])
+    worker._answer(channel, Engine(), *message)  # type: ignore[arg-type]
+    ((answer, _),) = wire.split(*peer.receive())
+    assert answer["error"] == expected
     peer.close()
     channel._socket.close()
 
@@ -260,7 +283,8 @@ def test_windows_are_told_where_somebody_follows(
     answers = []
     for extra in ({}, {"progress": True}):
         told = []
-        peer.send({"paths": {"image": str(image)}, "records": [], **extra}, [b""])
+        frame, data = wire.join([({"paths": {"image": str(image)}, "records": []}, [b""])])
+        peer.send({**frame, **extra}, data)
         header, buffers = peer.receive()
         while "progress" in header:
             told.append(header["progress"])

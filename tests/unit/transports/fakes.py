@@ -90,6 +90,7 @@ class FakeExecutor:
     run_one: Run
     ready: bool = True
     device: str = "cpu"
+    concurrency: int = 1
     runs: int = 0
 
     async def load(self) -> Contract:
