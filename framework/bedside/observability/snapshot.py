@@ -147,10 +147,8 @@ def _quantile(rank: float, bounds: Sequence[float], counts: Sequence[float]) -> 
         return nan
     wanted = rank * counts[-1]
     steps = pairwise([(0.0, 0.0), *zip(bounds, counts, strict=True)])
-    for (lower, below), (upper, reached) in steps:
-        if reached >= wanted:
-            if upper == inf:
-                return lower
-            inside = reached - below
-            return lower + (upper - lower) * ((wanted - below) / inside if inside > 0 else 1.0)
-    return bounds[-1]
+    (lower, below), (upper, reached) = next(step for step in steps if step[1][1] >= wanted)
+    if upper == inf:
+        return lower
+    inside = reached - below
+    return lower + (upper - lower) * ((wanted - below) / inside if inside > 0 else 1.0)
