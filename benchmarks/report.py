@@ -303,7 +303,8 @@ def _dicom(raw: Raw) -> str:
     runs, memory, count = raw["through"]["seconds"], raw["memory"], raw["count"]
     steps = [[name, _spread([run[name] for run in runs], 2)] for name in runs[0]]
     steps.append(["**study in, SEG and SR stored**", _spread([sum(run.values()) for run in runs], 2)])
-    stages = [[name, f"{value:.1f}"] for name, value in raw["through"]["stages_ms"].items()]
+    kinds = ("decode", "run", "preprocess", "inference", "encode")
+    stages = [[name, f"{raw['through']['stages_ms'][name]:.1f}"] for name in kinds]
     rates = raw["instances_per_second"]
     rows = []
     for name, found in rates.items():

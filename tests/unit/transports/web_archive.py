@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -47,8 +47,9 @@ def web_archive(answer: Callable[[str], Answer]) -> Iterator[WebArchive]:
             self.send_header("Content-Length", str(len(said.body)))
             for name, value in said.fields:
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(said.body[: len(said.body) - said.cut])
+            with suppress(ConnectionError):  # who asked may have gone meanwhile
+                self.end_headers()
+                self.wfile.write(said.body[: len(said.body) - said.cut])
 
         def log_message(self, *_: Any) -> None:
             pass
