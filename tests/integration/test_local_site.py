@@ -124,7 +124,8 @@ def test_a_canary_gets_what_it_is_given_and_takes_over(
     site.promote("dev")
     assert Site(folder).environment(PRODUCTION).port != old.port
     assert versions(site, folder, token) == {"2.0.0": 20}
-    assert not Path(f"/proc/{old.process}/cmdline").exists() or not Path(f"/proc/{old.process}/cmdline").read_bytes()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{old.url}/livez", trust_env=False)
 
 
 def test_large_bodies_pass(site: Site, folder: Path, token: str) -> None:
@@ -222,15 +223,16 @@ def test_a_site_needs_a_certificate_and_nginx_a_configuration_that_holds(folder:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_no_call_is_lost_while_versions_roll(
     site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
 ) -> None:
-    """Ten updates of production, one after the other, under four callers; each version has answered."""
-    callers = [Caller(site.url, folder / "certificate.pem", token, "heart_disease") for _ in range(4)]
+    """Five updates of production, one after the other, under two callers; each version has answered."""
+    callers = [Caller(site.url, folder / "certificate.pem", token, "heart_disease") for _ in range(2)]
     for caller in callers:
         caller.start()
     try:
-        for number in range(10):
+        for number in range(5):
             site.deploy(PRODUCTION, registry["1.0.0" if number % 2 else "2.0.0"], layouts)
     finally:
         for caller in callers:

@@ -32,9 +32,10 @@ class DeployFailed(BedsideError):
 
 @dataclass(slots=True)
 class Running:
-    """One process of ``bedside serve``."""
+    """One process of ``bedside serve``; ``started`` tells it from another one with its number."""
 
     process: int
+    started: int
     port: int
     bundles: Mapping[str, str]
 
@@ -187,7 +188,7 @@ class Site:
             process = subprocess.Popen(  # noqa: S603 - names and digests that Pins has checked
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=err, start_new_session=True
             )
-        return Running(process.pid, port, dict(pins.bundles))
+        return Running(process.pid, _start_of(process.pid), port, dict(pins.bundles))
 
     def _read(self) -> _State | None:
         path = self._folder / "site.json"
@@ -232,13 +233,20 @@ def _ready(url: str) -> bool:
         return False
 
 
-def _runs(running: Running) -> bool:
-    """Tell whether a process is there, and is still the one that was started: numbers are given out again."""
+def _start_of(process: int) -> int:
+    """Return when a process started, in ticks since the machine did (proc(5), starttime); 0 where there is none.
+
+    With its number that is an identity: numbers are given out again. One that has ended and was not waited for is none.
+    """
     try:
-        words = Path(f"/proc/{running.process}/cmdline").read_bytes().split(b"\0")
+        state, *fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
-        return False
-    return str(running.port).encode() in words
+        return 0
+    return 0 if state in "ZX" else int(fields[18])
+
+
+def _runs(running: Running) -> bool:
+    return running.started > 0 and _start_of(running.process) == running.started
 
 
 def _retire(running: Running, most_seconds: float = 120.0) -> None:

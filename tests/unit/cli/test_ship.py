@@ -168,7 +168,7 @@ def test_only_what_runs_becomes_production(environments: Path, tmp_path: Path) -
     promote = ["promote", "--folder", environments, "--site", tmp_path, "dev"]
     assert "canaries become production" in str(ship(*promote, "staging").exception or "")
     assert "dev does not run here" in str(ship(*promote, "production").exception)
-    running = {"process": 1, "port": 1, "bundles": {"ct": CT}}
+    running = {"process": 1, "started": 1, "port": 1, "bundles": {"ct": CT}}
     state = {"port": 1, "mirror": 1, "canary_percent": 0, "running": {"dev": running}}
     (tmp_path / "site.json").write_text(json.dumps(state))
     assert "deploy it first" in str(ship(*promote, "production").exception)
