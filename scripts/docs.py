@@ -47,6 +47,7 @@ COMMANDS = (
     *(("ship", name) for name in SHIP_COMMANDS),
     *(("dicom", name) for name in ("listen", "inbox")),
     ("dashboards", "export"),
+    *(("audit", name) for name in ("verify", "export")),
 )
 
 

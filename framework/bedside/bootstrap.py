@@ -16,6 +16,7 @@ from bedside.bundle.folder import BundleFolder
 from bedside.bundle.golden import read_golden
 from bedside.bundle.vetting import pure_configuration, read_site_policy
 from bedside.codecs import Answers, Codecs
+from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Door, Lifecycle
@@ -27,11 +28,13 @@ from bedside.jobs.spool import Spool
 from bedside.jobs.store import JobStore
 from bedside.jobs.tables import connect
 from bedside.observability.accounting import Accountant
+from bedside.observability.audit import AuditTrail
 from bedside.observability.events import Event
 from bedside.observability.frames import safe_frames
-from bedside.observability.logging import EventLogger, configure, get_logger
+from bedside.observability.logging import EventLogger, Log, configure, get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.models import ModelObserver
+from bedside.observability.rendering import Service
 from bedside.registry.admission import Admission, AdmissionLog
 from bedside.registry.finding import Finder
 from bedside.registry.golden import GoldenCheck, GoldenResult, outcomes, run_case
@@ -48,9 +51,11 @@ from bedside.runtime.reference import MonaiRun
 from bedside.runtime.staging import Staging
 from bedside.security.authenticator import TokenAuthenticator
 from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
+from bedside.security.key_file import load_or_create_secret
 from bedside.security.oidc import OidcAuthenticator
 from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing, authorise_retrieval
 from bedside.settings import Settings
+from bedside.transports.background import Jobs
 from bedside.transports.dicom.assembly import Assembler
 from bedside.transports.dicom.destinations import make_destinations, make_studies
 from bedside.transports.dicom.inbox import Inbox
@@ -138,15 +143,17 @@ def serve(
         BundleError: nothing can be served, or with ``registry.strict`` not everything.
     """
     log, metrics = configure(settings), Metrics()
+    audit = make_audit(settings, metrics)
     metrics.count_lost_lines(lambda: log.lost_lines)
     events = get_logger("bedside.server")
     staging = Staging(settings.runtime.staging_dir)
     authenticator = make_authenticator(settings)
     finder = Finder(sources, SourceReport(sources, announce), model_name)
-    repository = make_repository(settings, finder, staging, metrics, announce)
+    repository = make_repository(settings, finder, staging, metrics, announce, audit)
+    auditor = Auditor(audit, repository)
     watcher = make_watcher(settings, repository)
     accountant = Accountant(metrics, _pseudonym_key(settings), log)
-    dataplane = make_dataplane(settings, authenticator, repository, accountant)
+    dataplane = make_dataplane(settings, authenticator, repository, accountant, auditor)
     references = make_references(settings)
     jobs = make_jobs(settings, repository, dataplane, references)
 
@@ -165,17 +172,33 @@ def serve(
         await dataplane.close()
 
     lifecycle = Lifecycle(startup, shutdown)
-
     on_listening = _listening(events, sources, announce)
     parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
-    parts = replace(parts, audit_redrive=accountant.redriven, references=references)
+    parts = replace(parts, audit_redrive=accountant.redriven, references=references, auditor=auditor)
     _add_doors(lifecycle, parts, on_listening)
     try:
         server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
     finally:
         staging.close()
-        events.info(Event.SERVER_STOPPED)
-        log.close()
+        _end(audit, log)
+
+
+def _end(audit: AuditTrail | None, log: Log) -> None:
+    if audit is not None:
+        audit.close()
+    get_logger("bedside.server").info(Event.SERVER_STOPPED)
+    log.close()
+
+
+def make_audit(settings: Settings, metrics: Metrics) -> AuditTrail | None:
+    """Return the audit trail, None where it is off. Raises ConfigurationError."""
+    if not settings.audit.enabled:
+        return None
+    audit, state_dir = settings.audit, settings.runtime.state_dir
+    key = load_or_create_secret(audit.key_file_in(state_dir), "audit.key_file")
+    trail = AuditTrail(audit.folder_in(state_dir), key, audit, Service(settings.service_name, settings.env))
+    metrics.count_lost_records(lambda: trail.lost_records)
+    return trail
 
 
 def make_parts(
@@ -185,7 +208,7 @@ def make_parts(
     repository: Repository,
     dataplane: DataPlane,
     metrics: Metrics,
-    jobs: "Jobs",
+    jobs: Jobs,
 ) -> Parts:
     """Return what the REST transport is built from."""
     return Parts(
@@ -233,7 +256,7 @@ def _grpc_door(parts: Parts, on_listening: Callable[[str], None]) -> Door:
 
     gate = Gate(parts.authenticate, parts.authorise, parts.authorise_admin, parts.authorise_listing)
     shared = (parts.settings, parts.version, parts.lifecycle)
-    return Server(GrpcParts(parts.dataplane, parts.repository, gate, *shared), on_listening)
+    return Server(GrpcParts(parts.dataplane, parts.repository, gate, *shared, parts.auditor), on_listening)
 
 
 async def _start(authenticator: TokenAuthenticator, repository: Repository) -> None:
@@ -247,7 +270,11 @@ async def _start(authenticator: TokenAuthenticator, repository: Repository) -> N
 
 
 def make_dataplane(
-    settings: Settings, authenticator: TokenAuthenticator, repository: Repository, accountant: Accountant
+    settings: Settings,
+    authenticator: TokenAuthenticator,
+    repository: Repository,
+    accountant: Accountant,
+    auditor: Auditor | None = None,
 ) -> DataPlane:
     """Return the spine with the stages that this server uses."""
     return DataPlane(
@@ -258,32 +285,8 @@ def make_dataplane(
         encoder=Answers(),
         sink=accountant,
         limits=settings.limits,
+        auditor=auditor,
     )
-
-
-@dataclass
-class Jobs:
-    """Where jobs are handed in, what runs them here, and what carries their results away."""
-
-    desk: JobDesk
-    lane: JobLane
-    outbox: Outbox
-    courier: Courier | None
-    assembler: "Assembler | None" = None
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    def start(self) -> None:
-        """Begin to work."""
-        self.lane.start()
-        runs = [part.run() for part in (self.courier, self.assembler) if part is not None]
-        self._tasks = [asyncio.create_task(run) for run in runs]
-
-    async def stop(self) -> None:
-        """Stop; what is under way is handed on."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.lane.stop()
 
 
 def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane, references: References = NONE) -> Jobs:
@@ -341,12 +344,10 @@ def listen(settings: Settings, announce: Callable[[str], None]) -> None:
     if settings.dicom.port is None:
         raise ConfigurationError("no port to listen on: give --port or set dicom.port", field="dicom.port")
     log = configure(settings)
-    events = get_logger("bedside.server")
     try:
-        asyncio.run(_listen(_dicom_door(settings, _listening(events, (), announce))))
+        asyncio.run(_listen(_dicom_door(settings, _listening(get_logger("bedside.server"), (), announce))))
     finally:
-        events.info(Event.SERVER_STOPPED)
-        log.close()
+        _end(None, log)
 
 
 async def _listen(door: Door) -> None:
@@ -372,7 +373,12 @@ def make_authenticator(settings: Settings) -> TokenAuthenticator:
 
 
 def make_repository(
-    settings: Settings, finder: Finder, staging: Staging, metrics: Metrics, announce: Callable[[str], None]
+    settings: Settings,
+    finder: Finder,
+    staging: Staging,
+    metrics: Metrics,
+    announce: Callable[[str], None],
+    audit: AuditTrail | None = None,
 ) -> Repository:
     """Return the models to serve, none of them found or loaded yet."""
     observer = ModelObserver(metrics)
@@ -390,7 +396,6 @@ def make_repository(
         observer.golden((folder.name, folder.metadata.version, folder.digest), outcomes(results), seconds)
 
     events = _Processes(observer)
-
     budget = MemoryBudget(memory_limit(settings.runtime.memory_limit_mib))
     metrics.show_memory(lambda: budget.capacity, lambda: budget.reserved)
 
@@ -400,13 +405,12 @@ def make_repository(
             gauges.watch(folder.name, executor)
         return executor
 
-    policy = read_site_policy(settings.admission.policy_file)
-    admission = Admission(settings.admission, policy, AdmissionLog(settings.admission.mode))
+    told = AdmissionLog(settings.admission.mode, audit)
+    admission = Admission(settings.admission, read_site_policy(settings.admission.policy_file), told)
     check = GoldenCheck(settings.registry, Codecs(settings.limits), on_golden)
     loader = Loader(admission.admitted, new_executor, check)
-    repository = Repository(
-        finder.find, loader, on_change, pins=settings.registry.pins, ready_when=settings.server.ready_when
-    )
+    pins, ready_when = settings.registry.pins, settings.server.ready_when
+    repository = Repository(finder.find, loader, on_change, pins=pins, ready_when=ready_when)
     events.repository = repository
     return repository
 

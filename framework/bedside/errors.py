@@ -36,7 +36,7 @@ BedsideError
 ├── Unavailable                 try again later
 │   ├── ModelNotReady  ├── QueueFull  ├── Draining  ├── IssuerUnavailable  ├── StagingFull
 │   ├── SourceUnavailable  ├── ArchiveUnavailable  ├── CallerLimitReached
-│   ├── SpoolFull  ├── SpoolFailed  └── JobStoreUnavailable
+│   ├── SpoolFull  ├── SpoolFailed  ├── JobStoreUnavailable  └── AuditUnavailable
 ├── DeadlineExceeded
 ├── DeliveryFailed
 ├── ModelFailure                the model, not the request
@@ -397,6 +397,10 @@ class IssuerUnavailable(Unavailable):
     """Check that the server reaches the OIDC issuer's discovery and JWKS documents."""
 
     retry_after_seconds = 5
+
+
+class AuditUnavailable(Unavailable):
+    """Look at the disk of the audit trail: with audit.durability "strict", what cannot be recorded gets no answer."""
 
 
 class StagingFull(Unavailable):

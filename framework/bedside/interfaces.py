@@ -1,6 +1,6 @@
 """Small Protocols: what the spine needs of its stages, so that it knows none of their implementations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from bedside.bundle.contract import Contract, InputSpec
 from bedside.errors import ModelFailure
+from bedside.observability.events import AuditAction
 from bedside.types import (
     DecodedInput,
     EncodedAnswer,
@@ -244,6 +245,39 @@ class ModelRepository(Protocol):
 
     async def unload(self, name: str, version: str | None = None) -> None:
         """Let a model finish its work and end. Raises ModelNotFound, ModelVersionNotFound."""
+        ...
+
+
+class AuditSink(Protocol):
+    """The audit trail: who did what, and how it ended. Facts are named as in ``observability/schema.yaml``."""
+
+    @property
+    def strict(self) -> bool:
+        """Tell whether nothing may be answered before it is recorded."""
+        ...
+
+    def fingerprint(self, parts: Sequence[bytes]) -> str:
+        """Return the keyed hash of an input."""
+        ...
+
+    def record(
+        self,
+        action: AuditAction,
+        principal: Principal | None,
+        same: Mapping[str, Any],
+        varying: Mapping[str, Any] = ...,
+    ) -> None:
+        """Add a record; facts that differ from call to call are ``varying``. Must not block and must not raise."""
+        ...
+
+    async def commit(
+        self,
+        action: AuditAction,
+        principal: Principal | None,
+        same: Mapping[str, Any],
+        varying: Mapping[str, Any] = ...,
+    ) -> None:
+        """Add a record and wait until it is on the disk. Raises AuditUnavailable."""
         ...
 
 

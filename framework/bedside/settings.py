@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from bedside.audit_settings import AuditSettings
 from bedside.dicom_settings import DicomSettings, Name
 from bedside.errors import ConfigurationError
 
@@ -437,6 +438,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
     admission: AdmissionSettings = AdmissionSettings()
     registry: RegistrySettings = RegistrySettings()
     jobs: JobSettings = JobSettings()

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bedside.cli.admission import sign, verify, vet
+from bedside.cli.audit import audit_app
 from bedside.cli.bundle import bundle_app
 from bedside.cli.dashboards import dashboards_app
 from bedside.cli.delivery import pack, pull, push
@@ -45,6 +46,7 @@ app.add_typer(dicom_app, name="dicom")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(map_app, name="map")
+app.add_typer(audit_app, name="audit")
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

@@ -26,6 +26,9 @@ class Call:
         served: the model, held until the call is accounted for.
         predicted: class that the answer names and its probability; both are the bundle's.
         limit_seconds: time that this call may take; None where ``limits.request_seconds`` holds.
+        input_hash: keyed hash of the input, for the audit trail.
+        job: id of the job that it was taken for, or that runs.
+        recorded: it is in the audit trail already.
     """
 
     request_id: str
@@ -46,6 +49,9 @@ class Call:
     served: ServedModel | None = None
     predicted: tuple[str, float] | None = None
     limit_seconds: float | None = None
+    input_hash: str = ""
+    job: str = ""
+    recorded: bool = False
 
     @property
     def seconds(self) -> float:

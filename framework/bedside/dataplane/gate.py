@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from bedside.dataplane.auditing import CALLER
 from bedside.errors import MissingToken
 from bedside.types import Principal, UnverifiedToken
 
@@ -27,7 +28,9 @@ class Gate:
         """Return who calls. Raises Unauthenticated."""
         if not token:
             raise MissingToken
-        return await self.authenticate(token)
+        principal = await self.authenticate(token)
+        CALLER.set(principal)
+        return principal
 
     async def model(self, token: UnverifiedToken | None, name: str) -> None:
         """Let in who may use the model; before the look-up, so that others cannot learn which models exist."""

@@ -23,6 +23,7 @@ from typing import Any
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.validation import require_equal_shapes, validate
+from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.call import Call
 from bedside.errors import DeadlineExceeded, DecompressedTooLarge, MissingToken, UnknownInput
 from bedside.interfaces import Authenticator, CallSink, Codec, Encoder, Executor, ModelRepository, ServedModel
@@ -69,6 +70,7 @@ class DataPlane:
         encoder: Encoder,
         sink: CallSink,
         limits: LimitSettings,
+        auditor: Auditor | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._authorise = authorise
@@ -77,6 +79,7 @@ class DataPlane:
         self._encoder = encoder
         self._sink = sink
         self._limits = limits
+        self._auditor = auditor or Auditor()
         self._decoders = ThreadPoolExecutor(max_workers=_DECODE_THREADS, thread_name_prefix="decode")
 
     async def admit(self, call: Call, token: UnverifiedToken | None, model: str, version: str | None) -> ServedModel:
@@ -169,12 +172,17 @@ class DataPlane:
         """Return the media types that a model can answer with, the preferred one first."""
         return self._encoder.available(served.contract)
 
+    async def settle(self, call: Call) -> None:
+        """Stage 9, before the answer: the audit record, where it has to be safe first. Raises AuditUnavailable."""
+        await self._auditor.settle(call)
+
     def account(self, call: Call) -> None:
-        """Stage 9: one log event and the metrics of this call; it lets go of the model."""
+        """Stage 9: one log event, the metrics and the audit record of this call; it lets go of the model."""
         if call.served is not None:
             call.served.release()
             call.served = None
         self._sink.account(call)
+        self._auditor.account(call)
 
     async def close(self) -> None:
         """Release what the stages hold."""
@@ -205,17 +213,18 @@ class DataPlane:
         size = sum(len(item.data) for item in raw if not isinstance(item, RawRecord))
         try:
             if size <= INLINE_DECODE_BYTES and all(map(_is_cheap, raw)):
-                return self._checked(contract, raw)
+                return self._checked(call, contract, raw)
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(self._remaining(call)):
-                return await loop.run_in_executor(self._decoders, self._checked, contract, raw)
+                return await loop.run_in_executor(self._decoders, self._checked, call, contract, raw)
         except TimeoutError:
             raise DeadlineExceeded from None
         finally:
             call.input_bytes = call.input_bytes or size
             call.stages["decode"] = perf_counter() - begin
 
-    def _checked(self, contract: Contract, raw: Sequence[RawInput]) -> list[ValidatedInputs]:
+    def _checked(self, call: Call, contract: Contract, raw: Sequence[RawInput]) -> list[ValidatedInputs]:
+        call.input_hash = self._auditor.fingerprint(raw)
         tensors = [item for item in raw if isinstance(item, RawTensor)]
         if tensors:
             decoded = self._codec.decode_tensors(tensors, contract.inputs)

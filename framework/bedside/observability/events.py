@@ -45,7 +45,28 @@ class Event(StrEnum):
     LIBRARY_MESSAGE = "library_message"
     UNCAUGHT_EXCEPTION = "uncaught_exception"
     LOG_LINES_LOST = "log_lines_lost"
+    AUDIT_WRITE_FAILED = "audit_write_failed"
+    AUDIT_ANCHORED = "audit_anchored"
     EVENT_UNLISTED = "event_unlisted"
+
+
+class AuditAction(StrEnum):
+    """Every record of the audit trail (``schema.yaml``)."""
+
+    MODEL_CALLED = "model_called"
+    ACCESS_REFUSED = "access_refused"
+    JOB_READ = "job_read"
+    JOB_RESULT_READ = "job_result_read"
+    JOB_CANCELLED = "job_cancelled"
+    JOB_REDRIVEN = "job_redriven"
+    RESULT_REDRIVEN = "result_redriven"
+    MODEL_LOAD_REQUESTED = "model_load_requested"
+    MODEL_UNLOAD_REQUESTED = "model_unload_requested"
+    BUNDLE_JUDGED = "bundle_judged"
+    CHAIN_OPENED = "chain_opened"
+    CHAIN_CLOSED = "chain_closed"
+    RECORDS_LOST = "records_lost"
+    SEGMENT_RETIRED = "segment_retired"
 
 
 CATALOGUE: dict[Event, EventRule] = {event: RULES[event.value] for event in Event}

@@ -114,14 +114,15 @@ class ModelMetrics:
         return cells
 
 
-class _LostLines(Collector):
+class _CountedElsewhere(Collector):
     """A counter whose value is kept elsewhere; the library's own has no such thing, and a gauge would be no counter."""
 
-    def __init__(self, lost_lines: Callable[[], int]) -> None:
-        self._lost_lines = lost_lines
+    def __init__(self, name: str, description: str, count: Callable[[], int]) -> None:
+        self._about = name, description
+        self._count = count
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        yield CounterMetricFamily("bedside_lost_log_lines", "Log lines that could not be written.", self._lost_lines())
+        yield CounterMetricFamily(*self._about, self._count())
 
 
 class Metrics:
@@ -235,7 +236,13 @@ class Metrics:
 
     def count_lost_lines(self, lost_lines: Callable[[], int]) -> None:
         """Show how many log lines were lost; call it once."""
-        self.registry.register(_LostLines(lost_lines))
+        about = "bedside_lost_log_lines", "Log lines that could not be written."
+        self.registry.register(_CountedElsewhere(*about, lost_lines))
+
+    def count_lost_records(self, lost_records: Callable[[], int]) -> None:
+        """Show how many audit records were lost; call it once."""
+        about = "bedside_lost_audit_records", "Audit records that found no room."
+        self.registry.register(_CountedElsewhere(*about, lost_records))
 
     def render(self) -> bytes:
         """Return the exposition in Prometheus' text format."""

@@ -1,6 +1,6 @@
 """One log event to one line of ECS JSON, or one line for people. Allow-listed, typed, bounded."""
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import orjson
 import structlog
 
-from bedside.observability.events import CATALOGUE, Event
+from bedside.observability.events import Event
 from bedside.observability.fields import CLEAN
-from bedside.observability.schema import ECS_VERSION, FIELDS
+from bedside.observability.schema import AUDIT_RULES, ECS_VERSION, FIELDS, RULES, EventRule
 from bedside.version import __version__
 
 Clock = Callable[[], datetime]
@@ -28,6 +28,11 @@ class Service:
     name: str
     environment: str
 
+    @property
+    def document(self) -> dict[str, str]:
+        """Return ``service.*``."""
+        return {"name": self.name, "version": __version__, "environment": self.environment, "type": "bedside"}
+
 
 class Slot(NamedTuple):
     """Where a field goes: ``parents`` and ``leaf`` are its name in ECS, taken apart."""
@@ -44,16 +49,27 @@ def _slot(name: str) -> Slot:
     return Slot(name, tuple(parents), leaf, CLEAN[field.kind])
 
 
-_SLOTS = {event.value: {name: _slot(name) for name in rule.fields} for event, rule in CATALOGUE.items()}
-_CATEGORIES = {event.value: list(rule.category) for event, rule in CATALOGUE.items()}
+class Table(NamedTuple):
+    """What the events of one stream may carry, ready for use."""
+
+    slots: Mapping[str, Mapping[str, Slot]]
+    categories: Mapping[str, list[str]]
 
 
-def clean(event: str, fields: Mapping[str, Any]) -> tuple[str, list[tuple[Slot, Any]], int]:
+def _table(rules: Mapping[str, EventRule]) -> Table:
+    slots = {event: {name: _slot(name) for name in rule.fields} for event, rule in rules.items()}
+    return Table(slots, {event: list(rule.category) for event, rule in rules.items()})
+
+
+EVENTS, AUDIT = _table(RULES), _table(AUDIT_RULES)
+
+
+def clean(event: str, fields: Mapping[str, Any], table: Table = EVENTS) -> tuple[str, list[tuple[Slot, Any]], int]:
     """Return the event's name, the values that may be written, and how many were dropped.
 
     A name that is not in the catalogue becomes ``event_unlisted``: it may be a sentence with somebody in it.
     """
-    slots = _SLOTS.get(event)
+    slots = table.slots.get(event)
     if slots is None:
         return Event.EVENT_UNLISTED.value, [], len(fields)
     kept: list[tuple[Slot, Any]] = []
@@ -79,17 +95,12 @@ class EcsRenderer:
 
     def __init__(self, service: Service, clock: Clock = utc_now) -> None:
         self._clock = clock
-        self._service = {
-            "name": service.name,
-            "version": __version__,
-            "environment": service.environment,
-            "type": "bedside",
-        }
+        self._service = service.document
 
     def __call__(self, _logger: Any, level: str, event_dict: MutableMapping[str, Any]) -> bytes:
         """Render; the arguments are structlog's."""
         event, kept, dropped = clean(event_dict.pop("event", ""), event_dict)
-        about: dict[str, Any] = {"kind": "event", "action": event, "category": _CATEGORIES[event]}
+        about: dict[str, Any] = {"kind": "event", "action": event, "category": EVENTS.categories[event]}
         line: dict[str, Any] = {
             "@timestamp": self._clock(),
             "log.level": level,
@@ -98,15 +109,20 @@ class EcsRenderer:
             "event": about,
             "service": self._service,
         }
-        nodes: dict[tuple[str, ...], dict[str, Any]] = {("event",): about}
-        for slot, value in kept:
-            node = nodes.get(slot.parents)
-            if node is None:
-                node = nodes[slot.parents] = _descend(line, slot.parents)
-            node[slot.leaf] = value
-        if dropped:
-            line["labels"] = {"dropped_fields": str(dropped)}  # ECS: labels are keywords
-        return orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+        return rendered(line, kept, dropped)
+
+
+def rendered(line: dict[str, Any], kept: Iterable[tuple[Slot, Any]], dropped: int) -> bytes:
+    """Return a line in bytes, with its values nested beside what it holds already."""
+    nodes: dict[tuple[str, ...], dict[str, Any]] = {("event",): line["event"]}
+    for slot, value in kept:
+        node = nodes.get(slot.parents)
+        if node is None:
+            node = nodes[slot.parents] = _descend(line, slot.parents)
+        node[slot.leaf] = value
+    if dropped:
+        line["labels"] = {"dropped_fields": str(dropped)}  # ECS: labels are keywords
+    return orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
 def _descend(node: dict[str, Any], parents: tuple[str, ...]) -> dict[str, Any]:

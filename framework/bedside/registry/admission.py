@@ -7,7 +7,8 @@ from dataclasses import replace
 from bedside.bundle.folder import BundleFolder, tree_digest
 from bedside.bundle.vetting import SitePolicy, Verdict, vet
 from bedside.errors import NotAdmitted
-from bedside.observability.events import Event
+from bedside.interfaces import AuditSink
+from bedside.observability.events import AuditAction, Event
 from bedside.observability.logging import get_logger
 from bedside.settings import AdmissionSettings
 
@@ -59,10 +60,11 @@ class Admission:
 
 
 class AdmissionLog:
-    """Logs verdicts. Make it after ``logging.configure``."""
+    """Logs verdicts, and records them in the audit trail. Make it after ``logging.configure``."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, audit: AuditSink | None = None) -> None:
         self._mode = mode
+        self._audit = audit
         self._log = get_logger("bedside.admission").bind()
 
     def __call__(self, folder: BundleFolder, verdict: Verdict) -> None:
@@ -75,8 +77,12 @@ class AdmissionLog:
             "findings": len(verdict.findings),
             "mode": self._mode,
         }
+        rules = "+".join(sorted({finding.rule for finding in verdict.refusals})[:_RULES])
+        if self._audit is not None:
+            about = {name: told[name] for name in ("model", "version", "digest", "trust", "mode")}
+            outcome = "success" if verdict.admitted else "failure"
+            self._audit.record(AuditAction.BUNDLE_JUDGED, None, {**about, "outcome": outcome, "rules": rules or None})
         if verdict.admitted:
             self._log.info(Event.BUNDLE_ADMITTED, **told)
         else:
-            rules = "+".join(sorted({finding.rule for finding in verdict.refusals})[:_RULES])
             self._log.error(Event.BUNDLE_REFUSED, **told, rules=rules)

@@ -1,4 +1,4 @@
-"""A private key in a file that only its owner can read, made once however many processes start together."""
+"""A private key or a secret in a file that only its owner can read, made once however many processes start together."""
 
 import os
 import secrets
@@ -13,6 +13,7 @@ from bedside.errors import ConfigurationError
 
 RSA_BITS = 2048
 MOST_KEY_BYTES = 16384
+SECRET_BYTES = 32
 
 
 def load_or_create_key(path: Path) -> bytes:
@@ -27,7 +28,7 @@ def load_or_create_key(path: Path) -> bytes:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.is_symlink() and not path.exists():
-            _create(path)
+            _create(path, _new_key())
         pem = _read_private(path)
         _check_key(pem)
     except OSError as error:
@@ -35,15 +36,40 @@ def load_or_create_key(path: Path) -> bytes:
     return pem
 
 
-def _create(path: Path) -> None:
+def load_or_create_secret(path: Path, setting: str) -> bytes:
+    """Return at least 32 secret bytes, created where there are none, in the way of :func:`load_or_create_key`.
+
+    Raises:
+        ConfigurationError: naming ``setting``; as for :func:`load_or_create_key`, or it is too short.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.is_symlink() and not path.exists():
+            _create(path, secrets.token_hex(SECRET_BYTES).encode() + b"\n")
+        secret = _read_private(path).strip()
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read or written ({type(error).__name__})", field=setting) from None
+    except ConfigurationError as error:
+        raise ConfigurationError(error.detail, field=setting) from None
+    if len(secret) < SECRET_BYTES:
+        raise ConfigurationError(f"has fewer than {SECRET_BYTES} bytes", field=setting)
+    return secret
+
+
+def _new_key() -> bytes:
     key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _create(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     # The mode is set at creation: a later chmod would leave a moment in which others can open it.
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):  # another process was faster; its key counts

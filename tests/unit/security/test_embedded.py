@@ -15,7 +15,7 @@ from tests.unit.security.local_issuer import Clock
 
 from bedside.errors import ConfigurationError, ExpiredToken, InvalidToken
 from bedside.security.embedded import ISSUER, KEY_FILE, EmbeddedAuthenticator, EmbeddedIssuer
-from bedside.security.key_file import load_or_create_key
+from bedside.security.key_file import load_or_create_key, load_or_create_secret
 from bedside.settings import AuthSettings, RuntimeSettings, Settings
 from bedside.types import UnverifiedToken
 
@@ -185,3 +185,20 @@ def test_key_of_a_faster_process_counts(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("bedside.security.key_file.rsa.generate_private_key", slowly)
     assert load_or_create_key(path) == theirs
+
+
+def test_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    """Like the key; a site's own may be used, if it is long enough and nobody else's."""
+    path = tmp_path / "state" / "audit.key"
+    secret = load_or_create_secret(path, "audit.key_file")
+    assert len(secret) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_or_create_secret(path, "audit.key_file") == secret
+    path.write_bytes(b"short")
+    for problem in ("fewer than 32", "others could have read"):
+        with pytest.raises(ConfigurationError, match=problem) as caught:
+            load_or_create_secret(path, "audit.key_file")
+        assert caught.value.field == "audit.key_file"
+        path.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_or_create_secret(path / "below", "audit.key_file")

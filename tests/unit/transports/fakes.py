@@ -1,7 +1,7 @@
 """In-memory collaborators of the REST transport; codecs and encoders are the real ones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +11,21 @@ import numpy as np
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.codecs import Answers, Codecs
+from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
-from bedside.errors import InsufficientScope, InvalidToken, ModelNotFound, ModelNotReady, ModelVersionNotFound
+from bedside.errors import (
+    AuditUnavailable,
+    InsufficientScope,
+    InvalidToken,
+    ModelNotFound,
+    ModelNotReady,
+    ModelVersionNotFound,
+)
 from bedside.interfaces import ModelStatus
+from bedside.observability.events import AuditAction
+from bedside.observability.schema import AUDIT_RULES
 from bedside.settings import Settings
 from bedside.transports.rest.app import create_app
 from bedside.transports.rest.parts import Parts
@@ -244,6 +254,48 @@ class Calls:
 
 
 @dataclass
+class Trail:
+    """Keeps records; implements ``interfaces.AuditSink``."""
+
+    strict: bool = False
+    full: bool = False
+    kept: list[tuple[AuditAction, str, dict[str, Any]]] = field(default_factory=list)
+
+    def fingerprint(self, parts: Sequence[bytes]) -> str:
+        """Return the parts themselves, in hex."""
+        return b"|".join(parts).hex()
+
+    def record(
+        self,
+        action: AuditAction,
+        principal: Principal | None,
+        same: Mapping[str, Any],
+        varying: Mapping[str, Any] = {},
+    ) -> None:
+        """Keep what has a value; nothing is told that the schema does not know."""
+        facts = {name: value for name, value in {**same, **varying}.items() if value is not None}
+        assert AUDIT_RULES[action].required <= facts.keys() <= AUDIT_RULES[action].fields
+        self.kept.append((action, "" if principal is None else principal.subject, facts))
+
+    async def commit(
+        self,
+        action: AuditAction,
+        principal: Principal | None,
+        same: Mapping[str, Any],
+        varying: Mapping[str, Any] = {},
+    ) -> None:
+        """Keep it, or tell that there is no room."""
+        if self.full:
+            raise AuditUnavailable
+        self.record(action, principal, same, varying)
+
+    @property
+    def told(self) -> list[tuple[str, str, str]]:
+        """Return action, caller and error of each record."""
+        return [(action.value, who, facts.get("error_code", "")) for action, who, facts in self.kept]
+
+
+@dataclass
 class World:
     """One application with everything behind it."""
 
@@ -268,7 +320,9 @@ class World:
             yield client
 
 
-def make_world(*, started: bool = True, lifecycle: Lifecycle | None = None, **settings: Any) -> World:
+def make_world(
+    *, started: bool = True, lifecycle: Lifecycle | None = None, audit: "Trail | None" = None, **settings: Any
+) -> World:
     """Put an application together; ``settings`` are the nested dictionaries of :class:`Settings`."""
     configured = Settings(**settings)
     models = {
@@ -278,6 +332,7 @@ def make_world(*, started: bool = True, lifecycle: Lifecycle | None = None, **se
     repository, authenticator, sink = FakeRepository(models), FakeAuthenticator(), Calls()
     lifecycle = lifecycle or Lifecycle()
     lifecycle.started = started
+    auditor = Auditor(audit, repository)
     plane = DataPlane(
         authenticator=authenticator,
         authorise=authorise,
@@ -286,6 +341,7 @@ def make_world(*, started: bool = True, lifecycle: Lifecycle | None = None, **se
         encoder=Answers(),
         sink=sink,
         limits=configured.limits,
+        auditor=auditor,
     )
     parts = Parts(
         dataplane=plane,
@@ -298,6 +354,7 @@ def make_world(*, started: bool = True, lifecycle: Lifecycle | None = None, **se
         settings=configured,
         version="0.0.0",
         lifecycle=lifecycle,
+        auditor=auditor,
     )
     return World(configured, repository, authenticator, sink, lifecycle, parts, create_app(parts))
 

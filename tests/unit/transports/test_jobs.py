@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.unit.transports.fakes import RECORD_BODY, Wire, World, make_world, record_run, until
+from tests.unit.transports.fakes import RECORD_BODY, Trail, Wire, World, make_world, record_run, until
 
 from bedside.interfaces import LISTENER
 from bedside.jobs.desk import JobDesk
@@ -34,9 +34,9 @@ JSON = {"content-type": "application/json"}
 class Office:
     """A world that takes jobs, and the lane that runs them."""
 
-    def __init__(self, folder: Path, **limits: int) -> None:
+    def __init__(self, folder: Path, audit: Trail | None = None, **limits: int) -> None:
         waits = {"lease_seconds": 1, "poll_seconds": 0.02, "retry_seconds": 0.01, "retry_most_seconds": 0.02}
-        plain = make_world(jobs=waits | limits)
+        plain = make_world(jobs=waits | limits, audit=audit)
         settings = plain.settings.jobs
         engine = connect(f"sqlite:///{folder / 'jobs.db'}")
         self.store, self.spool = JobStore(engine), Spool(folder / "spool")

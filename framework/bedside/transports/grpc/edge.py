@@ -5,13 +5,32 @@ from typing import Any
 
 import grpc
 
+from bedside.dataplane.auditing import CALLER, Auditor
 from bedside.errors import BedsideError
+from bedside.observability.events import AuditAction
 from bedside.observability.unexpected import report_unexpected
 from bedside.transports.grpc.exchange import Context, Exchange
 from bedside.transports.grpc.statuses import details_of, metadata_of, status_of
 
 Operation = Callable[[Exchange], Awaitable[Any]]
 """Reads the message and returns the answer, a message of protobuf; raises BedsideError."""
+
+
+def audited(auditor: Auditor, operation: Operation, action: AuditAction | None = None) -> Operation:
+    """Return an operation that is recorded, or where ``action`` is None only when a caller is not let in."""
+
+    async def recorded(exchange: Exchange) -> Any:
+        CALLER.set(None)
+        error: BedsideError | None = None
+        try:
+            return await operation(exchange)
+        except BedsideError as known:
+            error = known
+            raise
+        finally:
+            await auditor.tell(action, "grpc", exchange.request_id, error, {"model": exchange.model})
+
+    return recorded
 
 
 def as_method(operation: Operation) -> "grpc.RpcMethodHandler[Any, Any]":

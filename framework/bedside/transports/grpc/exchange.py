@@ -21,15 +21,17 @@ class Exchange:
 
     Attributes:
         request_id: the caller's ``x-request-id`` where it is of a form that names nobody, else ours.
+        model: what a message names, once it has been read; for the audit trail.
         patience: seconds until the caller's deadline, infinite where it set none.
     """
 
-    __slots__ = ("_context", "_fields", "_repeated", "patience", "request_id")
+    __slots__ = ("_context", "_fields", "_repeated", "model", "patience", "request_id")
 
     def __init__(self, context: Context) -> None:
         pairs = [(str(name), _bytes(value)) for name, value in context.invocation_metadata() or ()]
         remaining = context.time_remaining()
         self._context = context
+        self.model = ""
         self._fields = dict(pairs)
         names = [name for name, _ in pairs]
         self._repeated = next((name for name in _SINGLE if names.count(name) > 1), None)

@@ -36,6 +36,7 @@ class Infer:
         try:
             answer = await self._answer(call, exchange)
             call.output_bytes = answer.ByteSize()
+            await self._dataplane.settle(call)
         except BedsideError as error:
             call.error = error
             raise

@@ -1,7 +1,8 @@
 """What the gRPC transport is built from; ``bootstrap`` puts it together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
@@ -20,6 +21,7 @@ class Parts:
         settings: of the whole server.
         version: of Bedside.
         lifecycle: the server's state.
+        auditor: told what is asked beside the spine.
     """
 
     dataplane: DataPlane
@@ -28,3 +30,4 @@ class Parts:
     settings: Settings
     version: str
     lifecycle: Lifecycle
+    auditor: Auditor = field(default_factory=Auditor)

@@ -96,6 +96,7 @@ class Protocol:
         request = await self._read(exchange, kind)
         # KServe's clients have the model's name where Triton's have the repository's, of which there is one.
         name: str = request.model_name or request.repository_name
+        exchange.model = name
         return name, _version(request.parameters)
 
     async def _read(self, exchange: Exchange, kind: Any) -> Any:

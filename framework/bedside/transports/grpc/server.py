@@ -6,13 +6,19 @@ from pathlib import Path
 import grpc
 
 from bedside.errors import ConfigurationError
+from bedside.observability.events import AuditAction
 from bedside.settings import Settings
-from bedside.transports.grpc.edge import Operation, as_method
+from bedside.transports.grpc.edge import Operation, as_method, audited
 from bedside.transports.grpc.health import Health
 from bedside.transports.grpc.infer import Infer
 from bedside.transports.grpc.messages import HEALTH_SERVICE, INFERENCE_SERVICE
 from bedside.transports.grpc.parts import Parts
 from bedside.transports.grpc.protocol import Protocol
+
+_ACTIONS = {
+    "RepositoryModelLoad": AuditAction.MODEL_LOAD_REQUESTED,
+    "RepositoryModelUnload": AuditAction.MODEL_UNLOAD_REQUESTED,
+}
 
 OnListening = Callable[[str], None]
 
@@ -66,12 +72,15 @@ def _services(parts: Parts) -> tuple[grpc.GenericRpcHandler, ...]:
         "ModelReady": protocol.model_ready,
         "ServerMetadata": protocol.server_metadata,
         "ModelMetadata": protocol.model_metadata,
-        "ModelInfer": Infer(parts),
         "RepositoryIndex": protocol.repository_index,
         "RepositoryModelLoad": protocol.load,
         "RepositoryModelUnload": protocol.unload,
     }
-    methods = {name: as_method(operation) for name, operation in inference.items()}
+    auditor = parts.auditor
+    methods = {
+        name: as_method(audited(auditor, operation, _ACTIONS.get(name))) for name, operation in inference.items()
+    }
+    methods["ModelInfer"] = as_method(Infer(parts))  # the spine accounts for it
     return (
         grpc.method_handlers_generic_handler(INFERENCE_SERVICE, methods),
         grpc.method_handlers_generic_handler(HEALTH_SERVICE, {"Check": as_method(Health(parts).check)}),

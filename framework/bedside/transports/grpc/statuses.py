@@ -53,6 +53,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.Draining: StatusCode.UNAVAILABLE,
     errors.IssuerUnavailable: StatusCode.UNAVAILABLE,
     errors.StagingFull: StatusCode.UNAVAILABLE,
+    errors.AuditUnavailable: StatusCode.UNAVAILABLE,
     errors.SourceUnavailable: StatusCode.UNAVAILABLE,
     errors.ArchiveUnavailable: StatusCode.UNAVAILABLE,
     errors.CallerLimitReached: StatusCode.RESOURCE_EXHAUSTED,

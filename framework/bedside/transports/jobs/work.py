@@ -39,11 +39,12 @@ class SpineWork:
 
     async def __call__(self, job: Job, inputs: Sequence[RawInput], progress: Progress) -> EncodedAnswer:
         """Run a job whose owner was let in when it was handed in; see ``DataPlane`` for what it raises."""
-        call = Call(job.id, "jobs", "predict")
+        call = Call(job.id, "jobs", "predict", job=job.id)
         LISTENER.set(progress)  # of this attempt's task, and of what it starts
         call.limit_seconds = min(self._settings.run_seconds, job.deadline - self._clock())
         try:
-            return await self._answer(call, job, inputs)
+            answer = await self._answer(call, job, inputs)
+            await self._dataplane.settle(call)
         except BedsideError as error:
             call.error = error
             raise
@@ -53,6 +54,8 @@ class SpineWork:
         except Exception as error:  # noqa: BLE001 - the last line of defence: its text may quote the input
             call.error = report_unexpected(error, job.id)
             raise call.error from None
+        else:
+            return answer
         finally:
             # (9) account, in every case, once
             self._dataplane.account(call)

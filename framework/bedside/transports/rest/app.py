@@ -48,7 +48,7 @@ def create_app(parts: Parts) -> ASGIApp:
     add_jobs(app, parts, guard)
     add_pages(app, parts, guard)
     add_openapi(app, parts, guard)
-    front = Front(app, parts.lifecycle)
+    front = Front(app, parts.lifecycle, parts.auditor)
     return Edge(parts.dataplane, _operations(parts), front, parts.lifecycle, parts.settings.limits)
 
 
@@ -66,6 +66,7 @@ def _operations(parts: Parts) -> dict[str, Operation]:
 def _add_errors(app: FastAPI) -> None:
     async def bedside_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, BedsideError)  # noqa: S101 - registered for nothing else
+        request.state.error = error  # for the audit trail
         return as_response(error_reply(error, request.state.request_id, request.url.path))
 
     async def http_error(request: Request, error: Exception) -> Response:
@@ -77,6 +78,7 @@ def _add_errors(app: FastAPI) -> None:
         # FastAPI's own answer repeats what was sent.
         field = str(error.errors()[0]["loc"][-1])
         refused = BadParameter("is not of the type that the interface describes", field=field)
+        request.state.error = refused
         return as_response(error_reply(refused, request.state.request_id, request.url.path))
 
     app.add_exception_handler(BedsideError, bedside_error)

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
-from bedside.errors import BedsideError, ClientGone, Draining, QueueFull, UnsupportedMediaType
+from bedside.errors import AuditUnavailable, BedsideError, ClientGone, Draining, QueueFull, UnsupportedMediaType
 from bedside.observability.request_id import request_id_from
 from bedside.observability.unexpected import report_unexpected
 from bedside.settings import LimitSettings
@@ -115,6 +115,7 @@ class Edge:
         self._running += 1
         try:
             reply = await self._guarded(target, exchange, receive, scope["path"])
+            reply = await self._settled(call, reply, scope["path"])
             if not isinstance(call.error, ClientGone):
                 call.output_bytes = len(reply.body)
                 lingers = await self._send(scope, send, reply, exchange)
@@ -140,6 +141,14 @@ class Edge:
         finally:
             watchdog.stop()
         return error_reply(call.error, call.request_id, path)
+
+    async def _settled(self, call: Call, reply: Reply, path: str) -> Reply:
+        try:
+            await self._dataplane.settle(call)
+        except AuditUnavailable as error:
+            call.error = error
+            return error_reply(error, call.request_id, path)
+        return reply
 
     async def _answer(self, target: Target, exchange: Exchange) -> Reply:
         head = exchange.head

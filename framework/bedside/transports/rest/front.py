@@ -3,9 +3,12 @@
 import asyncio
 from contextlib import suppress
 
+from bedside.dataplane.auditing import CALLER, Auditor
 from bedside.dataplane.lifecycle import Lifecycle
+from bedside.errors import AuditUnavailable
 from bedside.observability.request_id import request_id_from
 from bedside.observability.unexpected import report_unexpected
+from bedside.transports.rest.auditing import tell
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.problems import error_reply
 from bedside.transports.rest.reply import API_CSP, SECURITY_HEADERS, ASGIApp, Message, Receive, Scope, Send, send_reply
@@ -14,9 +17,10 @@ from bedside.transports.rest.reply import API_CSP, SECURITY_HEADERS, ASGIApp, Me
 class Front:
     """Wraps the FastAPI application: HEAD as GET, header fields, lifespan, the last line of defence."""
 
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle, auditor: Auditor) -> None:
         self._app = app
         self._lifecycle = lifecycle
+        self._auditor = auditor
         self._starting: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,18 +35,25 @@ class Front:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = request_id_from(Head(scope).get(b"x-request-id"))
-        begun = False
+        begun = unrecorded = False
 
         async def completed(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, unrecorded
             if message["type"] == "http.response.start":
                 begun = True
+                try:
+                    await tell(self._auditor, inner, request_id, inner["state"].get("error"))
+                except AuditUnavailable as error:
+                    unrecorded = True
+                    await send_reply(send, error_reply(error, request_id, scope["path"]), request_id)
                 message["headers"] = _completed(message.get("headers", []), request_id, close=self._lifecycle.draining)
-            await send(message)
+            if not unrecorded:
+                await send(message)
 
         # FastAPI's routes know no HEAD; the server that called drops the body of what GET would have answered.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         inner = {**scope, "method": method, "state": {**scope.get("state", {}), "request_id": request_id}}
+        CALLER.set(None)  # a connection's requests share one context
         try:
             await self._app(inner, receive, completed)
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of it goes out

@@ -58,6 +58,7 @@ class SubmitJob:
         media_type, destinations = self._answer_to(exchange, served, inputs, media_type)
         which = (served.name, served.version, served.digest)
         job, created = await asyncio.to_thread(self._desk.submit, principal, which, inputs, media_type, destinations)
+        exchange.call.job = job.id
         if created:
             self._wake()
         location = f"/v1/jobs/{job.id}".encode()

@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.interfaces import ModelRepository
@@ -35,6 +36,7 @@ class Parts:
         audit_redrive: told who had which dead job, or its result, tried again.
         clock: seconds since the epoch.
         references: what a request may name instead of sending it.
+        auditor: told what is asked beside the spine.
     """
 
     dataplane: DataPlane
@@ -53,3 +55,4 @@ class Parts:
     audit_redrive: Callable[[Principal, str], None] = lambda _who, _job: None
     clock: Callable[[], float] = time.time
     references: References = NONE
+    auditor: Auditor = field(default_factory=Auditor)

@@ -121,6 +121,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.Draining: ProblemType(503, "draining", "Server is shutting down"),
     errors.IssuerUnavailable: ProblemType(503, "issuer-unavailable", "Token issuer not reachable"),
     errors.StagingFull: ProblemType(503, "staging-full", "No room for the input"),
+    errors.AuditUnavailable: ProblemType(503, "audit-unavailable", "Audit trail not writable"),
     errors.SourceUnavailable: ProblemType(503, "source-unavailable", "Source of bundles not reachable"),
     errors.ArchiveUnavailable: ProblemType(503, "archive-unavailable", "Archive does not answer"),
     # RFC 6585 §4: this caller asks for too much; others are served

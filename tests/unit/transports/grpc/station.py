@@ -61,7 +61,7 @@ def make_parts(world: World) -> Parts:
     """Return the transport's collaborators in a made-up world."""
     rest = world.parts
     gate = Gate(rest.authenticate, rest.authorise, rest.authorise_admin, rest.authorise_listing)
-    return Parts(rest.dataplane, rest.repository, gate, rest.settings, rest.version, rest.lifecycle)
+    return Parts(rest.dataplane, rest.repository, gate, rest.settings, rest.version, rest.lifecycle, rest.auditor)
 
 
 @asynccontextmanager

@@ -1,0 +1,54 @@
+"""Settings of the audit trail (docs/audit.md)."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MEBIBYTE = 1024 * 1024
+
+
+class AuditSettings(BaseModel):
+    """Who did what, when, with which model and which input, and how it ended: a trail of its own (docs/audit.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    enabled: bool = True
+    """Write the audit trail."""
+
+    folder: Path | None = None
+    """Folder of the trail, one chain of files per process. Unset: ``audit`` in ``runtime.state_dir``."""
+
+    key_file: Path | None = None
+    """File with at least 32 secret bytes that key the hashes of inputs and callers and seal the heads of chains; the
+    same for all replicas. Unset: ``audit.key`` in ``runtime.state_dir``, made at the first start."""
+
+    durability: Literal["relaxed", "interval", "strict"] = "interval"
+    """When a record is safe: ``relaxed``, written after ``flush_seconds`` and left to the operating system;
+    ``interval``, written and synchronised with the disk after ``flush_seconds``, which is what a kill or a power cut
+    may lose; ``strict``, before the answer is sent: a call that cannot be recorded gets 503."""
+
+    flush_seconds: float = Field(default=1.0, gt=0)
+    """Longest time that a record waits in memory, in seconds, unless ``durability`` is ``strict``."""
+
+    backlog_records: int = Field(default=20_000, gt=0)
+    """Records kept in memory while the disk takes none (about 1 KiB each); later ones are lost, counted in
+    ``bedside_lost_audit_records`` and told by a record of their own once there is room again."""
+
+    segment_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
+    """Size in bytes at which a chain goes on in a new file."""
+
+    retention_days: int = Field(default=2192, gt=0)
+    """Days after which a file is removed, which is recorded; six years by default (45 CFR 164.316 (b)(2)(i))."""
+
+    anchor_seconds: float = Field(default=300.0, gt=0)
+    """Seconds between two events ``audit_anchored`` in the log, which hold the head of the chain: kept elsewhere, they
+    show what was cut off here."""
+
+    def folder_in(self, state_dir: Path) -> Path:
+        """Return where the trail is."""
+        return self.folder or state_dir / "audit"
+
+    def key_file_in(self, state_dir: Path) -> Path:
+        """Return where its key is."""
+        return self.key_file or state_dir / "audit.key"

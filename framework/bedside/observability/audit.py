@@ -1,0 +1,214 @@
+"""The audit trail: who did what, when, with which model and input, and how it ended.
+
+A call costs an append to a bounded queue; a thread makes the lines, chains them and writes them (``audit_chain.py``).
+"""
+
+import asyncio
+import hashlib
+import hmac
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bedside.audit_settings import AuditSettings
+from bedside.errors import AuditUnavailable, ConfigurationError
+from bedside.observability.audit_chain import Chain, retire
+from bedside.observability.audit_lines import AuditLines, Record
+from bedside.observability.events import AuditAction, Event
+from bedside.observability.logging import get_logger
+from bedside.observability.rendering import Service
+from bedside.types import Principal
+
+_MOST_AT_ONCE = 1000
+_CLOSE_SECONDS = 10.0
+_DAY_SECONDS = 86400.0
+_TIDY_SECONDS = 3600.0
+_HASH_CHARACTERS = 16
+_BLOCK = 64  # bytes; SHA-256's
+
+_NOTHING: Mapping[str, Any] = {}
+_Entry = tuple[Record, "Future[None] | None"]
+
+
+def caller_hash(key: bytes, issuer: str, subject: str) -> str:
+    """Return the pseudonym of a caller, the same in every chain under this key."""
+    text = f"caller\0{issuer}\0{subject}".encode(errors="replace")
+    return hmac.digest(key, text, "sha256").hex()[:_HASH_CHARACTERS]
+
+
+class AuditTrail:
+    """Implements ``interfaces.AuditSink``. Make it after ``logging.configure``.
+
+    Args:
+        folder: of the chains.
+        key: at least 32 secret bytes.
+        settings: durability, bounds, retention.
+        service: who writes.
+        clock: seconds since the epoch.
+
+    Attributes:
+        strict: whether a call must be recorded before it is answered.
+        lost_records: records that found no room.
+
+    Raises:
+        ConfigurationError: the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        key: bytes,
+        settings: AuditSettings,
+        service: Service,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.strict = settings.durability == "strict"
+        self.lost_records = 0
+        self._folder, self._key, self._settings, self._clock = folder, key, settings, clock
+        lines = AuditLines(service, lru_cache(maxsize=4096)(lambda *who: caller_hash(key, *who)))
+        synchronise = settings.durability != "relaxed"
+        self._chain = Chain(folder, key, lines, segment_bytes=settings.segment_bytes, synchronise=synchronise)
+        self._log = get_logger("bedside.audit").bind()
+        self._queue: deque[_Entry] = deque()
+        self._told_lost = 0
+        self._failing = False
+        self._anchored, self._tidied = -1, float("-inf")
+        self._anchor_due = clock() + settings.anchor_seconds
+        self._closing = False
+        self._wake = threading.Event()
+        # HMAC by its two halves, begun once: `hmac.digest` begins them for each input, which costs as much as a record.
+        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+        try:
+            self._chain.append([self._own(AuditAction.CHAIN_OPENED)])
+        except OSError as error:
+            raise ConfigurationError(f"it cannot be written ({type(error).__name__})", field="audit.folder") from None
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._thread.start()
+
+    def fingerprint(self, parts: Sequence[bytes]) -> str:
+        """Return HMAC-SHA-256 (RFC 2104) of an input, its parts in order."""
+        inner = self._inner.copy()
+        for part in parts:
+            if len(parts) > 1:
+                inner.update(len(part).to_bytes(8, "big"))  # where one ends and the next begins
+            inner.update(part)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+    def record(
+        self,
+        action: AuditAction,
+        principal: Principal | None,
+        same: Mapping[str, Any],
+        varying: Mapping[str, Any] = _NOTHING,
+    ) -> None:
+        """Add a record (see ``audit_lines.Record``); never blocks and never raises."""
+        self._add(Record(action, self._clock(), principal, same, varying))
+
+    async def commit(
+        self,
+        action: AuditAction,
+        principal: Principal | None,
+        same: Mapping[str, Any],
+        varying: Mapping[str, Any] = _NOTHING,
+    ) -> None:
+        """Add a record, and wait until it is on the disk.
+
+        Raises:
+            AuditUnavailable: it could not be written.
+        """
+        done: Future[None] = Future()
+        if not self._add(Record(action, self._clock(), principal, same, varying), done):
+            raise AuditUnavailable
+        self._wake.set()
+        await asyncio.wrap_future(done)
+
+    def close(self) -> None:
+        """Write what is kept, end the chain, and tell its head to the log."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(_CLOSE_SECONDS)
+
+    def _own(self, action: AuditAction, **facts: Any) -> Record:
+        return Record(action, self._clock(), None, facts, _NOTHING)
+
+    def _add(self, record: Record, done: "Future[None] | None" = None) -> bool:
+        if self._closing or len(self._queue) >= self._settings.backlog_records:
+            self.lost_records += 1
+            return False
+        self._queue.append((record, done))
+        return True
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait(self._settings.flush_seconds)
+            self._wake.clear()
+            while self._queue and self._drain():
+                pass
+            self._look_around()
+        while self._queue and self._drain():
+            pass
+        self._end()
+
+    def _drain(self) -> bool:
+        """Write some of the queue; tell whether that went well. What could not be written stays in the queue."""
+        entries = list(islice(self._queue, _MOST_AT_ONCE))
+        lost = self.lost_records - self._told_lost
+        extra = [self._own(AuditAction.RECORDS_LOST, audit_lost=lost)] if lost else []
+        try:
+            self._chain.append([*extra, *(record for record, _ in entries)])
+        except OSError as error:
+            self._fail(error, entries)
+            return False
+        self._told_lost += lost
+        self._failing = False
+        for _ in entries:
+            self._queue.popleft()
+        for _, done in entries:
+            if done is not None and not done.done():
+                done.set_result(None)
+        return True
+
+    def _fail(self, error: OSError, entries: Sequence[_Entry]) -> None:
+        if not self._failing:
+            self._log.error(Event.AUDIT_WRITE_FAILED, error_type=type(error).__name__)
+        self._failing = True
+        for _, done in entries:  # whoever waits is answered with 503; the record is written when there is room again
+            if done is not None and not done.done():
+                done.set_exception(AuditUnavailable())
+
+    def _look_around(self) -> None:
+        now = self._clock()
+        if now >= self._anchor_due:
+            self._anchor_due = now + self._settings.anchor_seconds
+            self._anchor()
+        if now >= self._tidied + _TIDY_SECONDS:
+            self._tidied = now
+            before = now - self._settings.retention_days * _DAY_SECONDS
+            for chain, sequence in retire(self._folder, self._chain.id, before):
+                self._add(self._own(AuditAction.SEGMENT_RETIRED, retired_chain=chain, retired_sequence=sequence))
+
+    def _anchor(self) -> None:
+        head = self._chain.head
+        if head.sequence != self._anchored:
+            self._anchored = head.sequence
+            told = {"audit_chain": head.chain, "audit_sequence": head.sequence, "audit_head": head.digest}
+            self._log.info(Event.AUDIT_ANCHORED, **told)
+
+    def _end(self) -> None:
+        try:
+            self._chain.append([self._own(AuditAction.CHAIN_CLOSED)], closing=True)
+        except OSError as error:
+            self._fail(error, ())
+        self.lost_records += len(self._queue)
+        self._chain.close()
+        self._anchor()
