@@ -54,13 +54,18 @@ class Served:
 
 def start(bundles: list[Path], folder: Path, **environment: str) -> Served:
     """Start a server and wait until every model has made a forward pass."""
+    return start_program(["-m", "bedside"], bundles, folder, environment)
+
+
+def start_program(program: list[str], bundles: list[Path], folder: Path, environment: dict[str, str]) -> Served:
+    """Start a server by what Python is to run, and wait until every model has made a forward pass."""
     with socket.socket() as probe, socket.socket() as second:
         probe.bind(("127.0.0.1", 0))
         second.bind(("127.0.0.1", 0))
         port, grpc_port = probe.getsockname()[1], second.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
-    command = [sys.executable, "-m", "bedside", "serve", *map(str, bundles)]
+    command = [sys.executable, *program, "serve", *map(str, bundles)]
     command += ["--port", str(port), "--grpc-port", str(grpc_port)]
     variables = {
         "BEDSIDE_RUNTIME__STATE_DIR": str(folder / "state"),
