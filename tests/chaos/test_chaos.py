@@ -45,12 +45,16 @@ class Scene:
         point: the method that makes it.
         lead: brings it about, while a study is on its way.
         last: makes it happen, once its point is armed.
+        commits: it is a transaction.
+        most: studies that may be on their way.
     """
 
     change: tuple[str, str]
     point: str
     lead: Callable[["Run"], None] = lambda _run: None
     last: Callable[["Run"], None] = lambda _run: None
+    commits: bool = True
+    most: int = 3
 
 
 class Run:
@@ -64,9 +68,9 @@ class Run:
     def __init__(self, world: World, seed: int) -> None:
         self.world, self.seed, rng = world, seed, random.Random(seed)  # noqa: S311 - no secret
         self.scene = SCENES[seed % len(SCENES)]
-        self.when = rng.choice(["before", "within", "after"])
+        self.when = rng.choice(["before", "within", "after"] if self.scene.commits else ["before", "after"])
         self.fault = rng.choice([*FAULTS] if world.postgres else [name for name in FAULTS if "database" not in name])
-        self.studies = [make_study(seed * 4 + number) for number in range(rng.randint(1, 3))]
+        self.studies = [make_study(seed * 4 + number) for number in range(rng.randint(1, self.scene.most))]
         self.senders = [threading.Thread(target=self._send, args=(study,)) for study in self.studies]
         self.refused: list[str] = []
         self.settled = threading.Event()
@@ -257,7 +261,7 @@ def crash(run: Run) -> None:
 
 
 def crash_twice(run: Run) -> None:
-    """Both attempts."""
+    """Both attempts of the only job."""
     crash(run)
     crash(run)
 
@@ -327,11 +331,11 @@ SCENES = (
     Scene((R, Q), "JobStore.fail", crash),
     Scene((R, Q), "JobStore.give_back", stop_server),
     Scene((R, Q), "JobStore.sweep", lose_server, lambda run: run.world.serve()),
-    Scene((R, D), "JobStore.fail for good", crash_twice),
+    Scene((R, D), "JobStore.fail for good", crash_twice, most=1),
     Scene((R, C), "JobStore.cancelled", hold_run, in_background(Run.cancel)),
     Scene((D, Q), "JobStore.redrive", die, in_background(Run.redrive)),
     Scene((NEW, P), "Outbox.claim"),
-    Scene((P, "sent"), "StoreDestination._send"),
+    Scene((P, "sent"), "StoreDestination._send", commits=False),
     Scene((P, DeliveryState.DELIVERED), "Outbox.delivered"),
     Scene((P, P), "Outbox.failed", cut_archive_off),
     Scene((P, DeliveryState.DEAD), "Outbox.failed for good", cut_archive_off),
