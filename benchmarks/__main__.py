@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import dicom, imaging, machine, report, services, startup, tabular
+from benchmarks import batching, dicom, imaging, machine, report, services, startup, tabular
 from benchmarks.services import REPOSITORY, Workspace
 
-PARTS = ("tabular", "imaging", "startup", "dicom")
+PARTS = ("tabular", "imaging", "startup", "dicom", "batching")
 QUICK = tabular.Plan(
     rounds=1,
     seconds=0.5,
@@ -62,6 +62,10 @@ def _measure(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any
         _say("(c) cold start and memory")
         rounds, counts, only = (1, (1,), "heart_disease") if options.quick else (3, (1, 3, 10), "")
         results["startup"] = startup.measure(workspace, rounds, counts, _say, only)
+    if "batching" in options.parts:
+        _say("(e) batching")
+        rounds, concurrencies = (1, (4,)) if options.quick else (options.rounds, batching.CONCURRENCIES)
+        results["batching"] = batching.measure(workspace, rounds, 1.0 if options.quick else 2.0, concurrencies, _say)
     if "dicom" in options.parts and dicom.available():
         _say("(d) DICOM")
         rounds, count, slices = (1, 5, 20) if options.quick else (options.rounds, 100, dicom.CT_SLICES)

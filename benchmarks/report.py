@@ -27,6 +27,8 @@ def render(results: Raw) -> str:
         parts.append(_startup(results["startup"]))
     if "dicom" in results:
         parts.append(_dicom(results["dicom"]))
+    if "batching" in results:
+        parts.append(_batching(results["batching"]))
     parts.append(_method())
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -335,6 +337,40 @@ A CT of {memory["slices"]} slices of 512 × 512 as `multipart/related`, decoded 
 the process above what it held before is **{volumes:.2f} volumes**, the request itself included (goal: at most 3).
 {_verdict(volumes <= 3)}
 """
+
+
+def _batching(raw: Raw) -> str:
+    rows = []
+    for concurrency in sorted({run["concurrency"] for run in raw["runs"]}):
+        here = [run for run in raw["runs"] if run["concurrency"] == concurrency]
+        alone, shared = ([run for run in here if run["side"] == side] for side in ("alone", "shared"))
+        rate = [[_rate(run) for run in side] for side in (alone, shared)]
+        ratios = [b / a for a, b in zip(*rate, strict=True)]
+        p50, p99 = ([[run[key] for run in side] for side in (alone, shared)] for key in ("p50_ms", "p99_ms"))
+        rows.append(
+            [
+                str(concurrency),
+                *(_spread(found, 0) for found in rate),
+                f"{_spread(ratios, 2)}×",
+                *(f"{median(a):.0f} → {median(b):.0f}" for a, b in (p50, p99)),
+            ]
+        )
+    head = ("callers", "req/s one by one", "req/s sharing runs", "ratio", "p50 ms", "p99 ms")
+    wrong, answers = (sum(run[key] for run in raw["runs"]) for key in ("wrong", "answers"))
+    return f"""
+## (e) Batching: `chest_xray_pneumonia`, PNG in, JSON out
+
+{_table(head, rows)}
+
+Two servers, `runtime.batch_size` 1 and 8, take turns; each caller sends its next picture (256 × 256) when it has the
+answer to the last one. Median (least to most) of the rounds; the ratio is that inside each round. Others, the load
+client among them, used {raw["foreign_cores"]:.1f} cores meanwhile. {wrong} of {answers:,} answers were not those
+of their picture alone (within 1e-5).
+"""
+
+
+def _rate(run: Raw) -> float:
+    return float(run["answers"] / run["seconds"])
 
 
 def _method() -> str:

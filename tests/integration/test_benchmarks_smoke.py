@@ -32,6 +32,7 @@ def test_a_quick_run_measures_bedside_and_the_naive_server(tmp_path: Path) -> No
     assert all(load["answered"] > 0 and not load["errors"] for load in loads)
     assert results["imaging"]["timings"]
     assert results["startup"]["cold_start_s"]
+    assert all(run["answers"] and not run["wrong"] for run in results["batching"]["runs"])
     if dicom.available():
         assert results["dicom"]["through"]["seconds"]
         assert results["dicom"]["memory"]["volume_bytes"]
