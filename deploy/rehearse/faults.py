@@ -56,7 +56,7 @@ def lying_metadata(root: Path) -> None:
     path = root / "configs" / "metadata.json"
     metadata = json.loads(path.read_text())
     output = metadata["network_data_format"]["outputs"]["pred"]
-    output.update(num_channels=3, channel_def={"0": "no disease", "1": "disease", "2": "unclear"})
+    output.update(num_channels=3, channel_def={"0": "none", "1": "some", "2": "much"})
     path.write_text(json.dumps(metadata, indent=2))
 
 
