@@ -23,6 +23,9 @@ else
   echo "$wanted" > "$sdk/installed"
 fi
 
+# What stands in for Elasticsearch: its bulk, template and search APIs.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check noida-db
+
 # Packages of Debian and Ubuntu, by a program that each brings.
 missing=()
 need() { # need PROGRAM PACKAGE…: note the packages where the program is on no path
@@ -34,6 +37,7 @@ need dcmcjpeg dcmtk                                        # compresses, sends a
 need Orthanc orthanc orthanc-dicomweb                      # the archive
 need promtool prometheus                                   # checks metrics, rules and alerts
 need "/usr/sbin/nginx" nginx-light                         # the gateway of a site on one machine
+need rsyslogd rsyslog rsyslog-elasticsearch                # ships log lines
 need "/usr/lib/postgresql/*/bin/initdb" postgresql         # the store of jobs that replicas share
 if [ ${#missing[@]} -gt 0 ]; then
   as_root=()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bedside.settings import LimitSettings, LogSettings, RuntimeSettings, Settings
+from bedside.log_settings import LogSettings
+from bedside.settings import LimitSettings, RuntimeSettings, Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:

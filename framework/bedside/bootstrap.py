@@ -31,10 +31,11 @@ from bedside.observability.accounting import Accountant
 from bedside.observability.audit import AuditTrail
 from bedside.observability.events import Event
 from bedside.observability.frames import safe_frames
-from bedside.observability.logging import EventLogger, Log, configure, get_logger
+from bedside.observability.logging import EventLogger, Log, get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.models import ModelObserver
 from bedside.observability.rendering import Service
+from bedside.observability.shipping import open_log
 from bedside.registry.admission import Admission, AdmissionLog
 from bedside.registry.finding import Finder
 from bedside.registry.golden import GoldenCheck, GoldenResult, outcomes, run_case
@@ -142,9 +143,8 @@ def serve(
         ConfigurationError: the address, the certificate or the issuer cannot be used.
         BundleError: nothing can be served, or with ``registry.strict`` not everything.
     """
-    log, metrics = configure(settings), Metrics()
+    log = open_log(settings, metrics := Metrics())
     audit = make_audit(settings, metrics)
-    metrics.count_lost_lines(lambda: log.lost_lines)
     events = get_logger("bedside.server")
     staging = Staging(settings.runtime.staging_dir)
     authenticator = make_authenticator(settings)
@@ -343,7 +343,7 @@ def listen(settings: Settings, announce: Callable[[str], None]) -> None:
     """
     if settings.dicom.port is None:
         raise ConfigurationError("no port to listen on: give --port or set dicom.port", field="dicom.port")
-    log = configure(settings)
+    log = open_log(settings, Metrics())
     try:
         asyncio.run(_listen(_dicom_door(settings, _listening(get_logger("bedside.server"), (), announce))))
     finally:

@@ -24,6 +24,7 @@ from pydantic_settings import (
 from bedside.audit_settings import AuditSettings
 from bedside.dicom_settings import DicomSettings, Name
 from bedside.errors import ConfigurationError
+from bedside.log_settings import ElasticSettings, LogSettings
 
 MEBIBYTE = 1024 * 1024
 
@@ -391,30 +392,6 @@ class ReferenceSettings(_Group):
     """Wait before the second attempt, in seconds; it doubles each time."""
 
 
-class LogSettings(_Group):
-    """Logs: one JSON object a line (ECS) on standard output."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe level written."""
-
-    format: Literal["json", "console"] = "json"
-    """``json`` for machines, ``console`` for people."""
-
-    pseudonym_key: SecretStr | None = Field(default=None, min_length=16)
-    """Secret that keys the hash of callers in the log (``user.hash``): with the same key, one caller has one pseudonym
-    on all replicas and after restarts. Unset: a new one at each start, so that pseudonyms end with the process."""
-
-    buffer_lines: int = Field(default=256, ge=0)
-    """Lines kept before they are written together; 0 writes each. Warnings and errors do not wait."""
-
-    buffer_seconds: float = Field(default=0.05, gt=0)
-    """Longest time that a line waits in the buffer: what a crash may lose."""
-
-    backlog_lines: int = Field(default=20_000, gt=0)
-    """Lines kept while nobody reads standard output (about a kilobyte each); then the oldest are lost, counted in
-    ``bedside_lost_log_lines`` and told by ``log_lines_lost`` once there is a reader again. Requests never wait."""
-
-
 class Settings(BaseSettings):
     """All settings of one server."""
 
@@ -444,6 +421,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     dicom: DicomSettings = DicomSettings()
     references: ReferenceSettings = ReferenceSettings()
+    elastic: ElasticSettings = ElasticSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -454,6 +432,10 @@ class Settings(BaseSettings):
                 "auth.issuer is empty: the embedded issuer is for one machine and refuses to start with "
                 "BEDSIDE_ENV=production. Set BEDSIDE_AUTH__ISSUER to your identity provider's URL."
             )
+        if self.log.sink != "stdout" and not self.elastic.urls:
+            raise ValueError("elastic.urls is empty: log.sink asks for Elasticsearch")
+        if self.log.sink != "stdout" and self.log.format != "json":
+            raise ValueError("log.format must be json: log.sink asks for Elasticsearch, which takes nothing else")
         if self.env == "production" and self.admission.mode == "warn":
             raise ValueError("admission.mode is 'warn': production loads only what is admitted (docs/admission.md)")
         return self

@@ -42,6 +42,11 @@ class Event(StrEnum):
     TOKEN_KEYS_REFRESHED = "token_keys_refreshed"  # noqa: S105 - an event's name
     TOKEN_KEYS_STALE = "token_keys_stale"  # noqa: S105 - an event's name
     TOKEN_KEYS_UNAVAILABLE = "token_keys_unavailable"  # noqa: S105 - an event's name
+    LOG_SHIPPING_FAILED = "log_shipping_failed"
+    LOG_SHIPPING_RESUMED = "log_shipping_resumed"
+    LOG_LINES_REFUSED = "log_lines_refused"
+    LOG_SPOOL_FULL = "log_spool_full"
+    LOG_SPOOL_DAMAGED = "log_spool_damaged"
     LIBRARY_MESSAGE = "library_message"
     UNCAUGHT_EXCEPTION = "uncaught_exception"
     LOG_LINES_LOST = "log_lines_lost"

@@ -9,7 +9,7 @@ import io
 import logging
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, cast
 
@@ -50,10 +50,36 @@ class EventLogger(Protocol):
         ...
 
 
+class _Both:
+    """Standard output and the spool, each with a buffer of its own: one that fails or waits does not hold the other."""
+
+    def __init__(self, *writers: BufferedWriter) -> None:
+        self._writers = writers
+
+    @property
+    def lost_lines(self) -> int:
+        return sum(writer.lost_lines for writer in self._writers)
+
+    def write(self, line: bytes, *, urgent: bool = False) -> None:
+        for writer in self._writers:
+            writer.write(line, urgent=urgent)
+
+    def flush(self) -> None:
+        for writer in self._writers:
+            writer.flush()
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+_Lines = BufferedWriter | _Both
+
+
 class _Output:
     """The innermost logger: takes rendered lines. Methods are named after levels, as structlog wants it."""
 
-    def __init__(self, writer: BufferedWriter) -> None:
+    def __init__(self, writer: "_Lines") -> None:
         self._writer = writer
         self.debug = self.info = writer.write
 
@@ -64,14 +90,17 @@ class _Output:
 
 
 class Log:
-    """A configured log; made by :func:`configure`."""
+    """A configured log; made by :func:`configure`.
 
-    def __init__(
-        self, writer: BufferedWriter, handler: logging.Handler, inference_lines: InferenceLines | None = None
-    ) -> None:
+    Attributes:
+        closed: called once its last line is written.
+    """
+
+    def __init__(self, writer: _Lines, handler: logging.Handler, inference_lines: InferenceLines | None = None) -> None:
         self._writer = writer
         self._handler = handler
         self._inference_lines = inference_lines
+        self.closed: Callable[[], None] = lambda: None
 
     def write_inference(self, same: Mapping[str, Any], varying: Mapping[str, Any], stages: Mapping[str, float]) -> bool:
         """Write ``inference_completed`` the short way; tell whether it could be."""
@@ -95,6 +124,7 @@ class Log:
         logging.getLogger().removeHandler(self._handler)
         atexit.unregister(self._writer.close)
         self._writer.close()
+        self.closed()
 
 
 def get_logger(name: str) -> EventLogger:
@@ -102,23 +132,20 @@ def get_logger(name: str) -> EventLogger:
     return cast("EventLogger", structlog.get_logger(logger_name=name))
 
 
-def configure(settings: Settings, *, stream: ByteStream | None = None, clock: Clock = utc_now) -> Log:
+def configure(
+    settings: Settings, *, stream: ByteStream | None = None, spool: ByteStream | None = None, clock: Clock = utc_now
+) -> Log:
     """Set the process's log up; call it once, or again in tests.
 
     Args:
         settings: level, format and buffering are in ``settings.log``.
         stream: where lines go; standard output by default.
+        spool: where they go too, or instead: ``log.sink`` says which.
         clock: time of day.
     """
     log = settings.log
     target = stream if stream is not None else _standard_output()
-    writer = BufferedWriter(
-        target,
-        buffer_lines=log.buffer_lines,
-        buffer_seconds=log.buffer_seconds,
-        backlog_lines=log.backlog_lines,
-        on_loss=lambda count: _sink("error", Event.LOG_LINES_LOST, {"lost_lines": count}),
-    )
+    writer = _lines(settings, target, spool)
     structlog.configure(
         processors=[_renderer(settings, target, clock)],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log.level]),
@@ -152,6 +179,25 @@ def _standard_output() -> ByteStream:
     return getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
 
 
+def _lines(settings: Settings, target: ByteStream, spool: ByteStream | None) -> _Lines:
+    log = settings.log
+
+    def buffered(stream: ByteStream) -> BufferedWriter:
+        return BufferedWriter(
+            stream,
+            buffer_lines=log.buffer_lines,
+            buffer_seconds=log.buffer_seconds,
+            backlog_lines=log.backlog_lines,
+            on_loss=lambda count: _sink("error", Event.LOG_LINES_LOST, {"lost_lines": count}),
+        )
+
+    if spool is None:
+        return buffered(target)
+    if log.sink == "elasticsearch":
+        return buffered(spool)
+    return _Both(buffered(target), buffered(spool))
+
+
 def _renderer(settings: Settings, target: ByteStream, clock: Clock) -> EcsRenderer | ConsoleRenderer:
     if settings.log.format == "console":
         return ConsoleRenderer(colors=target.isatty() if isinstance(target, io.IOBase) else False, clock=clock)
@@ -177,8 +223,9 @@ def _lead_stdlib_here(handler: logging.Handler, level: int) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    # Access lines and clients' request lines hold paths; `inference_completed` takes their place.
-    for name in ("uvicorn.access", "httpx", "httpcore"):
+    # Access lines and clients' request lines hold paths; `inference_completed` takes their place. Those of the client
+    # that ships the log would be log lines to ship.
+    for name in ("uvicorn.access", "httpx", "httpcore", "elastic_transport"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)

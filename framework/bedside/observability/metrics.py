@@ -236,13 +236,21 @@ class Metrics:
 
     def count_lost_lines(self, lost_lines: Callable[[], int]) -> None:
         """Show how many log lines were lost; call it once."""
-        about = "bedside_lost_log_lines", "Log lines that could not be written."
-        self.registry.register(_CountedElsewhere(*about, lost_lines))
+        self._count("bedside_lost_log_lines", "Log lines that could not be written.", lost_lines)
 
     def count_lost_records(self, lost_records: Callable[[], int]) -> None:
         """Show how many audit records were lost; call it once."""
-        about = "bedside_lost_audit_records", "Audit records that found no room."
-        self.registry.register(_CountedElsewhere(*about, lost_records))
+        self._count("bedside_lost_audit_records", "Audit records that found no room.", lost_records)
+
+    def show_shipping(self, shipped: Callable[[], int], refused: Callable[[], int], waiting: Callable[[], int]) -> None:
+        """Show what becomes of the lines that go straight to Elasticsearch; call it once."""
+        self._count("bedside_shipped_log_lines", "Log lines that Elasticsearch has taken.", shipped)
+        self._count("bedside_refused_log_lines", "Log lines that Elasticsearch will never take.", refused)
+        spooled = Gauge("bedside_spooled_log_lines", "Log lines that wait in the spool.", registry=self.registry)
+        spooled.set_function(waiting)
+
+    def _count(self, name: str, documentation: str, count: Callable[[], int]) -> None:
+        self.registry.register(_CountedElsewhere(name, documentation, count))
 
     def render(self) -> bytes:
         """Return the exposition in Prometheus' text format."""

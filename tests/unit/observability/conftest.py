@@ -14,8 +14,9 @@ import pytest
 import structlog
 from tests.emitted import faults
 
+from bedside.log_settings import LogSettings
 from bedside.observability.logging import Log, configure
-from bedside.settings import LogSettings, Settings
+from bedside.settings import Settings
 
 MOMENT = datetime(2026, 3, 1, 12, 0, 0, 250000, tzinfo=UTC)
 

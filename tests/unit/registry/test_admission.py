@@ -12,12 +12,13 @@ import pytest
 from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.bundle.vetting import SitePolicy, Verdict
 from bedside.errors import BundleError, NotAdmitted
+from bedside.log_settings import LogSettings
 from bedside.observability.logging import configure
 from bedside.registry import loading
 from bedside.registry.admission import Admission, AdmissionLog
 from bedside.registry.finding import Found
 from bedside.registry.repository import Repository
-from bedside.settings import AdmissionSettings, LogSettings, Settings
+from bedside.settings import AdmissionSettings, Settings
 
 
 class Loader:

@@ -1,0 +1,50 @@
+"""Log lines straight to Elasticsearch: a spool on disk, and a thread that empties it (docs/decisions/0126)."""
+
+import sqlite3
+
+from bedside.errors import ConfigurationError
+from bedside.observability.logging import Log, configure
+from bedside.observability.metrics import Metrics
+from bedside.observability.shipping.shipper import Shipper
+from bedside.observability.shipping.spool import Spool
+from bedside.settings import Settings
+
+STREAM = "logs-bedside.inference-{namespace}"
+
+
+def open_log(settings: Settings, metrics: Metrics) -> Log:
+    """Configure the log and start what ships it, where ``log.sink`` asks for that; ``log.close`` ends both.
+
+    Raises:
+        ConfigurationError: the spool cannot be used, or the extra is missing.
+    """
+    if settings.log.sink == "stdout":
+        log = configure(settings)
+    else:
+        shipper, spool = _open_shipper(settings)
+        log = configure(settings, spool=spool)
+        log.closed = shipper.close
+        metrics.show_shipping(lambda: shipper.shipped, lambda: shipper.refused, lambda: len(spool))
+        shipper.start()
+    metrics.count_lost_lines(lambda: log.lost_lines)
+    return log
+
+
+def _open_shipper(settings: Settings) -> tuple[Shipper, Spool]:
+    try:
+        from bedside.observability.shipping.bulk import BulkClient  # noqa: PLC0415 - needs an extra
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "shipping to Elasticsearch needs pip install 'bedside[elastic]'", field="log.sink"
+        ) from None
+    elastic = settings.elastic
+    folder = elastic.spool_dir or settings.runtime.state_dir / "log-spool"
+    try:
+        sender = BulkClient(elastic, STREAM.format(namespace=elastic.namespace))
+    except (OSError, ValueError):
+        raise ConfigurationError("elastic.ca_certificates cannot be read", field="elastic.ca_certificates") from None
+    try:
+        spool = Spool(folder, elastic.spool_bytes, fsync=elastic.spool_fsync)
+    except (OSError, sqlite3.Error):
+        raise ConfigurationError(f"{folder} cannot hold the spool", field="elastic.spool_dir") from None
+    return Shipper(spool, sender, elastic), spool
