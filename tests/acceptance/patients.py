@@ -137,7 +137,7 @@ def nifti(patient: Patient) -> bytes:
     return gzip.compress(image.to_bytes())
 
 
-def series(patient: Patient, *, heights: tuple[int, ...] = (0, 1, 2, 3)) -> list[Any]:
+def series(patient: Patient, *, heights: tuple[int, ...] = tuple(range(8))) -> list[Any]:
     """Return a CT series with the patient in every place that DICOM has for one, and in private tags.
 
     SOP Instance UIDs are told to who sent them, where they are at fault: they say nothing of the patient here.
@@ -276,7 +276,7 @@ ELSEWHERE: dict[str, Way] = {
         f"{VOLUME}/predict", content=zipped(p), headers={**_dicom(p), "Accept": "application/dicom"}
     ),
     "gap": lambda ward, p: ward.post(
-        f"{VOLUME}/predict", content=zipped(p, heights=(0, 1, 2, 4, 5)), headers=_dicom(p)
+        f"{VOLUME}/predict", content=zipped(p, heights=(*range(9), *range(10, 20))), headers=_dicom(p)
     ),
     "cut archive": lambda ward, p: ward.post(f"{VOLUME}/predict", content=zipped(p)[:-40], headers=_dicom(p)),
     "STOW": lambda ward, p: ward.post(

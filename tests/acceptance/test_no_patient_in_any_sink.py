@@ -6,7 +6,7 @@ so that what is found tells how it came. A new sink is one more function in ``SI
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,12 @@ ROUNDS = 5
 
 
 def _files(folder: Path, wanted: Callable[[Path], bool]) -> bytes:
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and wanted(path.relative_to(folder))]
-    return b"\n".join(str(path).encode() + b"\n" + path.read_bytes() for path in found)
+    found = [path for path in sorted(folder.rglob("*")) if wanted(path.relative_to(folder))]
+    texts = [str(path).encode() for path in found]
+    for path in found:
+        with suppress(FileNotFoundError, IsADirectoryError):  # jobs go on meanwhile
+            texts.append(path.read_bytes())
+    return b"\n".join(texts)
 
 
 def _listings(ward: Ward) -> bytes:
