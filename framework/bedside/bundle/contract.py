@@ -354,5 +354,15 @@ def _kind(fact: OutputFact, tensor: TensorFormat | None, labels: Mapping[int, st
     if not on_grid and _is_one_per_class(fact.shape, len(labels)):
         return "probabilities" if tensor and tensor.means_probabilities else "tensor"
     if len(fact.shape) >= 2 and (on_grid or tensor is None or tensor.means_grid):
-        return "segmentation" if tensor and tensor.means_segmentation else "image"
+        means_labels = tensor is not None and tensor.means_segmentation and (on_grid or _ends_in_channels(fact, tensor))
+        return "segmentation" if means_labels else "image"
     return "tensor"
+
+
+def _ends_in_channels(fact: OutputFact, tensor: TensorFormat) -> bool:
+    """Tell whether an array without geometry is known to be a label map, or masks stacked on its last axis.
+
+    Channels that come first would be counted as voxels along the last axis: then nothing is counted.
+    """
+    rank = len(tensor.spatial_shape)
+    return len(fact.shape) == rank or (len(fact.shape) == rank + 1 and fact.shape[-1] == tensor.num_channels)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.utils import CommonKeys
+from monai.utils import CommonKeys, MetaKeys
 
 from bedside.types import Json, OutputArray, OutputFile
 
@@ -37,19 +37,31 @@ def is_array(value: Any) -> bool:
 
 
 def array_of(name: str, value: Any) -> OutputArray:
-    """Return a tensor or array as a result, with its geometry where it has one.
+    """Return a tensor or array as a result: with its geometry where it has one, then channels last, as savers write.
+
+    MONAI's images are channel-first (``EnsureChannelFirst``), and one that no ``SaveImage`` has turned round still is.
 
     Raises:
         TypeError: its elements are Python objects.
     """
     affine = None
+    channel_first = False
     if isinstance(value, MetaTensor):
         affine = value.affine.cpu().numpy().astype(np.float64) if value.affine.shape == (4, 4) else None
+        channel_first = value.ndim == _spatial_rank(value) + 1
         value = value.as_tensor()
     array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
     if array.dtype.hasobject:
         raise TypeError("objects are no numbers")
+    if channel_first:
+        array = array[0] if array.shape[0] == 1 else np.ascontiguousarray(np.moveaxis(array, 0, -1))
     return OutputArray(name, array, affine if array.ndim >= 2 else None)
+
+
+def _spatial_rank(value: MetaTensor) -> int:
+    """Return the spatial axes of the image that a tensor came from; what no reader made has three."""
+    shape = value.meta.get(MetaKeys.SPATIAL_SHAPE)
+    return 3 if shape is None else len(shape)
 
 
 def values_of(results: Mapping[str, Any]) -> dict[str, Json]:

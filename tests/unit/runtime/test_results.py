@@ -60,3 +60,18 @@ def test_geometry_goes_with_images_only() -> None:
     assert array_of("pred", vector).affine is None
     assert array_of("pred", MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(3))).affine is None
     assert array_of("pred", np.zeros((2, 2))).affine is None
+
+
+def test_channels_go_last_as_a_saver_would_write_them() -> None:
+    """One channel is none; several stand on the last axis; what has no channel axis stays as it is."""
+    values = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    assert np.array_equal(array_of("pred", MetaTensor(values[:1])).array, values[0].numpy())
+    assert np.array_equal(array_of("pred", MetaTensor(values)).array, np.moveaxis(values.numpy(), 0, -1))
+    assert np.array_equal(array_of("pred", MetaTensor(values[0])).array, values[0].numpy())
+
+
+def test_a_pictures_channels_go_last_too() -> None:
+    """How many axes are spatial is told by the file that the tensor came from."""
+    values = torch.arange(2 * 3 * 4).reshape(2, 3, 4)
+    picture = MetaTensor(values, affine=torch.eye(3), meta={"spatial_shape": np.array([3, 4])})
+    assert array_of("pred", picture).array.shape == (3, 4, 2)
