@@ -48,6 +48,7 @@ COMMANDS = (
     *(("dicom", name) for name in ("listen", "inbox")),
     ("dashboards", "export"),
     *(("audit", name) for name in ("verify", "export")),
+    ("observability", "install"),
 )
 
 
@@ -73,6 +74,9 @@ def main() -> int:
 def _generated() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "settings.md", settings_page()
     yield ROOT / "docs" / "logging.md", logging_page()
+    for stream in ("events", "audit"):
+        mappings = json.dumps(schema.component_template(stream)["template"]["mappings"], indent=2) + "\n"
+        yield ROOT / "infra" / "terraform" / "modules" / "elastic-content" / "mappings" / f"{stream}.json", mappings
     dicom = ROOT / "docs" / "dicom.md"
     text = POLICY.sub(lambda found: found[1] + policy_tables() + found[2], dicom.read_text(encoding="utf-8"))
     yield dicom, REFUSALS.sub(lambda found: found[1] + refusals_table() + found[2], text)

@@ -19,6 +19,8 @@ from tests.integration.wire import wire
 
 from bedside.log_settings import ElasticSettings
 from bedside.observability.shipping.bulk import BulkClient
+from bedside.observability.shipping.content import Lifetimes, requests
+from bedside.observability.shipping.installation import connect, install
 from bedside.observability.shipping.spool import SpooledLine
 from bedside.observability.shipping.verdicts import NotDelivered, Verdict
 
@@ -168,3 +170,17 @@ def test_the_client_tells_lines_apart(cluster: Noida) -> None:
         client.send(batch)
     assert (caught.value.error_type, caught.value.status) == ("ConnectionError", None)
     client.close()
+
+
+def test_templates_are_taken_and_mapped(cluster: Noida) -> None:
+    """Those of `bedside observability install`; the stand-in has no policies, data streams or roles."""
+    plan = [request for request in requests("test", Lifetimes()) if "_template/" in request.path]
+    with connect(cluster.url, "", None) as administrator:
+        install(administrator, plan, lambda _: None)
+        install(administrator, plan, lambda _: None)
+    client = BulkClient(ElasticSettings(urls=(cluster.url,)), STREAM)
+    line = b'{"@timestamp":"2026-01-01T00:00:00Z","inference":{"load_ms":%s,"unknown":{"a":1}}}'
+    verdict = client.send([SpooledLine(n, f"a-{n}", line % load) for n, load in enumerate((b"1.5", b'"long"'))])
+    client.close()
+    assert [(refusal.line.number, refusal.status) for refusal in verdict.refused] == [(1, 400)]
+    assert len(cluster.documents(STREAM)) == 1

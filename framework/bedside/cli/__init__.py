@@ -16,6 +16,7 @@ from bedside.cli.gate import gate
 from bedside.cli.health import health
 from bedside.cli.jobs import jobs_app
 from bedside.cli.map import map_app
+from bedside.cli.observability import observability_app
 from bedside.cli.predict import predict
 from bedside.cli.serve import serve
 from bedside.cli.ship import ship_app
@@ -47,6 +48,7 @@ app.add_typer(jobs_app, name="jobs")
 app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(map_app, name="map")
 app.add_typer(audit_app, name="audit")
+app.add_typer(observability_app, name="observability")
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

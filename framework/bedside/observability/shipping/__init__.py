@@ -5,11 +5,10 @@ import sqlite3
 from bedside.errors import ConfigurationError
 from bedside.observability.logging import Log, configure
 from bedside.observability.metrics import Metrics
+from bedside.observability.shipping.content import data_stream
 from bedside.observability.shipping.shipper import Shipper
 from bedside.observability.shipping.spool import Spool
 from bedside.settings import Settings
-
-STREAM = "logs-bedside.inference-{namespace}"
 
 
 def open_log(settings: Settings, metrics: Metrics) -> Log:
@@ -40,7 +39,7 @@ def _open_shipper(settings: Settings) -> tuple[Shipper, Spool]:
     elastic = settings.elastic
     folder = elastic.spool_dir or settings.runtime.state_dir / "log-spool"
     try:
-        sender = BulkClient(elastic, STREAM.format(namespace=elastic.namespace))
+        sender = BulkClient(elastic, data_stream("inference", elastic.namespace))
     except (OSError, ValueError):
         raise ConfigurationError("elastic.ca_certificates cannot be read", field="elastic.ca_certificates") from None
     try:

@@ -1,33 +1,9 @@
 locals {
   streams = { for kind, days in var.retention_days : kind => { pattern = "logs-bedside.${kind}-${var.namespace}", days = days } }
 
-  # Every field that the service logs is listed in docs/logging.md. What is not listed is kept in _source and not indexed, so that a
-  # mistake upstream can neither explode the mapping nor make an identifier searchable.
-  mappings = {
-    dynamic = false
-    properties = {
-      "@timestamp" = { type = "date" }
-      message      = { type = "keyword", ignore_above = 1024 }
-      log          = { properties = { level = { type = "keyword" }, logger = { type = "keyword" } } }
-      event = { properties = {
-        action  = { type = "keyword" }, category = { type = "keyword" }, kind = { type = "keyword" }
-        outcome = { type = "keyword" }, duration = { type = "long" }, reason = { type = "keyword", ignore_above = 1024 }
-        dataset = { type = "keyword" }
-      } }
-      error   = { properties = { type = { type = "keyword" }, code = { type = "keyword" } } }
-      http    = { properties = { request = { properties = { id = { type = "keyword" }, method = { type = "keyword" } } }, response = { properties = { status_code = { type = "short" } } } } }
-      network = { properties = { protocol = { type = "keyword" } } }
-      trace   = { properties = { id = { type = "keyword" } } }
-      service = { properties = { name = { type = "keyword" }, version = { type = "keyword" }, environment = { type = "keyword" }, type = { type = "keyword" } } }
-      labels  = { properties = { dropped_fields = { type = "long" } } }
-      # New measurements under inference.* are indexed as what they are: keyword or number, never analysed text.
-      inference = { type = "object", dynamic = true }
-    }
-    dynamic_templates = [
-      { strings = { path_match = "inference.*", match_mapping_type = "string", mapping = { type = "keyword", ignore_above = 1024 } } },
-      { numbers = { path_match = "inference.*", match_mapping_type = "double", mapping = { type = "double" } } },
-    ]
-  }
+  # Written by `make docs` from the schema of events (docs/logging.md). A field of ours that it does not know is kept in _source and not
+  # indexed, so that a mistake upstream can neither explode the mapping nor make an identifier searchable.
+  mappings = { for kind in keys(local.streams) : kind => file("${path.module}/mappings/${kind == "audit" ? "audit" : "events"}.json") }
 }
 
 resource "elasticstack_elasticsearch_index_lifecycle" "this" {
@@ -66,10 +42,12 @@ resource "elasticstack_elasticsearch_index_lifecycle" "this" {
 }
 
 resource "elasticstack_elasticsearch_component_template" "mappings" {
-  name = "bedside-${var.namespace}@mappings"
+  for_each = local.mappings
+
+  name = "bedside-${each.key}-${var.namespace}@mappings"
 
   template {
-    mappings = jsonencode(local.mappings)
+    mappings = each.value
   }
 }
 
@@ -80,7 +58,9 @@ resource "elasticstack_elasticsearch_index_template" "this" {
   name           = "bedside-${each.key}-${var.namespace}"
   index_patterns = [each.value.pattern]
   priority       = 200
-  composed_of    = [elasticstack_elasticsearch_component_template.mappings.name]
+  # Without ecs@mappings, which `bedside observability install` adds where it is there: this resource cannot ask for a template that may
+  # be missing (Elasticsearch before 8.10).
+  composed_of = [elasticstack_elasticsearch_component_template.mappings[each.key].name]
 
   data_stream {}
 

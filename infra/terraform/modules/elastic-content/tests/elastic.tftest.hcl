@@ -31,8 +31,12 @@ run "templates_win_over_the_built_in_one" {
 
 run "unlisted_fields_are_not_searchable" {
   assert {
-    condition     = jsondecode(elasticstack_elasticsearch_component_template.mappings.template[0].mappings).dynamic == false
+    condition     = alltrue([for template in elasticstack_elasticsearch_component_template.mappings : jsondecode(template.template[0].mappings).properties.inference.dynamic == false])
     error_message = "A field that nobody listed must not be indexed."
+  }
+  assert {
+    condition     = jsondecode(elasticstack_elasticsearch_component_template.mappings["audit"].template[0].mappings).properties.bedside.properties.audit.properties.chain.type == "keyword"
+    error_message = "The audit trail has fields of its own."
   }
 }
 

@@ -1,0 +1,76 @@
+"""``bedside observability``: what the log needs inside Elasticsearch and Kibana."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from bedside.dashboards.export import files
+from bedside.errors import ConfigurationError
+from bedside.log_settings import Address, Namespace
+from bedside.observability.shipping.content import Lifetimes, requests, write_key
+from bedside.observability.shipping.installation import connect, import_dashboards, make_key
+from bedside.observability.shipping.installation import install as send
+
+observability_app = typer.Typer(help="The log's place in Elasticsearch (docs/shipping.md).", no_args_is_help=True)
+
+
+@observability_app.callback()
+def _group() -> None:
+    """Keep ``install`` a command of its own."""
+
+
+@observability_app.command()
+def install(  # noqa: PLR0913 - options
+    *,
+    url: Annotated[str, typer.Option(help="Address of Elasticsearch.", show_default=False)],
+    api_key_file: Annotated[Path | None, typer.Option(help="File with an API key that may manage all this.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="PEM file with the authorities of both certificates.")] = None,
+    namespace: Annotated[str, typer.Option(help="Last part of the data streams' names: a stage or site.")] = "default",
+    hot_days: Annotated[int, typer.Option(min=1, help="Days after which a new index is begun.")] = 1,
+    warm_days: Annotated[int, typer.Option(min=1, help="Days after which an index is merged.")] = 7,
+    keep_days: Annotated[int, typer.Option(min=1, help="Days after which lines are deleted.")] = 90,
+    keep_audit_days: Annotated[int, typer.Option(min=2190, help="The same for the audit trail.")] = 2192,
+    replicas: Annotated[int, typer.Option(min=0, max=3, help="Copies of each shard; 0 on a single node.")] = 1,
+    write_key_file: Annotated[Path | None, typer.Option(help="Where to write a key that can only append.")] = None,
+    kibana_url: Annotated[str | None, typer.Option(help="Address of Kibana, for the dashboards.")] = None,
+    space: Annotated[str, typer.Option(help="Its space.")] = "default",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the requests and send none.")] = False,
+) -> None:
+    """Create policies, templates, data streams and roles, and import the dashboards; again, it changes nothing."""
+    _check(url, kibana_url, namespace)
+    plan = list(requests(namespace, Lifetimes(hot_days, warm_days, keep_days, keep_audit_days), replicas))
+    if dry_run:
+        for request in plan:
+            typer.echo(f"{request.method} {request.path}")
+            typer.echo(json.dumps(request.body, indent=2) if request.body else "")
+        return
+    key = _read(api_key_file)
+    with connect(url, key, ca) as elasticsearch:
+        send(elasticsearch, plan, typer.echo)
+        if write_key_file is not None:
+            made = make_key(elasticsearch, write_key(namespace), write_key_file)
+            typer.echo(f"{write_key_file}{'' if made else ' (is there already)'}")
+    if kibana_url is not None:
+        with connect(kibana_url, key, ca) as kibana:
+            typer.echo(f"POST {import_dashboards(kibana, space, dict(files())['dashboards.ndjson'])}")
+
+
+def _check(url: str, kibana_url: str | None, namespace: str) -> None:
+    given = [("url", Address, url), ("namespace", Namespace, namespace)]
+    if kibana_url is not None:
+        given.append(("kibana-url", Address, kibana_url))
+    for field, kind, value in given:
+        try:
+            TypeAdapter[str](kind).validate_python(value)
+        except ValidationError as error:
+            raise ConfigurationError(f"--{field}: {error.errors()[0]['msg']}", field=field) from None
+
+
+def _read(file: Path | None) -> str:
+    try:
+        return "" if file is None else file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        raise ConfigurationError("the API key's file cannot be read", field="api-key-file") from None
