@@ -173,12 +173,13 @@ def files(patient: Patient, **options: Any) -> list[bytes]:
 
 
 def zipped(patient: Patient, **options: Any) -> bytes:
-    """Return the series as an archive whose names and comment name the patient."""
+    """Return the series as an archive whose files' names and comments name the patient."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.comment = patient.everything.encode()
         for number, data in enumerate(files(patient, **options)):
-            archive.writestr(f"{patient.name}/{patient.mrn}-{number}.dcm", data)
+            member = zipfile.ZipInfo(f"{patient.name}/{patient.mrn}-{number}.dcm")
+            member.comment = patient.everything.encode()
+            archive.writestr(member, data)
     return buffer.getvalue()
 
 
