@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from math import isclose
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -16,8 +17,10 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from benchmarks.part import Options, Part, Raw
 from benchmarks.processes import Busy, cpu_seconds
 from benchmarks.services import REPOSITORY, Running, Workspace, bedside, start, wait_ready
+from benchmarks.tables import spread, table
 
 MODEL = "chest_xray_pneumonia"
 PATH = f"/v1/models/{MODEL}/predict"
@@ -109,3 +112,49 @@ async def _saturate(
 
 def _same(found: dict[str, float], expected: dict[str, float]) -> bool:
     return all(isclose(found[name], value, abs_tol=_TOLERANCE) for name, value in expected.items())
+
+
+# the section of docs/benchmarks.md
+
+
+def render(raw: Raw) -> str:
+    """Return the section."""
+    rows = []
+    for concurrency in sorted({run["concurrency"] for run in raw["runs"]}):
+        here = [run for run in raw["runs"] if run["concurrency"] == concurrency]
+        alone, shared = ([run for run in here if run["side"] == side] for side in ("alone", "shared"))
+        rate = [[_rate(run) for run in side] for side in (alone, shared)]
+        ratios = [b / a for a, b in zip(*rate, strict=True)]
+        p50, p99 = ([[run[key] for run in side] for side in (alone, shared)] for key in ("p50_ms", "p99_ms"))
+        rows.append(
+            [
+                str(concurrency),
+                *(spread(found, 0) for found in rate),
+                f"{spread(ratios, 2)}×",
+                *(f"{median(a):.0f} → {median(b):.0f}" for a, b in (p50, p99)),
+            ]
+        )
+    head = ("callers", "req/s one by one", "req/s sharing runs", "ratio", "p50 ms", "p99 ms")
+    wrong, answers = (sum(run[key] for run in raw["runs"]) for key in ("wrong", "answers"))
+    return f"""
+## (e) Batching: `chest_xray_pneumonia`, PNG in, JSON out
+
+{table(head, rows)}
+
+Two servers, `runtime.batch_size` 1 and 8, take turns; each caller sends its next picture (256 × 256) when it has the
+answer to the last one. Median (least to most) of the rounds; the ratio is that inside each round. Others, the load
+client among them, used {raw["foreign_cores"]:.1f} cores meanwhile. {wrong} of {answers:,} answers were not those
+of their picture alone (within 1e-5).
+"""
+
+
+def _rate(run: Raw) -> float:
+    return float(run["answers"] / run["seconds"])
+
+
+def _run(workspace: Workspace, options: Options) -> dict[str, Any]:
+    rounds, concurrencies = (1, (4,)) if options.quick else (options.rounds, CONCURRENCIES)
+    return measure(workspace, rounds, 1.0 if options.quick else 2.0, concurrencies, options.say)
+
+
+PART = Part("batching", _run, render)

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -222,7 +222,7 @@ def _mlserver(workspace: Workspace, port: int) -> tuple[list[str], dict[str, str
     # MLServer logs a line a request on this logger, and has no setting for it.
     config = folder / "logging.json"
     config.write_text(json.dumps({"version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING"}}))
-    settings = {"MLSERVER_LOGGING_SETTINGS": str(config)}
+    settings = {"MLSERVER_LOGGING_SETTINGS": str(config), "PYTHONPATH": str(CONTESTANTS)}
     return [python, "-c", "from mlserver.cli import main; main()", "start", str(folder)], settings
 
 
@@ -236,3 +236,14 @@ NAIVE = naive("naive FastAPI", "sklearn")
 NAIVE_BUNDLE = naive("naive FastAPI, same bundle", "bundle")
 KSERVE = Service("KServe 0.21", _kserve, "/v2/health/ready", peer="kserve")
 MLSERVER = Service("MLServer 1.7.1", _mlserver, "/v2/health/ready", peer="mlserver")
+
+
+def with_grpc(service: Service) -> Service:
+    """Return the service listening for gRPC on the port after that of HTTP, where MLServer always does."""
+
+    def command(workspace: Workspace, port: int) -> tuple[list[str], dict[str, str]]:
+        arguments, environment = service.command(workspace, port)
+        told = {KSERVE.name: [str(port + 1)], BEDSIDE.name: ["--grpc-port", str(port + 1)]}
+        return [*arguments, *told.get(service.name, [])], environment
+
+    return replace(service, command=command)

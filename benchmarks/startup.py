@@ -12,8 +12,10 @@ from bedside.bundle.golden import PackageMissing, read_golden
 from bedside.types import RawPart
 from benchmarks import services
 from benchmarks.client import GRACE_SECONDS, Client, Job
+from benchmarks.part import Options, Part, Raw
 from benchmarks.processes import command, pause_until, pss_megabytes, tree
 from benchmarks.services import REPOSITORY, Running, Service, Workspace, bedside, start, status, wait_ready
+from benchmarks.tables import spread, table
 from benchmarks.traffic import MLSERVER_TENSOR, RECORD, TENSOR, Protocol, http_request, http_requests, make_cases
 
 Say = Callable[[str], None]
@@ -150,3 +152,38 @@ def _by_role(root: int) -> dict[str, float]:
 
 def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+# the section of docs/benchmarks.md
+
+
+def render(raw: Raw) -> str:
+    """Return the section."""
+    starts = [[name, spread(values, 1)] for name, values in raw["cold_start_s"].items()]
+    rows = []
+    roles = ("server", "fork server", "model processes", "all", "seconds to ready")
+    for bundle, by_count in raw["memory_mb"].items():
+        for count, found in by_count.items():
+            cells = [f"{found[role]:.0f}" if role in found else "" for role in roles]
+            rows.append([f"{count} × {bundle}", *cells])
+    return f"""
+## (c) Cold start and memory
+
+From the start of the process to the first right answer, seconds, median (least to most):
+
+{table(("", "s"), starts)}
+
+Memory by number of models, after one answer of each: PSS in MB, so that pages shared by processes count once. Library
+pages are shared with whoever else runs torch at that moment, so a busy machine may show 100 MB less.
+`heart_disease` runs inside the server (`execution = "inline"`), each `hippocampus_mr` in a process of its own.
+
+{table(("models", *roles), rows)}
+"""
+
+
+def _run(workspace: Workspace, options: Options) -> dict[str, Any]:
+    rounds, counts, only = (1, (1,), "heart_disease") if options.quick else (3, (1, 3, 10), "")
+    return measure(workspace, rounds, counts, options.say, only)
+
+
+PART = Part("startup", _run, render)

@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any
 
 from benchmarks import services
 from benchmarks.client import Job, Load
+from benchmarks.part import Options, Part, Raw
 from benchmarks.processes import Busy, cpu_seconds, pin, pss_megabytes, tree
 from benchmarks.services import Running, Service, Workspace, start, wait_ready
+from benchmarks.tables import spread, table, verdict
 from benchmarks.traffic import MLSERVER_TENSOR, RECORD, TENSOR, Protocol, http_requests, make_cases, probabilities
 
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -251,3 +254,183 @@ def _line(found: Sequence[Measurement], number: int) -> str:
         if item.round == number and item.kind == "saturated"
     ]
     return f"round {number + 1}: " + "; ".join(parts)
+
+
+# the section of docs/benchmarks.md
+
+
+class _Rounds:
+    """The measurements of one load, by contestant and round."""
+
+    def __init__(self, raw: Raw, kind: str, *, pinned: bool) -> None:
+        self._found: dict[str, dict[int, Raw]] = {}
+        for item in raw["measurements"]:
+            if item["kind"] == kind and item["pinned"] == pinned:
+                self._found.setdefault(item["contestant"], {})[item["round"]] = item
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._found)
+
+    def values(self, name: str, key: Callable[[Raw], float]) -> list[float]:
+        return [key(item) for item in self._found.get(name, {}).values()]
+
+    def ratios(self, over: str, under: str, key: Callable[[Raw], float]) -> list[float]:
+        left, right = self._found.get(over, {}), self._found.get(under, {})
+        return [key(left[number]) / key(right[number]) for number in left if number in right and key(right[number])]
+
+    def best(self, over: str, under: str) -> float:
+        """Return the ratio of the best rounds: what the neighbours disturbed least."""
+        return max(self.values(over, _per_second)) / max(self.values(under, _per_second))
+
+    def errors(self, name: str) -> int:
+        return sum(sum(item["load"]["errors"].values()) for item in self._found.get(name, {}).values())
+
+
+def _per_second(item: Raw) -> float:
+    return float(item["per_second"])
+
+
+def _cpu(item: Raw) -> float:
+    return float(item["cpu_us"])
+
+
+def _p50(item: Raw) -> float:
+    return float(item["load"]["p50"]) * 1e3
+
+
+def _p99(item: Raw) -> float:
+    return float(item["load"]["p99"]) * 1e3
+
+
+def _budget(raw: Raw) -> str:
+    rounds = _Rounds(raw, "saturated", pinned=True)
+    goals = (
+        ("naive FastAPI, scikit-learn", "naive FastAPI, scikit-learn, same duties", 6.0),
+        ("naive FastAPI, same bundle", "naive FastAPI, same bundle, same duties", 6.0),
+        (services.KSERVE.name, "KServe 0.21, no authentication, no log", 4.0),
+        (services.MLSERVER.name, "MLServer 1.7.1, no authentication, no log", 4.0),
+    )
+    rows = []
+    for peer, title, goal in goals:
+        if peer in rounds.names:
+            cells = [title, f"≥ {goal:g}×"]
+            for ours in _OURS:
+                speed, best = rounds.ratios(ours, peer, _per_second), rounds.best(ours, peer)
+                cpu = [1 / ratio for ratio in rounds.ratios(ours, peer, _cpu)]
+                kept = verdict(min(median(speed), best) >= goal)
+                cells += [f"{kept} {median(speed):.1f}×; {best:.1f}×", f"{spread(cpu, 1)}×"]
+            rows.append(cells)
+    head = ("Bedside against", "goal", "req/s, /v1", "CPU, /v1", "req/s, /v2", "CPU, /v2")
+    return f"""
+## (a) Tabular: `heart_disease`, ten models over HTTP
+
+{table(head, rows)}
+
+Requests per second of Bedside over the peer's: median of the rounds' ratios; then Bedside's best round over the peer's
+best round, which neighbours disturb least. ✓ where both keep the goal. CPU: the peer's per request over Bedside's,
+median of the rounds (least to most). Bedside authenticates, validates, logs and meters every request; so does the
+naive server.
+
+{_held(raw)}
+"""
+
+
+def _held(raw: Raw) -> str:
+    rounds = _Rounds(raw, "held", pinned=True)
+    plan = raw["plan"]
+    rows = []
+    for name in rounds.names:
+        late = rounds.values(name, lambda item: item["load"]["late_sends"] * 1e3)
+        held = rounds.values(name, lambda item: item["load"]["answered"] / max(1, item["load"]["sent"]))
+        rows.append(
+            [
+                name,
+                f"{spread([100 * share for share in held], 1)} %",
+                f"{rounds.errors(name)}",
+                spread(rounds.values(name, _p50), 2),
+                f"{verdict(median(rounds.values(name, _p99)) <= 20)} {spread(rounds.values(name, _p99), 2)}",
+                spread(rounds.values(name, _cpu), 0),
+                spread(late, 2),
+            ]
+        )
+    head = ("", "answered", "errors", "p50 ms", "p99 ms (goal ≤ 20)", "server CPU µs", "client late p99 ms")
+    return f"""
+**{plan["held_rate"]:.0f} requests a second held**, open loop, latency from the moment at which a request was meant to
+leave. "Client late" is how long after that moment requests left although a connection was free: what the neighbours
+did to the load client, and part of the latency.
+
+{table(head, rows)}
+"""
+
+
+def _all_contestants(raw: Raw) -> str:
+    pinned, free = _Rounds(raw, "saturated", pinned=True), _Rounds(raw, "saturated", pinned=False)
+    light = _Rounds(raw, "light", pinned=True)
+    memory = {_service(name): value for name, value in raw["pss_mb"].items()}
+    rows = [
+        [
+            name,
+            spread(pinned.values(name, _per_second), 0),
+            spread(pinned.values(name, _cpu), 0),
+            spread(light.values(name, _p50), 2),
+            spread(light.values(name, _p99), 2),
+            spread(free.values(name, _per_second), 0),
+            str(pinned.errors(name) + light.errors(name) + free.errors(name)),
+            f"{memory.get(_service(name), float('nan')):.0f}",
+        ]
+        for name in pinned.names
+    ]
+    head = ("", "req/s", "server CPU µs", "p50 ms at 200/s", "p99 ms at 200/s", "req/s unpinned", "errors", "PSS MB")
+    logged = "; ".join(
+        f"{name}: {lines} lines for {raw['answered'][name]} answers" for name, lines in raw["logged_lines"].items()
+    )
+    return f"""
+### All contestants
+
+{table(head, rows)}
+
+Median (least to most) of {raw["plan"]["rounds"]} rounds of {raw["plan"]["seconds"]:g} s after
+{raw["plan"]["warm_up_seconds"]:g} s of warm-up, 64 connections; server on core 0, client on core 1, and "unpinned"
+both where the scheduler likes ({raw["plan"]["unpinned_rounds"]} rounds). Every answer was compared byte for byte with
+the one that belongs to its request. Servers with the same model gave the same probabilities (largest difference
+{max(raw["largest_difference"].values()):.0e}). Logged: {logged}.
+"""
+
+
+def _service(name: str) -> str:
+    if name.startswith("Bedside"):
+        return "Bedside, tokens never remembered" if "never" in name else "Bedside"
+    return name.replace(", scikit-learn", "")
+
+
+_OURS = ("Bedside /v1 predict", "Bedside /v2 infer")
+
+
+def render(raw: Raw) -> str:
+    """Return the section."""
+    return _budget(raw) + _all_contestants(raw)
+
+
+QUICK = Plan(
+    rounds=1,
+    seconds=0.5,
+    warm_up_seconds=0.2,
+    light_seconds=0.5,
+    held_rate=500.0,
+    held_seconds=0.5,
+    unpinned_rounds=0,
+)
+
+
+def _run(workspace: Workspace, options: Options) -> dict[str, Any]:
+    contestants = [contestant for contestant in CONTESTANTS if options.only in contestant.name]
+    if options.quick:
+        contestants = [found for found in contestants if found.service is not services.BEDSIDE_UNCACHED]
+    for missing in {found.service.name for found in contestants if not found.service.available(workspace)}:
+        options.say(f"skipped, not installed: {missing} (benchmarks/peers.sh)")
+    plan = QUICK if options.quick else replace(Plan(), rounds=2 * options.rounds)
+    return measure(workspace, contestants, plan, options.say)
+
+
+PART = Part("tabular", _run, render)

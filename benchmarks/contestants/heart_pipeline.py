@@ -21,6 +21,9 @@ FEATURES = (
     "thal",
 )
 MODELS = tuple(f"heart_disease_{number}" for number in range(10))
+IDENTITY = "identity"
+"""A model that gives back what it gets."""
+
 ACCURACY = 0.822
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import joblib  # type: ignore[import-untyped,import-not-found,unused-ignore]
-from heart_pipeline import MODELS, make_pipeline_trained  # type: ignore[import-not-found]  # the script's own folder
+from heart_pipeline import FEATURES, IDENTITY, MODELS, make_pipeline_trained  # type: ignore[import-not-found]  # the script's own folder
 
 
 def main(folder: str, port: str) -> None:
@@ -33,8 +33,14 @@ def main(folder: str, port: str) -> None:
             "name": name,
             "implementation": "mlserver_sklearn.SKLearnModel",
             "parameters": {"uri": "./model.joblib"},
+            "inputs": [{"name": "features", "datatype": "FP64", "shape": [-1, len(FEATURES)]}],
+            "outputs": [{"name": "predict_proba", "datatype": "FP64", "shape": [-1, 2]}],
         }
         (model / "model-settings.json").write_text(json.dumps(described))
+    identity = root / IDENTITY
+    identity.mkdir()
+    described = {"name": IDENTITY, "implementation": "mlserver_identity.Identity"}
+    (identity / "model-settings.json").write_text(json.dumps(described))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Runs the kit and prints one table: clause or hazard, and what the server did. ``kit.py`` says how to name a server.
 
-    BEDSIDE_CONFORMANCE_URL=... python -m tests.conformance > result.md
+    BEDSIDE_CONFORMANCE_URL=... python -m tests.conformance [--json FILE] > result.md
 
+``--json`` writes the results by suite and clause, too; all other arguments are pytest's.
 Exit status 1 where a row failed.
 """
 
+import argparse
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,14 +79,26 @@ class Table:
             lines.append("")
         return "\n".join(lines)
 
+    def as_json(self) -> str:
+        """Return suite → clause → result."""
+        found = {
+            title: {row.clause: row.result for row in self.rows[suite].values()} for suite, title in SUITES.items()
+        }
+        return json.dumps(found, indent=1)
+
 
 def main() -> int:
     """Run the suites; return pytest's exit status."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--json", type=Path)
+    options, for_pytest = parser.parse_known_args()
     table = Table()
     files = [str(HERE / f"{suite}.py") for suite in SUITES]
     # The table is all that is said; where a row fails, run pytest on its file.
     quiet = ["-o", "addopts=--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider"]
-    status = pytest.main([*quiet, *files, *sys.argv[1:]], plugins=[table])
+    status = pytest.main([*quiet, *files, *for_pytest], plugins=[table])
+    if options.json is not None:
+        options.json.write_text(table.as_json())
     print(table)  # noqa: T201 - the result
     return int(status)
 

@@ -33,6 +33,10 @@ def test_a_quick_run_measures_bedside_and_the_naive_server(tmp_path: Path) -> No
     assert results["imaging"]["timings"]
     assert results["startup"]["cold_start_s"]
     assert all(run["answers"] and not run["wrong"] for run in results["batching"]["runs"])
+    assert set(results["tensors"]["ms"]["Bedside"]) == {"JSON", "HTTP binary", "gRPC raw", "gRPC typed"}
+    outcomes = [row["Bedside"] for rows in results["conformance"]["suites"].values() for row in rows.values()]
+    assert outcomes
+    assert not [outcome for outcome in outcomes if "fails" in outcome]
     if dicom.available():
         assert results["dicom"]["through"]["seconds"]
         assert results["dicom"]["memory"]["volume_bytes"]
