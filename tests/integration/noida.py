@@ -58,6 +58,15 @@ class Noida:
             self.process.wait()
             self.process = None
 
+    def count(self, index: str) -> int:
+        """Return how many documents there are."""
+        with Elasticsearch(self.url) as client:
+            try:
+                client.indices.refresh(index=index)
+                return int(client.count(index=index)["count"])
+            except NotFoundError:
+                return 0
+
     def documents(self, index: str) -> list[dict[str, Any]]:
         """Return every document, in the order of arrival."""
         with Elasticsearch(self.url) as client:
