@@ -1,8 +1,8 @@
 """Writes the generated parts of the documentation, or checks (``--check``) that they are in step with the code.
 
 Generated: docs/settings.md from settings.py, docs/logging.md from the catalogue of events, tables of docs/dicom.md,
-docs/pacs.md, docs/dicom-conformance.md and docs/observability.md, the help in README.md, and the PrometheusRule of
-deploy/k8s/components/monitoring. Checked: every relative link.
+docs/pacs.md, docs/dicom-conformance.md and docs/observability.md, docs/cli.md from the commands' help, and the
+PrometheusRule of deploy/k8s/components/monitoring. Checked: every relative link.
 """
 
 import argparse
@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
+import typer
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -30,7 +32,6 @@ from bedside.transports.dicom import conformance, store_scu
 from bedside.transports.intake import FAILURE_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
-HELP = re.compile(r"(<!-- help:begin -->\n).*?(<!-- help:end -->)", re.DOTALL)
 POLICY = re.compile(r"(<!-- policy:begin -->\n).*?(<!-- policy:end -->)", re.DOTALL)
 NETWORK = re.compile(r"(<!-- network:begin -->\n).*?(<!-- network:end -->)", re.DOTALL)
 SCP = re.compile(r"(<!-- scp:begin -->\n).*?(<!-- scp:end -->)", re.DOTALL)
@@ -39,17 +40,6 @@ REFUSALS = re.compile(r"(<!-- refusals:begin -->\n).*?(<!-- refusals:end -->)", 
 ALERT_TABLE = re.compile(r"(<!-- alerts:begin -->\n).*?(<!-- alerts:end -->)", re.DOTALL)
 METRIC_ALERTS = re.compile(r"(<!-- metric-alerts:begin -->\n).*?(<!-- metric-alerts:end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
-BUNDLE_COMMANDS = ("inspect", "test", "vet", "sign", "verify", "pack", "push", "pull")
-SHIP_COMMANDS = ("detect", "pin", "deploy", "gate", "promote", "rollback")
-COMMANDS = (
-    *((), ("serve",), ("predict",), ("token",), ("health",), ("top",)),
-    *(("bundle", name) for name in BUNDLE_COMMANDS),
-    *(("ship", name) for name in SHIP_COMMANDS),
-    *(("dicom", name) for name in ("listen", "inbox")),
-    ("dashboards", "export"),
-    *(("audit", name) for name in ("verify", "export")),
-    ("observability", "install"),
-)
 
 
 def main() -> int:
@@ -91,8 +81,7 @@ def _generated() -> Iterator[tuple[Path, str]]:
     text = seeing.read_text(encoding="utf-8")
     text = ALERT_TABLE.sub(lambda found: found[1] + alerts_table() + found[2], text)
     yield seeing, METRIC_ALERTS.sub(lambda found: found[1] + metric_alerts_table(rules) + found[2], text)
-    readme = ROOT / "README.md"
-    yield readme, HELP.sub(lambda found: found[1] + help_text() + found[2], readme.read_text(encoding="utf-8"))
+    yield ROOT / "docs" / "cli.md", commands_page()
 
 
 def settings_page() -> str:
@@ -303,15 +292,25 @@ def _paragraphs(text: str) -> list[str]:
     return text.replace("``", "`").splitlines()
 
 
-def help_text() -> str:
-    """Return the help of every command as one block."""
+def commands_page() -> str:
+    """Return docs/cli.md: the help of every command."""
     runner = CliRunner(env={"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"})
-    blocks = []
-    for command in COMMANDS:
-        output = runner.invoke(app, [*command, "--help"], prog_name="bedside").output
-        lines = [line.rstrip() for line in output.strip("\n").splitlines()]
-        blocks.append("\n".join(lines).strip("\n"))
-    return "```text\n" + "\n\n".join(blocks) + "\n```\n"
+    lines = [
+        "# Commands",
+        "",
+        "Written by `make docs`; do not edit. `bedside --install-completion` makes Tab complete them.",
+    ]
+    for words in _commands(typer.main.get_command(app)):
+        output = runner.invoke(app, [*words, "--help"], prog_name="bedside").output
+        text = "\n".join(line.rstrip() for line in output.strip("\n").splitlines()).strip("\n")
+        lines += ["", f"## `{' '.join(('bedside', *words))}`", "", "```text", text, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    yield words
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, *words, name)
 
 
 def _broken_links() -> Iterator[str]:
