@@ -457,7 +457,7 @@ class ModelFailure(BedsideError):
 
 
 class InputNotProcessable(ModelFailure):
-    """Check that the input is of the kind the bundle was made for; its preprocessing refused it."""
+    """Check that the input is of the kind the bundle was made for; it refused it, or has no finite answer to it."""
 
 
 class RunFailed(ModelFailure):

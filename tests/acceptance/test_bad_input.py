@@ -61,6 +61,7 @@ BAD = [
     Bad("feature_list", "heart_disease", JSON, _record(age=[63]), 422, "age"),
     Bad("feature_of_no_code", "heart_disease", JSON, _record(cp=9), 422, "cp"),
     Bad("feature_overflowing", "heart_disease", JSON, _record(chol=1e300), 422, "chol"),
+    Bad("feature_without_finite_answer", "heart_disease", JSON, _record(ca=-3.4e38), 422, "ca"),
     Bad("record_with_nan", "heart_disease", JSON, _record(age="X").replace(b'"X"', b"NaN"), 400, None),
     Bad("record_cut_off", "heart_disease", JSON, _record()[:-5], 400, None),
     Bad("record_a_list", "heart_disease", JSON, b"[1, 2]", 400, None),
@@ -102,6 +103,10 @@ def _tensor(**changes: Any) -> dict[str, Any]:
     return {"inputs": [{**tensor, **changes}]}
 
 
+_GOLDEN: dict[str, float] = json.loads(_record())
+_EXTREME = _tensor(data=[*({**_GOLDEN, "ca": -3.4e38}).values()])
+
+
 @pytest.mark.parametrize(
     ("request_body", "word"),
     [
@@ -114,10 +119,26 @@ def _tensor(**changes: Any) -> dict[str, Any]:
         (_tensor(shape=[-1, 13]), "shape"),
         (_tensor(data=[1.0] * 12), "features"),
         (_tensor(data=[1.0] * 12 + ["x"]), "features"),
+        (_EXTREME, "ca is outside"),
+        ({**_EXTREME, "parameters": {"binary_data_output": True}}, "ca is outside"),
         ({"inputs": []}, "features"),
         ({}, "inputs"),
     ],
-    ids=["name", "datatype", "bytes", "narrow", "wide", "rank", "negative", "short", "text", "none", "no_inputs"],
+    ids=[
+        "name",
+        "datatype",
+        "bytes",
+        "narrow",
+        "wide",
+        "rank",
+        "negative",
+        "short",
+        "text",
+        "extreme",
+        "binary",
+        "none",
+        "no_inputs",
+    ],
 )
 def test_bad_tensor_is_refused_in_v2_form(client: httpx.Client, request_body: dict[str, Any], word: str) -> None:
     """The Open Inference Protocol's paths answer ``{"error": …}`` with a 400 that names what is wrong."""

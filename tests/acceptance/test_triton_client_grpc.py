@@ -109,6 +109,16 @@ def test_typed_equals_raw(served: Served, inference: Inference) -> None:
     np.testing.assert_array_equal(np.array(answer.outputs[0].contents.fp32_contents, np.float32), raw.ravel())
 
 
+def test_a_record_without_a_finite_answer_names_its_features(inference: Inference) -> None:
+    """So far outside the training data that the network overflows: never NaN as an answer."""
+    record: dict[str, float] = {**orjson.loads(_case("heart_disease")), "ca": -3.4e38}
+    with pytest.raises(
+        triton.InferenceServerException, match="ca: the model has no finite answer: ca is outside 0 to 3"
+    ) as refused:
+        _pred(inference, "heart_disease", _tensor("features", np.array([list(record.values())]), "FP64"))
+    assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
 def test_picture_as_file_and_as_array(inference: Inference) -> None:
     """The encoded file, or its pixels."""
     file = _pred(inference, "chest_xray_pneumonia", _file(CHEST.read_bytes()))

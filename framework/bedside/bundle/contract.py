@@ -18,7 +18,8 @@ from typing import Literal
 from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.bundle.media_types import media_type_of_suffix
 from bedside.bundle.metadata import FeatureDescription, Metadata, TensorFormat
-from bedside.types import Json
+from bedside.errors import LoadFailed
+from bedside.types import Json, OutputArray
 
 InputKind = Literal["image", "record", "value", "tensor"]
 OutputKind = Literal["segmentation", "probabilities", "image", "tensor", "value", "file"]
@@ -245,10 +246,38 @@ def derive_inputs(metadata: Metadata, facts: Sequence[InputFact]) -> tuple[Input
 
 def derive_outputs(metadata: Metadata, facts: Sequence[OutputFact]) -> tuple[OutputSpec, ...]:
     """Put the answer together from one real run and the metadata's names."""
-    arrays = [fact for fact in facts if fact.kind == "array"]
-    # As for inputs: one result and one network tensor are the same thing, whatever they are called.
-    only = next(iter(metadata.outputs.values())) if len(metadata.outputs) == len(arrays) == 1 else None
-    return tuple(_output(fact, metadata.outputs.get(fact.name, only)) for fact in facts)
+    return tuple(_output(fact, metadata.outputs.get(_tensor_name(metadata, fact, facts))) for fact in facts)
+
+
+def require_one_per_class(metadata: Metadata, facts: Sequence[OutputFact], arrays: Sequence[OutputArray]) -> None:
+    """Refuse metadata that name other classes than the probabilities of one real run are of.
+
+    Only rows of floats without a place in space, which ``type`` or ``format`` call probabilities or classes, are held
+    against ``channel_def``. ``num_channels`` binds nothing: postprocessing may change it. One whole number may be the
+    index of any class (argmax).
+
+    Args:
+        metadata: of the bundle.
+        facts: what the run told.
+        arrays: what it gave.
+
+    Raises:
+        LoadFailed: the classes and the numbers are not as many.
+    """
+    by_name = {array.name: array.array for array in arrays}
+    for fact in facts:
+        name = _tensor_name(metadata, fact, facts)
+        tensor = metadata.outputs.get(name)
+        if tensor is None or not _has_class_probabilities(fact, tensor):
+            continue
+        count, classes = prod(fact.shape), len(tensor.channel_def)
+        if _is_one_per_class(fact.shape, classes) or (count == 1 and float(by_name[fact.name].item()).is_integer()):
+            continue
+        where = f"network_data_format.outputs.{name}.channel_def"
+        raise LoadFailed(
+            f"{where} names {classes} classes, and the model gave {count} {'number' if count == 1 else 'numbers'}",
+            field="metadata.json",
+        )
 
 
 def _format_of(metadata: Metadata, fact: InputFact, facts: Sequence[InputFact]) -> TensorFormat | None:
@@ -331,7 +360,7 @@ def _output(fact: OutputFact, tensor: TensorFormat | None) -> OutputSpec:
         return OutputSpec(fact.name, "file", media_type=media_type_of_suffix(fact.suffix))
     if fact.kind == "value":
         return OutputSpec(fact.name, "value")
-    shape = tuple(-1 for _ in fact.shape) if fact.has_geometry or fact.like_input else fact.shape
+    shape = tuple(-1 for _ in fact.shape) if _is_on_grid(fact) else fact.shape
     labels = {int(index): name for index, name in tensor.channel_def.items()} if tensor else {}
     return OutputSpec(
         name=fact.name,
@@ -343,6 +372,22 @@ def _output(fact: OutputFact, tensor: TensorFormat | None) -> OutputSpec:
     )
 
 
+def _tensor_name(metadata: Metadata, fact: OutputFact, facts: Sequence[OutputFact]) -> str:
+    # As for inputs: one result and one network tensor are the same thing, whatever they are called.
+    arrays = [other for other in facts if other.kind == "array"]
+    only = next(iter(metadata.outputs)) if len(metadata.outputs) == len(arrays) == 1 else fact.name
+    return fact.name if fact.name in metadata.outputs else only
+
+
+def _has_class_probabilities(fact: OutputFact, tensor: TensorFormat) -> bool:
+    is_row = fact.dtype.startswith("float") and prod(fact.shape) == max(fact.shape, default=1) > 0
+    return is_row and not _is_on_grid(fact) and tensor.means_probabilities and bool(tensor.channel_def)
+
+
+def _is_on_grid(fact: OutputFact) -> bool:
+    return fact.has_geometry or fact.like_input is not None
+
+
 def _is_one_per_class(shape: tuple[int, ...], classes: int) -> bool:
     # One number stands for two classes: it is the second one's. Axes of length 1 are a batch that nobody took away.
     count = prod(shape)
@@ -350,7 +395,7 @@ def _is_one_per_class(shape: tuple[int, ...], classes: int) -> bool:
 
 
 def _kind(fact: OutputFact, tensor: TensorFormat | None, labels: Mapping[int, str]) -> OutputKind:
-    on_grid = fact.has_geometry or fact.like_input is not None
+    on_grid = _is_on_grid(fact)
     if not on_grid and _is_one_per_class(fact.shape, len(labels)):
         return "probabilities" if tensor and tensor.means_probabilities else "tensor"
     if len(fact.shape) >= 2 and (on_grid or tensor is None or tensor.means_grid):

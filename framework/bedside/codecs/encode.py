@@ -64,6 +64,7 @@ class Answers:
             NotAcceptable: this model has no such answer, or DICOM was asked for and not sent.
             RunFailed: the result holds numbers that must not go out (NaN, labels that are none), or has no place in
                 space although the contract promises one.
+            InputNotProcessable: the numbers are NaN because the record lies outside the range seen in training.
         """
         available = _available(contract)
         if media_type not in available:

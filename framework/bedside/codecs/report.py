@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.bundle.media_types import media_type_of_suffix
-from bedside.codecs.cautions import cautions
+from bedside.codecs.cautions import cautions, require_finite
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
 from bedside.codecs.remembered import Remembered
 from bedside.errors import RunFailed
@@ -59,9 +59,14 @@ def report(
 
     Raises:
         RunFailed: the model answered NaN or infinity, which no caller could tell from a number in time.
+        InputNotProcessable: it did so to a record with features outside the range seen in training.
     """
     layout = _layout_of(contract)
-    result = _result(layout, contract, inputs, prediction)
+    try:
+        result = _result(layout, contract, inputs, prediction)
+    except RunFailed:
+        require_finite(contract, [inputs], [prediction])
+        raise
     # Looked up before the caller's record stands beside it: a class is the bundle's word, never the caller's.
     predicted = (result["prediction"], float(result["probability"])) if "probability" in result else None
     return _beside_record(layout, inputs, result), predicted

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bedside.bundle.contract import InputFact, OutputFact, derive_inputs
+from bedside.bundle.contract import InputFact, OutputFact, derive_inputs, require_one_per_class
 from bedside.bundle.folder import BundleFolder, tree_digest
 from bedside.bundle.sample import sample_inputs
 from bedside.errors import BedsideError, LoadFailed, ModelFailure
@@ -43,8 +43,8 @@ def load(
     """Build a bundle and make one real forward pass on a synthetic input of the network's own size.
 
     Raises:
-        LoadFailed: it could not be built, or the pass failed; the detail says why. No patient is involved yet, so the
-            text of the original exception is part of it.
+        LoadFailed: it could not be built, the pass failed, or gave other classes than metadata.json names; the detail
+            says why. No patient is involved yet, so the text of the original exception is part of it.
     """
     if tree_digest(folder.root) != folder.digest:
         # What was admitted is what is loaded, also when a process is started again days later.
@@ -114,6 +114,7 @@ def _warm(built: BuiltBundle, folder: BundleFolder, staging: Staging) -> tuple[B
         *(OutputFact(name, kind="value") for name in prediction.values),
         *(OutputFact(f"file_{i}", kind="file", suffix=file.suffix) for i, file in enumerate(prediction.files)),
     )
+    require_one_per_class(folder.metadata, outputs, prediction.arrays)
     return engine, LoadedFacts(inputs, outputs, str(built.device), shims=(*built.shims, *sorted(applied)))
 
 

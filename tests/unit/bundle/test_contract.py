@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bedside.bundle.contract import (
@@ -16,8 +17,11 @@ from bedside.bundle.contract import (
     OutputSpec,
     derive_inputs,
     derive_outputs,
+    require_one_per_class,
 )
 from bedside.bundle.metadata import Metadata, parse_metadata
+from bedside.errors import LoadFailed
+from bedside.types import OutputArray
 
 
 def metadata(inputs: dict[str, Any] | None = None, outputs: dict[str, Any] | None = None, **more: Any) -> Metadata:
@@ -123,6 +127,62 @@ def test_kind_of_a_result(tensor: dict[str, Any], shape: tuple[int, ...], kind: 
     [spec] = derive_outputs(metadata(outputs={"pred": tensor}), facts)
     assert spec.kind == kind
     assert spec.shape == shape
+
+
+CLASSES = {"type": "probabilities", "format": "classes", "channel_def": {"0": "none", "1": "some", "2": "much"}}
+
+
+def run_once(tensor: dict[str, Any], values: Any, dtype: str = "float32") -> None:
+    """Hold the metadata of one output against what a run gave for it."""
+    array = np.array(values, dtype)
+    fact = OutputFact("pred", dtype, array.shape)
+    require_one_per_class(metadata(outputs={"pred": tensor}), [fact], [OutputArray("pred", array)])
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.3, 0.7], "names 3 classes, and the model gave 2 numbers"),
+        ([[0.1, 0.2, 0.3, 0.4]], "names 3 classes, and the model gave 4 numbers"),
+        ([0.7], "names 3 classes, and the model gave 1 number"),
+    ],
+)
+def test_classes_and_their_probabilities_are_as_many(values: list[float], text: str) -> None:
+    """Where they are not, the names would stand at the wrong numbers."""
+    with pytest.raises(LoadFailed) as refused:
+        run_once(CLASSES, values)
+    assert refused.value.detail == f"network_data_format.outputs.pred.channel_def {text}"
+    assert refused.value.field == "metadata.json"
+
+
+@pytest.mark.parametrize(
+    ("tensor", "values", "dtype"),
+    [
+        (CLASSES, [[0.1, 0.2, 0.7]], "float32"),
+        (CLASSES, [2.0], "float32"),
+        (CLASSES, [2, 0], "int64"),
+        (CLASSES, [[0.1, 0.9], [0.2, 0.8]], "float32"),
+        (CLASSES | {"num_channels": 5}, [0.1, 0.2, 0.7], "float32"),
+        (CLASSES | {"channel_def": {"0": "no", "1": "yes"}}, [0.7], "float32"),
+        (CLASSES | {"channel_def": {}, "num_channels": 3}, [0.3, 0.7], "float32"),
+        (CLASSES | {"type": "feature", "format": "embedding"}, [0.3, 0.7], "float32"),
+    ],
+    ids=["as_many", "argmax", "codes", "several_rows", "network_channels", "sigmoid", "nameless", "no_classes"],
+)
+def test_what_may_be_meant_is_not_refused(tensor: dict[str, Any], values: Any, dtype: str) -> None:
+    """Postprocessing may pick a class, and ``num_channels`` is the network's."""
+    run_once(tensor, values, dtype)
+
+
+def test_results_with_a_place_or_without_metadata_are_no_rows_of_classes() -> None:
+    """A label map on the input's grid, a text, and a result that nobody describes."""
+    facts = [
+        OutputFact("pred", "float32", (2,), like_input="image"),
+        OutputFact("other", "float32", (2,)),
+        OutputFact("text", kind="value"),
+    ]
+    arrays = [OutputArray(name, np.array([0.3, 0.7])) for name in ("pred", "other")]
+    require_one_per_class(metadata(outputs={"pred": CLASSES}), facts, arrays)
 
 
 def test_results_on_the_inputs_grid_have_no_fixed_shape() -> None:

@@ -4,6 +4,7 @@ import email
 import gzip
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import nibabel
@@ -22,7 +23,7 @@ from bedside.codecs.npy import decode_npy, encode_npy
 from bedside.codecs.plane import decode_plane, encode_png
 from bedside.codecs.report import encode_json
 from bedside.codecs.views import cut
-from bedside.errors import NotAcceptable, RunFailed
+from bedside.errors import InputNotProcessable, NotAcceptable, RunFailed
 from bedside.types import DecodedImage, DecodedRecord, Json, OutputArray, OutputFile, Prediction, ValidatedInputs
 
 AFFINE = np.array([[0, 0, 2.0, -9], [-1.0, 0, 0, 8], [0, 1.5, 0, 7], [0, 0, 0, 1]])
@@ -100,6 +101,16 @@ def test_record_comes_back_with_the_prediction() -> None:
         "version": "1.2.0",
         "notice": "Not a medical device.",
     }
+
+
+def test_a_record_without_a_finite_answer_names_its_features() -> None:
+    """Within the range seen in training, the model is at fault; outside it, the record."""
+    record = InputSpec("patient", "record", features=(FeatureSpec("age", seen=(29, 77)),))
+    of = replace(TABULAR, inputs=(record,))
+    with pytest.raises(InputNotProcessable, match="age is outside 29 to 77"):
+        report(of, patient(age=-3.4e38), f32([np.nan, np.nan]))
+    with pytest.raises(RunFailed):
+        report(of, patient(age=30), f32([np.nan, np.nan]))
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec
-from bedside.codecs.cautions import cautions, cautions_by_row
-from bedside.types import DecodedRecord, ValidatedInputs
+from bedside.codecs.cautions import cautions, cautions_by_row, require_finite
+from bedside.errors import InputNotProcessable, RunFailed
+from bedside.types import DecodedRecord, OutputArray, Prediction, ValidatedInputs
 
 NAN = float("nan")
 SPEC = InputSpec(
@@ -64,3 +65,42 @@ def test_rows_without_a_caution_are_left_out() -> None:
     """Each row's sentences stand under its index."""
     rows = [_inputs(30, 200, 0), _inputs(NAN, 200, NAN), _inputs(30, 200, 0)]
     assert cautions_by_row(CONTRACT, rows) == {"1": ["2 of 3 features are missing"]}
+
+
+NOTHING = Prediction((OutputArray("pred", np.array([NAN, NAN], np.float32)),))
+SOMETHING = Prediction((OutputArray("pred", np.array([0.3, 0.7], np.float32)),))
+
+
+def test_no_finite_answer_is_the_fault_of_features_far_outside() -> None:
+    """All of them are named, with their ranges and without their values."""
+    with pytest.raises(InputNotProcessable) as refused:
+        require_finite(CONTRACT, [_inputs(-3.4e38, 3.4e38, 3.4e38)], [NOTHING])
+    assert refused.value.detail == (
+        "the model has no finite answer: age is outside 29 to 77 years, the range seen in training; "
+        "chol is outside 126 to 564, the range seen in training"
+    )
+    assert refused.value.field == "age"
+
+
+@pytest.mark.parametrize("infinite", [NAN, float("inf")])
+def test_no_finite_answer_within_the_range_is_the_models_fault(infinite: float) -> None:
+    """A missing value is outside nothing, and of a feature without a range nobody knows what is outside."""
+    prediction = Prediction((OutputArray("pred", np.array([infinite], np.float32)),))
+    with pytest.raises(RunFailed) as failed:
+        require_finite(CONTRACT, [_inputs(NAN, 200, 3.4e38)], [prediction])
+    assert failed.value.field == "pred"
+
+
+def test_the_row_without_a_finite_answer_is_named() -> None:
+    """Another row may be far outside and be answered all the same."""
+    rows = [_inputs(1000, 200, 0), _inputs(30, 1e38, 0)]
+    with pytest.raises(InputNotProcessable, match="row 1: the model has no finite answer: chol is outside") as refused:
+        require_finite(CONTRACT, rows, [SOMETHING, NOTHING])
+    assert refused.value.field == "chol"
+
+
+def test_finite_answers_and_words_pass() -> None:
+    """So does what a model of images gives: NaN may mean something there."""
+    words = Prediction((OutputArray("code", np.array([3])),), values={"text": "none"})
+    require_finite(CONTRACT, [_inputs(1e9, 200, 0)] * 2, [SOMETHING, words])
+    require_finite(Contract("m", "1", "sha256:0", "", "", (), (), {}), [ValidatedInputs(())], [NOTHING])

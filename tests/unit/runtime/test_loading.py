@@ -134,6 +134,18 @@ def test_channels_that_nobody_states_are_not_tried(
     assert facts.inputs[0].channels == ()
 
 
+def test_a_class_that_the_network_never_gives_is_refused(
+    bundles: Path, settings: Settings, staging: Staging, output_dir: Path
+) -> None:
+    """Its probabilities would come without names, and nobody would know."""
+    folder = open_bundle(bundles / "record_classification")
+    (tensor,) = folder.metadata.outputs.values()
+    named = tensor.model_copy(update={"channel_def": {**tensor.channel_def, "2": "unclear"}})
+    metadata = folder.metadata.model_copy(update={"outputs": {"pred": named}})
+    with pytest.raises(LoadFailed, match=r"outputs\.pred\.channel_def names 3 classes, and the model gave 2 numbers"):
+        load(replace(folder, metadata=metadata), settings.runtime, staging, output_dir)
+
+
 def test_threads_are_set_before_the_first_run(facts_of: Load, settings: Settings) -> None:
     """Two threads that spin beside other load cost more than they give."""
     torch.set_num_threads(2)

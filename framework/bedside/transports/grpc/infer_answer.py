@@ -11,6 +11,7 @@ from bedside.codecs.answer_tensors import (
     plain_parameters,
     wanted_tensors,
 )
+from bedside.codecs.cautions import require_finite
 from bedside.codecs.tensor_request import InferRequest
 from bedside.dataplane.inference import Row
 from bedside.transports.grpc.infer_request import CONTENTS
@@ -23,12 +24,13 @@ def infer_answer(contract: Contract, request: InferRequest, rows: Sequence[Row])
 
     Raises:
         RunFailed: a result is missing, does not fit between rows, or cannot be said in the protocol.
+        InputNotProcessable: see ``require_finite``.
     """
-    tensors = [
-        tensor for tensor, _ in wanted_tensors(request, answer_tensors(contract, [row.prediction for row in rows]))
-    ]
+    inputs, predictions = [row.inputs for row in rows], [row.prediction for row in rows]
+    require_finite(contract, inputs, predictions)
+    tensors = [tensor for tensor, _ in wanted_tensors(request, answer_tensors(contract, predictions))]
     response = ModelInferResponse(model_name=contract.model, model_version=contract.version, id=request.id or "")
-    write_parameters(response.parameters, answer_parameters(contract, [row.inputs for row in rows]))
+    write_parameters(response.parameters, answer_parameters(contract, inputs))
     # One form for the whole answer; FP16 has no typed one.
     raw = request.binary or any(tensor.datatype not in CONTENTS for tensor in tensors)
     for tensor in tensors:

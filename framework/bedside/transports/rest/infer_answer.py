@@ -5,6 +5,7 @@ from typing import Any
 
 from bedside.bundle.contract import Contract
 from bedside.codecs.answer_tensors import answer_parameters, answer_tensors, plain_parameters, wanted_tensors
+from bedside.codecs.cautions import require_finite
 from bedside.codecs.report import encode_json
 from bedside.codecs.tensor_request import InferRequest
 from bedside.dataplane.inference import Row
@@ -16,10 +17,13 @@ def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) 
 
     Raises:
         RunFailed: a result is missing, does not fit between rows, or cannot be said in the protocol.
+        InputNotProcessable: see ``require_finite``.
     """
+    inputs, predictions = [row.inputs for row in rows], [row.prediction for row in rows]
+    require_finite(contract, inputs, predictions)
     outputs: list[Mapping[str, Any]] = []
     raw: list[bytes] = []
-    for tensor, binary in wanted_tensors(request, answer_tensors(contract, [row.prediction for row in rows])):
+    for tensor, binary in wanted_tensors(request, answer_tensors(contract, predictions)):
         if binary:
             described, data = tensor.to_binary()
             raw.append(data)
@@ -29,7 +33,7 @@ def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) 
     document: dict[str, Any] = {"model_name": contract.model, "model_version": contract.version, "outputs": outputs}
     if request.id is not None:
         document["id"] = request.id
-    parameters = answer_parameters(contract, [row.inputs for row in rows])
+    parameters = answer_parameters(contract, inputs)
     if parameters:
         document["parameters"] = parameters
     text = encode_json(document)
