@@ -10,7 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from bedside.types import Principal
 
 _MOST_AT_ONCE = 1000
 _CLOSE_SECONDS = 10.0
+_COMMIT_SECONDS = 30.0
 _DAY_SECONDS = 86400.0
 _TIDY_SECONDS = 3600.0
 _HASH_CHARACTERS = 16
@@ -124,13 +126,16 @@ class AuditTrail:
         """Add a record, and wait until it is on the disk.
 
         Raises:
-            AuditUnavailable: it could not be written.
+            AuditUnavailable: it could not be written, or was not within half a minute.
         """
         done: Future[None] = Future()
         if not self._add(Record(action, self._clock(), principal, same, varying), done):
             raise AuditUnavailable
         self._wake.set()
-        await asyncio.wrap_future(done)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(done), _COMMIT_SECONDS)
+        except TimeoutError:
+            raise AuditUnavailable from None
 
     def close(self) -> None:
         """Write what is kept, end the chain, and tell its head to the log."""
@@ -152,9 +157,12 @@ class AuditTrail:
         while not self._closing:
             self._wake.wait(self._settings.flush_seconds)
             self._wake.clear()
-            while self._queue and self._drain():
-                pass
-            self._look_around()
+            try:
+                while self._queue and self._drain():
+                    pass
+                self._look_around()
+            except Exception as error:  # noqa: BLE001 - without this thread, nothing would be recorded any more
+                self._fail(error)
         while self._queue and self._drain():
             pass
         self._end()
@@ -169,22 +177,27 @@ class AuditTrail:
         except OSError as error:
             self._fail(error, entries)
             return False
-        self._told_lost += lost
-        self._failing = False
+        except Exception as error:  # noqa: BLE001 - a record that has no line must not hold up all that follow
+            self._fail(error, entries)
+            self.lost_records += len(entries)
+        else:
+            self._told_lost += lost
+            self._failing = False
         for _ in entries:
-            self._queue.popleft()
-        for _, done in entries:
-            if done is not None and not done.done():
-                done.set_result(None)
+            _, done = self._queue.popleft()
+            if done is not None:
+                with suppress(InvalidStateError):  # it has been answered, or has gone
+                    done.set_result(None)
         return True
 
-    def _fail(self, error: OSError, entries: Sequence[_Entry]) -> None:
+    def _fail(self, error: Exception, entries: Sequence[_Entry] = ()) -> None:
         if not self._failing:
             self._log.error(Event.AUDIT_WRITE_FAILED, error_type=type(error).__name__)
         self._failing = True
         for _, done in entries:  # whoever waits is answered with 503; the record is written when there is room again
-            if done is not None and not done.done():
-                done.set_exception(AuditUnavailable())
+            if done is not None:
+                with suppress(InvalidStateError):
+                    done.set_exception(AuditUnavailable())
 
     def _look_around(self) -> None:
         now = self._clock()
@@ -208,7 +221,7 @@ class AuditTrail:
         try:
             self._chain.append([self._own(AuditAction.CHAIN_CLOSED)], closing=True)
         except OSError as error:
-            self._fail(error, ())
+            self._fail(error)
         self.lost_records += len(self._queue)
         self._chain.close()
         self._anchor()

@@ -9,6 +9,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,16 +84,22 @@ class Chain(Generic[R]):
         return self._folder / f"{self.id}.{self._number:06d}{SEGMENT}"
 
     def append(self, records: Sequence[R], *, closing: bool = False) -> None:
-        """Write records, then the head; both or, from here on, neither. Raises OSError: nothing was added."""
+        """Write records, then the head; both or neither. Raises OSError: nothing was added; try again."""
         sequence, digest, lines = self.head.sequence, self.head.digest, []
         for record in records:
             sequence += 1
             line = self._render(record, self.id, sequence, digest)
             digest = hashlib.sha256(line).hexdigest()
             lines.append(line)
+        head = Head(self.id, sequence, digest, closing)
         self._write(b"".join(lines))
-        self.head = Head(self.id, sequence, digest, closing)
-        self.head.write(self._folder / f"{self.id}{HEAD}", self._key)
+        try:
+            head.write(self._folder / f"{self.id}{HEAD}", self._key)
+        except OSError:
+            self._size -= sum(map(len, lines))
+            os.ftruncate(self._file, self._size)  # or the same records would follow themselves
+            raise
+        self.head = head
 
     def _write(self, data: bytes) -> None:
         if self._file == -1 or self._size >= self._segment_bytes:
@@ -133,10 +140,19 @@ def retire(folder: Path, own: str, before: float) -> Iterator[tuple[str, int]]:
     """Remove files of other chains last written before a moment; yield chain and last number of each."""
     for path in sorted(folder.glob(f"*{SEGMENT}")):
         chain = path.name.partition(".")[0]
-        if chain == own or path.stat().st_mtime >= before:
-            continue
-        last = orjson.loads(path.read_bytes().splitlines()[-1])["bedside"]["audit"]["sequence"]
-        path.unlink()
-        if not list(folder.glob(f"{chain}.*{SEGMENT}")):
-            (folder / f"{chain}{HEAD}").unlink(missing_ok=True)
+        try:
+            if chain == own or path.stat().st_mtime >= before:
+                continue
+            last = _last_number(path)
+            path.unlink()
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # another replica was faster, or no record is in it: `bedside audit verify` tells
+        if not any(folder.glob(f"{chain}.*{SEGMENT}")):
+            with suppress(OSError):
+                (folder / f"{chain}{HEAD}").unlink()
         yield chain, last
+
+
+def _last_number(path: Path) -> int:
+    whole, _, _torn = path.read_bytes().rpartition(b"\n")
+    return int(orjson.loads(whole.rpartition(b"\n")[2])["bedside"]["audit"]["sequence"])

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class _Chain:
     digest: str = FIRST
     torn: bool = False
     closed: bool = False
+    head: Head | None = None
+    broken: _Broken | None = None
+    retired: list[tuple[int, str, int]] = field(default_factory=list)
+    """Of each ``segment_retired``: its own number, the chain that it is about, and the last number retired."""
 
 
 class Verifier:
@@ -68,24 +72,40 @@ class Verifier:
 
     def findings(self) -> list[Finding]:
         """Return what is to be told, by chain; what is broken names the first record that is."""
-        found: list[Finding] = []
-        firsts: list[_Chain] = []
-        for chain in chains(self._folder) | self._anchors.keys():
-            read = _Chain(chain)
-            try:
-                self._read(read)
-                found += self._end(read)
-            except _Broken as broken:
-                found.append(Finding(chain, broken.sequence, broken=True, text=str(broken)))
-            firsts.append(read)
-        found += [
-            Finding(read.id, 0, broken=True, text=f"records 0 to {read.first - 1} are missing at the beginning")
-            for read in firsts
-            if read.first > 0 and self._retired.get(read.id) != read.first - 1
-        ]
+        read = [self._read(chain) for chain in sorted(chains(self._folder) | self._anchors.keys())]
+        for chain in read:
+            self._believe(chain)
+        found = [finding for chain in read for finding in self._judge(chain)]
         return sorted(found, key=lambda finding: (finding.chain, finding.sequence))
 
-    def _read(self, chain: _Chain) -> None:
+    def _read(self, name: str) -> _Chain:
+        chain = _Chain(name)
+        try:
+            chain.head = self._head(name)  # before the lines: of a chain that is still written, they are newer
+            self._read_lines(chain)
+        except _Broken as broken:
+            chain.broken = broken
+        return chain
+
+    def _believe(self, chain: _Chain) -> None:
+        # Up to the head only: anybody could have added what follows it, and hidden with it that a file is gone.
+        if chain.broken is None and chain.head is not None and chain.last >= chain.head.sequence:
+            for sequence, about, last in chain.retired:
+                if sequence <= chain.head.sequence:
+                    self._retired[about] = max(last, self._retired.get(about, -1))
+
+    def _judge(self, chain: _Chain) -> Iterator[Finding]:
+        if chain.first > 0 and self._retired.get(chain.id) != chain.first - 1:
+            text = f"records 0 to {chain.first - 1} are missing at the beginning"
+            yield Finding(chain.id, 0, broken=True, text=text)
+        try:
+            if chain.broken is not None:
+                raise chain.broken
+            yield from self._end(chain)
+        except _Broken as broken:
+            yield Finding(chain.id, broken.sequence, broken=True, text=str(broken))
+
+    def _read_lines(self, chain: _Chain) -> None:
         for line in lines(self._folder, chain.id):
             if not line.endswith(b"\n"):
                 chain.torn = True
@@ -93,19 +113,18 @@ class Verifier:
             try:
                 record = orjson.loads(line)
                 self._follow(chain, record["bedside"]["audit"])
-                self._note_retired(record)
                 chain.closed = record["message"] == AuditAction.CHAIN_CLOSED
+                if record["message"] == AuditAction.SEGMENT_RETIRED:
+                    retired = record["bedside"]["audit"]["retired"]
+                    chain.retired.append((chain.last, retired["chain"], retired["sequence"]))
             except (ValueError, KeyError, TypeError):
                 raise _Broken(chain.last + 1, "altered: it is no audit record") from None
             chain.digest = hashlib.sha256(line).hexdigest()
             if self._anchors.get(chain.id, {}).get(chain.last, chain.digest) != chain.digest:
                 raise _Broken(chain.last, "altered: it is not the record that was anchored")
+            if chain.head and chain.head.sequence == chain.last and chain.head.digest != chain.digest:
+                raise _Broken(chain.last, "altered: it is not the record that the head was made of")
             self.records += 1
-
-    def _note_retired(self, record: Mapping[str, Any]) -> None:
-        if record["message"] == AuditAction.SEGMENT_RETIRED:
-            retired = record["bedside"]["audit"]["retired"]
-            self._retired[retired["chain"]] = max(retired["sequence"], self._retired.get(retired["chain"], -1))
 
     def _follow(self, chain: _Chain, place: Mapping[str, Any]) -> None:
         sequence, expected = place["sequence"], chain.last + 1
@@ -122,14 +141,14 @@ class Verifier:
         chain.last = sequence
 
     def _end(self, chain: _Chain) -> Iterator[Finding]:
-        head = self._head(chain.id)
+        head = chain.head
         promised = max([head.sequence if head else -1, *self._anchors.get(chain.id, {})])
+        if chain.last == -1 and promised <= self._retired.get(chain.id, -1):
+            return  # all of it was retired
         if chain.last < promised:
             raise _Broken(chain.last + 1, f"cut off: there were records up to {promised}")
         if head is None:
             raise _Broken(chain.last, "its head is missing; nothing tells whether records were cut off")
-        if head.sequence == chain.last and head.digest != chain.digest:
-            raise _Broken(chain.last, "altered: it is not the record that the head was made of")
         if head.closed and (chain.torn or chain.last > head.sequence or not chain.closed):
             raise _Broken(head.sequence + 1, "added after the chain was ended")
         if not head.closed:

@@ -90,9 +90,11 @@ def test_trail_is_exported_as_a_table(config: list[str]) -> None:
 
 
 def test_what_is_missing_is_named(config: list[str], tmp_path: Path) -> None:
-    """No folder; no key, which only who looks for a caller needs."""
+    """No folder; no key, which who looks for a caller needs, and who is to vouch for the trail."""
     (tmp_path / "state" / "audit.key").unlink()
-    assert run("verify", *config)[0] == 0
+    told = "5 records read\nseals not checked: no key\n"
+    assert run("verify", *config) == (1, told)
+    assert run("verify", "--no-key", *config) == (0, told)
     for arguments in (("export", "--subject", "alice"), ("verify", str(tmp_path / "nothing"))):
         result = CliRunner().invoke(app, ["audit", *arguments, *config])
         assert isinstance(result.exception, ConfigurationError)

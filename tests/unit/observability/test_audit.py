@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from tests.emitted import check_lines, faults
@@ -193,6 +194,37 @@ async def test_strict_call_that_cannot_be_recorded_is_refused(tmp_path: Path, ca
     assert made.lost_records == 1
     await asyncio.to_thread(made.close)
     assert made.lost_records == 2
+
+
+async def test_record_without_a_line_and_a_folder_in_disorder_stop_nothing(
+    tmp_path: Path, captured: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody thought of costs its records, which are told; the thread goes on, and later calls are answered."""
+    monkeypatch.setattr("bedside.observability.audit.retire", Mock(side_effect=RuntimeError))
+    made = trail(tmp_path, durability="strict")
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditLines, "__call__", Mock(side_effect=RuntimeError))
+        with pytest.raises(AuditUnavailable):
+            await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
+    await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
+    await asyncio.to_thread(made.close)
+    assert made.lost_records == 1
+    assert actions(tmp_path) == ["chain_opened", "records_lost", "model_called", "chain_closed"]
+    assert captured.records[0]["message"] == "audit_write_failed"
+
+
+async def test_strict_call_does_not_wait_for_ever(
+    tmp_path: Path, captured: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a disk that hangs."""
+    monkeypatch.setattr("bedside.observability.audit._COMMIT_SECONDS", 0.01)
+    hanging = threading.Event()
+    made = trail(tmp_path, durability="strict")
+    monkeypatch.setattr(made._chain, "append", lambda *_, **__: hanging.wait(10))
+    with pytest.raises(AuditUnavailable):
+        await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
+    hanging.set()
+    await asyncio.to_thread(made.close)
 
 
 def test_folder_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:

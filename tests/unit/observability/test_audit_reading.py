@@ -1,6 +1,8 @@
 """Whatever is done to an audit trail afterwards is found."""
 
+import hashlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -183,6 +185,66 @@ def test_retired_file_is_missed_only_where_nothing_says_so(tmp_path: Path) -> No
     assert broken(tmp_path) == [0]
     written(tmp_path, extra=(own(AuditAction.SEGMENT_RETIRED, retired_chain=inner, retired_sequence=count - 1),))
     assert broken(tmp_path) == []
+    anchored = {"gone": {1: "ab"}}
+    assert broken(tmp_path, anchors=anchored) == [0]
+    written(tmp_path, extra=(own(AuditAction.SEGMENT_RETIRED, retired_chain="gone", retired_sequence=3),))
+    assert broken(tmp_path, anchors=anchored) == []
+
+
+def test_what_follows_a_head_excuses_nothing(tmp_path: Path) -> None:
+    """Whoever can add lines to a chain that was not ended could say that a file was retired, or change those before."""
+    chain = written(tmp_path, close=False)
+    head = tmp_path / f"{chain.id}{HEAD}"
+    sealed = head.read_bytes()
+    victim = written(tmp_path)
+    retired = own(AuditAction.SEGMENT_RETIRED, retired_chain=victim.id, retired_sequence=10)
+    with chain.segment.open("ab") as file:
+        file.write(AuditLines(Service("b", "test"), lambda *_: "ab")(retired, chain.id, 10, chain.head.digest))
+    for path in (*segments(tmp_path), tmp_path / f"{victim.id}{HEAD}"):
+        if path.name.startswith(victim.id):
+            path.unlink()
+    assert broken(tmp_path, anchors={victim.id: {10: victim.head.digest}}) == [0]
+    head.write_bytes(sealed.replace(b'"sequence":9', b'"sequence":10'))
+    assert broken(tmp_path) == [0]
+
+
+def test_end_that_was_made_anew_beyond_the_head_is_found(tmp_path: Path) -> None:
+    """The head is of a record among them, not only of the last."""
+    chain = written(tmp_path, close=False, segment_bytes=10**6)
+    first = chain.segment.read_bytes().splitlines(keepends=True)[0]
+    render = AuditLines(Service("b", "test"), lambda *_: "ab")
+    digest, lines = hashlib.sha256(first).hexdigest(), [first]
+    for number in range(1, 12):
+        lines.append(render(called(100 + number), chain.id, number, digest))
+        digest = hashlib.sha256(lines[-1]).hexdigest()
+    chain.segment.write_bytes(b"".join(lines))
+    assert broken(tmp_path) == [chain.head.sequence]
+
+
+def test_records_whose_head_cannot_be_written_are_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full between the two; the same records, written again, do not follow themselves."""
+    chain = Chain(tmp_path, KEY, AuditLines(Service("b", "test"), lambda *_: "ab"), segment_bytes=1, synchronise=False)
+    chain.append([own(AuditAction.CHAIN_OPENED)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", Mock(side_effect=OSError(28, "full")))
+        with pytest.raises(OSError, match="full"):
+            chain.append([called(0)])
+    chain.append([called(0)])
+    chain.append([own(AuditAction.CHAIN_CLOSED)], closing=True)
+    chain.close()
+    verifier = Verifier(tmp_path, KEY)
+    assert (verifier.findings(), verifier.records) == ([], 3)
+
+
+def test_file_that_nobody_can_read_is_not_retired(tmp_path: Path) -> None:
+    """Empty, no record, gone meanwhile; of a last line that was cut off the one before counts."""
+    (tmp_path / f"empty.000000{SEGMENT}").touch()
+    (tmp_path / f"foreign.000000{SEGMENT}").write_bytes(b"{}\n")
+    (tmp_path / f"gone.000000{SEGMENT}").symlink_to("nowhere")
+    torn = written(tmp_path, close=False, segment_bytes=10**6)
+    with torn.segment.open("ab") as file:
+        file.write(b'{"torn')
+    assert list(retire(tmp_path, "", before=4e9)) == [(torn.id, 9)]
 
 
 def test_retention_removes_old_files_of_others(tmp_path: Path) -> None:
