@@ -216,7 +216,7 @@ def test_what_cannot_be_loaded_takes_nobodys_place(
 def test_a_site_needs_a_certificate_and_nginx_a_configuration_that_holds(folder: Path) -> None:
     """Told before anything runs."""
     with pytest.raises(GatewayFailed):
-        Gateway(folder / "gateway", "nowhere:1", 1).route({1: 1})
+        Gateway(folder / "gateway", "nowhere:1", 1).route({1: 1}, 1)
     (folder / "key.pem").unlink()
     with pytest.raises(ConfigurationError, match=r"key\.pem"):
         Site(folder)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import ssl
 import sys
 from contextlib import AsyncExitStack
@@ -61,7 +62,8 @@ def gate(  # noqa: PLR0913, PLR0917 - each is an option of the command
 ) -> None:
     """Decide whether a candidate gets the traffic: golden cases, then shadow, then weights (docs/rehearsal.md).
 
-    Exits 0 to promote, 1 to roll back, 3 where too little was seen. With `--site` the weights are moved, and back.
+    Exits 0 to promote, 1 to roll back, 3 where too little was seen. With `--site` the weights are moved, and
+    back to 0 in the end, also where it is interrupted: `bedside ship promote` gives the candidate all calls.
     """
     limits = replace(
         _DEFAULT,
@@ -78,7 +80,10 @@ def gate(  # noqa: PLR0913, PLR0917 - each is an option of the command
         mirror = mirror or traffic.mirror
     if not candidate:
         raise ConfigurationError("--candidate or --site is needed", field="candidate")
-    verdict = asyncio.run(_decide(path, (candidate, stable), token or _typed(), ca, limits, mirror, traffic))
+    try:
+        verdict = asyncio.run(_decide(path, (candidate, stable), token or _typed(), ca, limits, mirror, traffic))
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None
     if report is not None:
         _save(verdict, report)
     typer.echo(json.dumps(verdict.to_json()) if as_json else verdict.to_markdown())
@@ -104,6 +109,9 @@ async def _decide(
     mirror: str,
     site: Site | None,
 ) -> Verdict:
+    # A cancelled job is told so; what it has changed must go back, as after Ctrl-C.
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     verify = ssl.create_default_context(cafile=str(ca) if ca else None)
     async with AsyncExitStack() as stack:
         options: dict[str, Any] = {

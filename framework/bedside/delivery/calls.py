@@ -77,22 +77,23 @@ def agree(left: Reply, right: Reply, tolerance: float) -> bool:
     """Tell whether two answers say the same.
 
     Words must be the same, numbers within ``tolerance`` (of the larger one, or of 1 where both are smaller), masks
-    overlap by a Dice of 0.9 in every label. Version and accuracy of the model are no part of what is said.
+    overlap by a Dice of 0.9 in every label. Version and accuracy of the model are no part of what is said. What cannot
+    be read agrees with nothing.
     """
     if left.media_type != right.media_type:
         return False
     if left.media_type == "application/json":
-        return _same(_said(left.body), _said(right.body), tolerance)
+        try:
+            return _same(_said(left.body), _said(right.body), tolerance)
+        except (ValueError, RecursionError):
+            return False
     if left.media_type == "application/gzip":
         return overlap(left.body, right.body) >= LEAST_DICE
     return left.body == right.body
 
 
 def _said(body: bytes) -> Any:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    document = json.loads(body)
     if isinstance(document, dict):
         return {name: value for name, value in document.items() if name not in _OF_THE_VERSION}
     return document

@@ -3,7 +3,7 @@
 1. **golden**: the candidate answers the bundle's golden cases over the network, by the digest that is to be delivered.
 2. **shadow**: it is asked a copy of requests that the stable version answers; nobody gets its answers. Requests are
    what a gateway mirrors, or the golden inputs again and again.
-3. **weights**: it answers a growing part of the real requests, and is taken out at the first doubt.
+3. **weights**: it answers a growing part of the real requests, and is taken out at the first doubt, or at the end.
 
 Each stage begins with no evidence, so that what was good before does not outweigh what is bad now.
 """
@@ -43,6 +43,7 @@ class Limits:
         slower: requests that took the candidate longer than ``slower_than`` times as long.
         tolerance: difference between two numbers of an answer that is none.
         slower_than: see ``slower``.
+        pause_seconds: pause after a golden input that the stable version did not answer.
         seconds: longest time of the shadow; undecided after that, the candidate is held.
         steps: percents of the traffic, one after the other.
         step_requests: requests that the candidate answers at each step, at least.
@@ -54,6 +55,7 @@ class Limits:
     slower: Rule = field(default_factory=lambda: Rule("slower", 0.25, 0.50))
     tolerance: float = 0.1
     slower_than: float = 1.5
+    pause_seconds: float = 1.0
     seconds: float = 300.0
     steps: Sequence[int] = (5, 25, 50)
     step_requests: int = 20
@@ -113,7 +115,8 @@ class Gate:
         """Go through the stages until one does not pass.
 
         Raises:
-            ConfigurationError: nothing can listen where the mirror shall be, or the stable server does not answer.
+            ConfigurationError: nothing can listen where the mirror shall be, or the stable server does not answer or
+                refuses the token.
             InvalidBundle: the golden cases cannot be read.
         """
         stages: list[Stage] = []
@@ -133,8 +136,11 @@ class Gate:
         first = self.stable is None or not await self._known(self.stable)
         yield await self._shadow(calls, first=first)
         if self.traffic is not None and not first:
-            for percent in self.limits.steps:
-                yield await self._step(self.traffic, percent)
+            try:
+                for percent in self.limits.steps:
+                    yield await self._step(self.traffic, percent)
+            finally:  # passed, in doubt or interrupted: promoting is for whoever reads the verdict
+                self.traffic.weigh(0)
 
     def _call(self, case: GoldenCase) -> list[Call]:
         with suppress(PackageMissing):
@@ -147,7 +153,12 @@ class Gate:
             response = await server.get(f"/v1/models/{self.bundle.name}", headers=headers)
         except httpx.HTTPError:
             raise ConfigurationError("the stable server does not answer", field="stable") from None
-        return response.status_code != httpx.codes.NOT_FOUND
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return False
+        _refuse_token(response.status_code)
+        if response.is_error:
+            raise ConfigurationError(f"the stable server answers {response.status_code}", field="stable")
+        return True
 
     async def _golden(self, cases: Sequence[GoldenCase]) -> Stage:
         """(1) Every case is answered as it must be, by the right digest."""
@@ -188,17 +199,15 @@ class Gate:
         return Stage("shadow", outcome, perf_counter() - begin, tally.findings(), tuple(remarks))
 
     async def _step(self, traffic: Traffic, percent: int) -> Stage:
-        """(3) So many percent of the users' requests, with the way back in the same breath."""
+        """(3) So many percent of the users' requests; ``_stages`` takes them back."""
         begin = perf_counter()
-        await asyncio.to_thread(traffic.weigh, percent)
+        traffic.weigh(percent)  # in no thread, which would go on after an interrupt
         step = _Step(self.limits)
         doubt = ""
         while not doubt and not step.enough(perf_counter() - begin):
             await asyncio.sleep(LOOK_SECONDS)
             step.look(await asyncio.to_thread(traffic.live))
             doubt = "a rule rejects" if step.tally.rejected() else await self._unready()
-        if doubt:
-            await asyncio.to_thread(traffic.weigh, 0)
         remarks = (f"taken out: {doubt}",) if doubt else ()
         outcome: Outcome = "failed" if doubt else "passed"
         return Stage(f"weight {percent} %", outcome, perf_counter() - begin, step.tally.findings(), remarks)
@@ -233,8 +242,11 @@ class _Comparison:
             return
         # One after the other: two at one time would slow each other down on a small machine.
         old, new = await ask(stable, call), await ask(self._gate.candidate, call)
-        if not old.ok:
-            return  # a caller's mistake, or trouble of both: it says nothing about the candidate
+        if not old.ok:  # a caller's mistake, or trouble of both: it says nothing about the candidate
+            if not self._gate.mirror:  # the question is ours
+                _refuse_token(old.status)
+                await asyncio.sleep(limits.pause_seconds)
+            return
         self.tally.add(limits.failures, not new.ok)
         if new.ok:
             self.tally.add(limits.slower, new.seconds > limits.slower_than * old.seconds)
@@ -268,6 +280,11 @@ class _Step:
     def enough(self, seconds: float) -> bool:
         """Tell whether the next step may follow."""
         return self._asked >= self._limits.step_requests or seconds >= self._limits.step_seconds
+
+
+def _refuse_token(status: int) -> None:
+    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        raise ConfigurationError(f"the stable server refuses the token ({status})", field="token")
 
 
 async def _again(calls: Sequence[Call]) -> AsyncIterator[Call]:

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bedside.delivery.gate import Live
+from bedside.delivery.processes import runs, started
 from bedside.errors import BedsideError, ConfigurationError
 
 _CONFIGURATION = """\
@@ -29,7 +31,8 @@ http {
   fastcgi_temp_path temporary/fastcgi;
   uwsgi_temp_path temporary/uwsgi;
   scgi_temp_path temporary/scgi;
-  client_max_body_size 0;
+  # Whoever has no token either may fill the temporary folder, with so much a connection.
+  client_max_body_size %(body_bytes)d;
   server_tokens off;
   upstream bedside {
 %(upstreams)s
@@ -73,6 +76,14 @@ class GatewayFailed(BedsideError):
     """Read `gateway/error.log` of the site."""
 
 
+def nginx() -> str:
+    """Return the program. Raises ConfigurationError where it is not installed."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise ConfigurationError("nginx is needed: apt-get install nginx-light", field="site")
+    return program
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """One nginx, in a folder of its own.
@@ -87,20 +98,24 @@ class Gateway:
     listen: str
     mirror: int
 
-    def route(self, weights: Mapping[int, int]) -> None:
+    def route(self, weights: Mapping[int, int], body_bytes: int) -> None:
         """Send calls to ports of this machine by weight, and return once no call takes the old way any more.
+
+        Args:
+            weights: by port; one with 0 gets nothing.
+            body_bytes: largest body that is taken; more is answered with 413.
 
         Raises:
             ConfigurationError: nginx is not installed.
             GatewayFailed: it refuses its configuration.
         """
         (self.folder / "temporary").mkdir(parents=True, exist_ok=True)
-        (self.folder / "nginx.conf").write_text(self.configuration(weights), encoding="utf-8")
+        (self.folder / "nginx.conf").write_text(self.configuration(weights, body_bytes), encoding="utf-8")
         before = self._workers()
         self._nginx(*(["-s", "reload"] if before else []))
         _wait_for_the_end_of(before)
 
-    def configuration(self, weights: Mapping[int, int]) -> str:
+    def configuration(self, weights: Mapping[int, int], body_bytes: int) -> str:
         """Return nginx' configuration."""
         # One failure takes nobody out: which of them gets calls is for the gate to say.
         lines = [f"    server 127.0.0.1:{port} weight={w} max_fails=0;" for port, w in weights.items() if w]
@@ -112,6 +127,7 @@ class Gateway:
             "certificate": self.folder.parent.absolute() / "certificate.pem",
             "key": self.folder.parent.absolute() / "key.pem",
             "mirror": self.mirror,
+            "body_bytes": body_bytes,
         }
         return _CONFIGURATION % values
 
@@ -127,34 +143,44 @@ class Gateway:
 
         A call that was tried twice counts for both: a failure of the candidate that nobody noticed is one all the same.
         """
-        path = self.folder / "access.log"
-        if not path.exists():
+        size = self.logged_bytes()
+        if not size:
             return [], 0
-        with path.open("rb") as stream:
-            stream.seek(offset)
+        with self._log.open("rb") as stream:
+            stream.seek(offset if offset <= size else 0)  # a shorter one is a new one
             lines = stream.read().splitlines(keepends=True)
         whole = [line for line in lines if line.endswith(b"\n")]  # the last may be in the writing
         found = [live for line in whole for live in _attempts(json.loads(line), candidate)]
-        return found, offset + sum(map(len, whole))
+        return found, (offset if offset <= size else 0) + sum(map(len, whole))
+
+    def logged_bytes(self) -> int:
+        """Return the place in the log from which on calls are new."""
+        return self._log.stat().st_size if self._log.exists() else 0
+
+    def rotate(self) -> None:
+        """Begin a new log of calls with the next ``route``, and keep the one before as ``access.log.1``."""
+        with suppress(FileNotFoundError):
+            self._log.replace(self.folder / "access.log.1")
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "access.log"
 
     def _nginx(self, *arguments: str) -> None:
-        program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-        if program is None:
-            raise ConfigurationError("nginx is needed: apt-get install nginx-light", field="site")
         folder = self.folder.absolute()
-        command = [program, "-p", f"{folder}/", "-c", "nginx.conf", "-e", "error.log", *arguments]
+        command = [nginx(), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "error.log", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - arguments are ours
         if done.returncode:
             raise GatewayFailed(done.stderr.strip().splitlines()[-1] if done.stderr else "")
 
-    def _workers(self) -> list[int]:
-        """Return the processes that take calls; none where nginx does not run."""
+    def _workers(self) -> dict[int, int]:
+        """Return the processes that take calls, with their starts; none where nginx does not run."""
         try:
             master = int((self.folder / "nginx.pid").read_text())
             children = Path(f"/proc/{master}/task/{master}/children").read_text(encoding="ascii")
         except (OSError, ValueError):
-            return []
-        return [int(child) for child in children.split()]
+            return {}
+        return {int(child): started(int(child)) for child in children.split()}
 
 
 def _attempts(line: Mapping[str, Any], candidate: int) -> list[Live]:
@@ -169,19 +195,9 @@ def _attempts(line: Mapping[str, Any], candidate: int) -> list[Live]:
     ]
 
 
-def _wait_for_the_end_of(processes: Sequence[int], most_seconds: float = 30.0) -> None:
+def _wait_for_the_end_of(processes: Mapping[int, int], most_seconds: float = 30.0) -> None:
     """Wait for workers that finish their calls; a very long one is left alone after a while."""
     deadline = time.monotonic() + most_seconds
-    for process in processes:
-        while _runs(process) and time.monotonic() < deadline:
+    for process, start in processes.items():
+        while runs(process, start) and time.monotonic() < deadline:
             time.sleep(0.02)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

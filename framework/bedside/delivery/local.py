@@ -5,23 +5,26 @@ gives it some, and takes production's place when it is promoted. For a laptop, a
 is not started again by anybody, so that a hospital takes k3s, which runs on one machine as well.
 """
 
+import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import httpx
 
 from bedside.delivery.gate import Live
-from bedside.delivery.gateway import Gateway
+from bedside.delivery.gateway import Gateway, nginx
 from bedside.delivery.pins import Pins
+from bedside.delivery.processes import free_port, runs, started
 from bedside.errors import BedsideError, ConfigurationError
+from bedside.settings import load_settings
 
 PRODUCTION = "production"
 
@@ -52,9 +55,22 @@ class _State:
     running: dict[str, Running] = field(default_factory=dict)
     canary_percent: int = 0
 
+    def environment(self, name: str) -> Running:
+        """Return what runs. Raises ConfigurationError where nothing does."""
+        found = self.running.get(name)
+        if found is None:
+            raise ConfigurationError(f"{name} does not run here", field="environment")
+        return found
+
+    def refuse_another_canary(self, name: str) -> None:
+        """Raise ConfigurationError where a canary of another name runs."""
+        others = set(self.running) - {name, PRODUCTION}
+        if name != PRODUCTION and others:
+            raise ConfigurationError(f"{others.pop()} is production's canary already", field="environment")
+
 
 class Site:
-    """Processes and their gateway, in one folder.
+    """Processes and their gateway, in one folder. Several commands may change it at one time.
 
     Args:
         folder: holds ``certificate.pem`` and ``key.pem`` and, where there are any, the settings of the servers
@@ -69,8 +85,8 @@ class Site:
         if not ((folder / "certificate.pem").is_file() and (folder / "key.pem").is_file()):
             raise ConfigurationError(f"{folder} needs certificate.pem and key.pem", field="site")
         self._folder = folder
-        self._state = self._read() or _State(port, _free_port())
-        self._offset = self._gateway.calls(0, 0)[1]
+        self._state = self._read() or _State(port, free_port())
+        self._offset = self._gateway.logged_bytes()
 
     @property
     def url(self) -> str:
@@ -84,10 +100,7 @@ class Site:
 
     def environment(self, name: str) -> Running:
         """Return what runs. Raises ConfigurationError where nothing does."""
-        found = self._state.running.get(name)
-        if found is None:
-            raise ConfigurationError(f"{name} does not run here", field="environment")
-        return found
+        return self._state.environment(name)
 
     @property
     def canary(self) -> str:
@@ -101,57 +114,69 @@ class Site:
         """Run what an environment pins, in place of what it ran; calls go on meanwhile.
 
         Raises:
-            ConfigurationError: there is a canary of another name already.
+            ConfigurationError: there is a canary of another name already, or no nginx.
             DeployFailed: it does not get ready; what ran goes on.
+            GatewayFailed: nginx refuses; what ran goes on.
         """
-        others = set(self._state.running) - {name, PRODUCTION}
-        if name != PRODUCTION and others:
-            raise ConfigurationError(f"{others.pop()} is production's canary already", field="environment")
-        errors = self._folder / f"{name}.err"
-        begin = errors.stat().st_size if errors.is_file() else 0
-        started = self._start(name, pins, registry)
-        if not _gets_ready(started, seconds):
-            _retire(started)
-            told = errors.read_bytes()[begin:].decode(errors="replace")
-            raise DeployFailed(f"{name} did not get ready: {' '.join(told.split()).rpartition('Error: ')[2]}")
-        old = self._state.running.get(name)
-        self._state.running[name] = started
-        if name != PRODUCTION:
-            self._state.canary_percent = 0
-        self._route()
+        nginx()
+        self._state.refuse_another_canary(name)
+        begin = len(self._errors(name))
+        new = self._start(name, pins, registry)
+        try:
+            self._wait_for(name, new, begin, seconds)
+            with self._change() as state:
+                state.refuse_another_canary(name)
+                old = state.running.get(name)
+                state.running[name] = new
+                if name != PRODUCTION:
+                    state.canary_percent = 0
+        except BaseException:  # an interrupt, too: nobody else knows of the process
+            _retire(new)
+            raise
         if old is not None:
             _retire(old)
-        return started
+        return new
 
     def promote(self, name: str) -> None:
         """Give all calls to the canary, which is production from then on; the old one answers what it has, and ends."""
-        old = self._state.running.pop(PRODUCTION, None)
-        self._state.running = {PRODUCTION: self.environment(name)}
-        self._state.canary_percent = 0
-        self._route()
+        with self._change() as state:
+            old = state.running.get(PRODUCTION)
+            state.running = {PRODUCTION: state.environment(name)}
+            state.canary_percent = 0
+            self._gateway.rotate()
         if old is not None:
             _retire(old)
 
     def withdraw(self, name: str) -> None:
         """Take the canary's calls away, then end it; nothing happens where it does not run."""
-        old = self._state.running.pop(name, None)
+        with self._change() as state:
+            old = state.running.pop(name, None)
+            if old is not None:
+                state.canary_percent = 0
         if old is not None:
-            self._state.canary_percent = 0
-            self._route()
             _retire(old)
 
     def stop(self) -> None:
         """End the gateway, then all the rest."""
-        self._gateway.stop()
-        for running in self._state.running.values():
+        with self._change() as state:
+            ended = state.running
+            state.running = {}
+        for running in ended.values():
             _retire(running)
-        self._state.running = {}
-        self._write()
 
     def weigh(self, percent: int) -> None:
-        """Implements ``gate.Traffic``."""
-        self._state.canary_percent = percent
-        self._route()
+        """Implements ``gate.Traffic``, for the canary that this site was opened with.
+
+        Raises:
+            ConfigurationError: another one took its place, or none; it has what weight it was given since.
+        """
+        name = self.canary
+        known = self._state.running[name]
+        with self._change() as state:
+            if state.running.get(name) == known:
+                state.canary_percent = percent
+            elif percent:
+                raise ConfigurationError(f"{name} was replaced, promoted or withdrawn meanwhile", field="environment")
 
     def live(self) -> Sequence[Live]:
         """Implements ``gate.Traffic``."""
@@ -162,24 +187,56 @@ class Site:
     def _gateway(self) -> Gateway:
         return Gateway(self._folder / "gateway", f"127.0.0.1:{self._state.port}", self._state.mirror)
 
-    def _route(self) -> None:
-        """Make the gateway do what the state says, and note it."""
-        percent = self._state.canary_percent
+    @contextmanager
+    def _change(self) -> Iterator[_State]:
+        """Change what runs and its weights, as one command at a time: the gateway does it, or all is as before."""
+        with (self._folder / "site.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before, state = self._read(), self._read() or self._state
+            yield state
+            if state == before:
+                return
+            try:
+                self._route(state)
+                self._write(state)
+            except BaseException:
+                with suppress(BedsideError):
+                    self._route(before or _State(state.port, state.mirror))
+                raise
+            self._state = state
+
+    def _route(self, state: _State) -> None:
+        """Make the gateway do what a state says."""
+        if PRODUCTION not in state.running:
+            self._gateway.stop()
+            return
+        percent = state.canary_percent
         weights = {
-            running.port: 100 - percent if name == PRODUCTION else percent
-            for name, running in self._state.running.items()
+            running.port: 100 - percent if name == PRODUCTION else percent for name, running in state.running.items()
         }
-        if PRODUCTION in self._state.running:
-            self._gateway.route(weights)
-        self._write()
+        self._gateway.route(weights, load_settings(self._settings).limits.body_bytes)
+
+    @property
+    def _settings(self) -> Path | None:
+        path = self._folder / "settings.toml"
+        return path if path.is_file() else None
+
+    def _errors(self, name: str) -> bytes:
+        path = self._folder / f"{name}.err"
+        return path.read_bytes() if path.is_file() else b""
+
+    def _wait_for(self, name: str, new: Running, begin: int, seconds: float) -> None:
+        """Wait until it is ready. Raises DeployFailed, with what it has said since a place in its errors."""
+        if not _gets_ready(new, seconds):
+            told = self._errors(name)[begin:].decode(errors="replace")
+            raise DeployFailed(f"{name} did not get ready: {' '.join(told.split()).rpartition('Error: ')[2]}")
 
     def _start(self, name: str, pins: Pins, registry: Path | None) -> Running:
         sources = [_source(bundle, reference, registry) for bundle, reference in pins.bundles.items()]
         if not sources:
             raise ConfigurationError(f"{name} pins no bundle", field="environment")
-        port = _free_port()
-        settings = self._folder / "settings.toml"
-        options = ["--config", str(settings)] if settings.is_file() else []
+        port = free_port()
+        options = ["--config", str(self._settings)] if self._settings else []
         # A bundle that cannot be served ends the server, and with it the wait for it.
         command = ["env", "BEDSIDE_REGISTRY__STRICT=true", sys.executable, "-m", "bedside", "serve"]
         command += [*sources, "--port", str(port), *options]
@@ -188,7 +245,7 @@ class Site:
             process = subprocess.Popen(  # noqa: S603 - names and digests that Pins has checked
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=err, start_new_session=True
             )
-        return Running(process.pid, _start_of(process.pid), port, dict(pins.bundles))
+        return Running(process.pid, started(process.pid), port, dict(pins.bundles))
 
     def _read(self) -> _State | None:
         path = self._folder / "site.json"
@@ -198,9 +255,9 @@ class Site:
         running = {name: Running(**one) for name, one in content["running"].items()}
         return _State(content["port"], content["mirror"], running, content["canary_percent"])
 
-    def _write(self) -> None:
+    def _write(self, state: _State) -> None:
         part = self._folder / ".site.json"
-        part.write_text(json.dumps(asdict(self._state), indent=2), encoding="utf-8")
+        part.write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
         part.replace(self._folder / "site.json")
 
 
@@ -211,16 +268,10 @@ def _source(bundle: str, reference: str, registry: Path | None) -> str:
     return f"{registry / bundle}@{reference.partition('@')[2]}"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _gets_ready(started: Running, seconds: float) -> bool:
+def _gets_ready(new: Running, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while _runs(started) and time.monotonic() < deadline:
-        if _ready(started.url):
+    while _runs(new) and time.monotonic() < deadline:
+        if _ready(new.url):
             return True
         time.sleep(0.1)
     return False
@@ -233,20 +284,8 @@ def _ready(url: str) -> bool:
         return False
 
 
-def _start_of(process: int) -> int:
-    """Return when a process started, in ticks since the machine did (proc(5), starttime); 0 where there is none.
-
-    With its number that is an identity: numbers are given out again. One that has ended and was not waited for is none.
-    """
-    try:
-        state, *fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if state in "ZX" else int(fields[18])
-
-
 def _runs(running: Running) -> bool:
-    return running.started > 0 and _start_of(running.process) == running.started
+    return runs(running.process, running.started)
 
 
 def _retire(running: Running, most_seconds: float = 120.0) -> None:
@@ -254,7 +293,8 @@ def _retire(running: Running, most_seconds: float = 120.0) -> None:
     deadline = time.monotonic() + most_seconds
     number = signal.SIGTERM
     while _runs(running):
-        os.kill(running.process, number)
+        with suppress(ProcessLookupError):  # it ended just now
+            os.kill(running.process, number)
         number = signal.SIGKILL
         while _runs(running) and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -62,7 +62,10 @@ def test_other_answers_agree_to_the_byte_and_kinds_never() -> None:
     """A page of a proxy is no document, and broken JSON is none either."""
     assert agree(Reply(200, 0.0, "image/png", b"a"), Reply(200, 0.0, "image/png", b"a"), 0.1)
     assert not agree(reply({}), Reply(200, 0.0, "text/html", b"{}"), 0.1)
-    assert not agree(reply({}), Reply(200, 0.0, "application/json", b"{"), 0.1)
+    broken = Reply(200, 0.0, "application/json", b"{")
+    assert not agree(reply({}), broken, 0.1)
+    assert not agree(broken, broken, 0.1)
+    assert not agree(Reply(200, 0.0, "application/json", b"[" * 100_000), broken, 0.1)
 
 
 def test_a_record_is_sent_as_json_and_files_as_parts(tmp_path: Path) -> None:

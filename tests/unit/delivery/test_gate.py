@@ -15,7 +15,7 @@ from bedside.delivery.gate import Gate, Limits, Live
 from bedside.delivery.verdict import Verdict
 from bedside.errors import ConfigurationError
 
-LIMITS = Limits(seconds=5.0, step_seconds=5.0)
+LIMITS = Limits(seconds=5.0, step_seconds=5.0, pause_seconds=0.0)
 ANSWER = {"prediction": "no", "probabilities": {"no": 0.9, "yes": 0.1}, "version": "1"}
 
 
@@ -104,12 +104,12 @@ def outcomes(verdict: Verdict) -> list[str]:
 
 
 def test_a_good_candidate_goes_all_the_way(golden: BundleFolder) -> None:
-    """Golden cases, shadow, then each weight in turn."""
+    """Golden cases, shadow, then each weight in turn, and back: nobody has promoted it yet."""
     server, gateway = Server(golden.digest), Gateway(dict.fromkeys((5, 25, 50), GOOD))
     verdict = decide(Gate(golden, server.client(), server.client(), "t", LIMITS, traffic=gateway))
     assert verdict.decision == "promote"
     assert outcomes(verdict)[:2] == ["golden: passed", "shadow: passed"]
-    assert gateway.weights == [5, 25, 50]
+    assert gateway.weights == [5, 25, 50, 0]
 
 
 def test_a_wrong_golden_answer_ends_it(golden: BundleFolder) -> None:
@@ -229,13 +229,72 @@ def test_one_that_is_not_ready_any_more_is_taken_out(golden: BundleFolder) -> No
     assert "not ready any more" in verdict.stages[-1].remarks[0]
 
 
+@pytest.mark.parametrize("error", [OSError, BrokenPipeError])
+def test_a_gate_that_breaks_takes_it_out(golden: BundleFolder, error: type[Exception]) -> None:
+    """Whatever went wrong, users must not be left with half a decision."""
+
+    class Broken(Gateway):
+        def live(self) -> list[Live]:
+            raise error
+
+    server, gateway = Server(golden.digest), Broken({})
+    with pytest.raises(error):
+        decide(Gate(golden, server.client(), server.client(), "t", LIMITS, traffic=gateway))
+    assert gateway.weights == [5, 0]
+
+
+async def test_a_gate_that_is_cancelled_takes_it_out(golden: BundleFolder) -> None:
+    """Ctrl-C and a pipeline's SIGTERM both arrive as this."""
+    loop, server = asyncio.get_running_loop(), Server(golden.digest)
+
+    class Cancelling(Gateway):
+        def live(self) -> list[Live]:
+            loop.call_soon_threadsafe(task.cancel)
+            return []
+
+    gateway = Cancelling({})
+    task = asyncio.ensure_future(Gate(golden, server.client(), server.client(), "t", LIMITS, traffic=gateway).decide())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert gateway.weights == [5, 0]
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_stable_server_that_refuses_is_told(golden: BundleFolder, status: int) -> None:
+    """It has the model or has not; nothing is compared with a refusal."""
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(status)
+
+    stable = httpx.AsyncClient(transport=httpx.MockTransport(refuse), base_url="http://server")
+    with pytest.raises(ConfigurationError, match=str(status)):
+        decide(Gate(golden, Server(golden.digest).client(), stable, "t", LIMITS))
+
+
+def test_a_token_that_expires_ends_it(golden: BundleFolder) -> None:
+    """Production is asked once more, and not until the time is over."""
+    stable = Server("old", statuses=[200, 401])
+    with pytest.raises(ConfigurationError, match="401"):
+        decide(Gate(golden, Server(golden.digest).client(), stable.client(), "t", LIMITS))
+    assert stable.calls == 2
+
+
+def test_a_stable_server_in_trouble_gets_a_pause(golden: BundleFolder) -> None:
+    """The longest one, here: it is asked no second time."""
+    stable = Server("old", statuses=[503] * 50)
+    limits = replace(LIMITS, pause_seconds=60.0, seconds=0.2)
+    verdict = decide(Gate(golden, Server(golden.digest).client(), stable.client(), "t", limits))
+    assert verdict.decision == "hold"
+    assert stable.calls == 1
+
+
 def test_where_nobody_calls_time_goes_on(golden: BundleFolder) -> None:
     """The shadow has said that it is good; nothing speaks against it."""
     server, gateway = Server(golden.digest), Gateway({})
     limits = replace(LIMITS, step_seconds=0.0)
     verdict = decide(Gate(golden, server.client(), server.client(), "t", limits, traffic=gateway))
     assert verdict.decision == "promote"
-    assert gateway.weights == [5, 25, 50]
+    assert gateway.weights == [5, 25, 50, 0]
 
 
 def test_a_verdict_explains_itself(golden: BundleFolder) -> None:
