@@ -174,7 +174,7 @@ def serve(
     lifecycle = Lifecycle(startup, shutdown)
     on_listening = _listening(events, sources, announce)
     parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
-    parts = replace(parts, audit_redrive=accountant.redriven, references=references, auditor=auditor)
+    parts = replace(parts, tell_redrive=accountant.redriven, references=references, auditor=auditor)
     _add_doors(lifecycle, parts, on_listening)
     try:
         server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
@@ -489,7 +489,6 @@ def make_executor(
     runtime = settings.runtime
     return BoundedExecutor(
         AdaptiveBatcher(ProcessExecutor(folder, runtime, staging, events, budget), budget_ms=runtime.batch_budget_ms),
-        slots=runtime.workers,
         queue_length=settings.limits.queue_length,
     )
 

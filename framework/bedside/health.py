@@ -1,7 +1,7 @@
 """Asks a server on this machine whether it is ready; the standard library only, as it runs every few seconds.
 
 A container's health check starts a process each time. ``bedside.cli`` takes more than a second to import, and this
-check should not cost what an inference costs; hence a module that imports nothing else of ours.
+check should not cost what an inference costs; hence a module that imports nothing else of ours but ``loopback``.
 """
 
 import ssl
@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
+from bedside.loopback import is_loopback
+
 URL = "http://127.0.0.1:8000/readyz"
 SECONDS = 2.0
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,7 +60,7 @@ def _connection(scheme: str, host: str, port: int | None, seconds: float) -> HTT
     if scheme == "http":
         return HTTPConnection(host, port, timeout=seconds)
     context = ssl.create_default_context()
-    if host in LOOPBACK:
+    if is_loopback(host):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return HTTPSConnection(host, port, timeout=seconds, context=context)

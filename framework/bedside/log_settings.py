@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
+from bedside.loopback import is_loopback
+
 MEBIBYTE = 1024 * 1024
 
 Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.]{1,100}$")]
@@ -25,7 +27,7 @@ Address = Annotated[str, AfterValidator(_address)]
 def is_in_the_clear(url: str) -> bool:
     """Tell whether what goes to ``url`` can be read on the way: ``http://``, and not on loopback."""
     parts = urlsplit(url)
-    return parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}
+    return parts.scheme == "http" and not is_loopback(parts.hostname)
 
 
 class _Group(BaseModel):

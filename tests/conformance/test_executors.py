@@ -24,7 +24,7 @@ EXECUTORS: dict[str, Make] = {
     "inline": InlineExecutor,
     "process": ProcessExecutor,
     "bounded": lambda folder, settings, staging: BoundedExecutor(
-        ProcessExecutor(folder, settings, staging), slots=1, queue_length=1
+        ProcessExecutor(folder, settings, staging), queue_length=1
     ),
 }
 

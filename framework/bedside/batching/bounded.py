@@ -16,14 +16,12 @@ class BoundedExecutor:
 
     Args:
         inner: runs the items; makes callers wait in order of arrival.
-        slots: items that ``inner`` runs at one time.
-        queue_length: callers that may wait beyond those.
+        queue_length: callers that may wait beyond those that run.
     """
 
-    def __init__(self, inner: Executor, *, slots: int, queue_length: int) -> None:
+    def __init__(self, inner: Executor, *, queue_length: int) -> None:
         self._inner = inner
-        self._slots = slots
-        self._limit = slots + queue_length
+        self._queue_length = queue_length
         self._pending = 0
         self._mean_seconds = 1.0
         self._draining = False
@@ -43,12 +41,12 @@ class BoundedExecutor:
     @property
     def concurrency(self) -> int:
         """Return how many items it is worth handing over at one time."""
-        return min(self._inner.concurrency, self._limit)
+        return self._inner.concurrency
 
     @property
     def running(self) -> int:
         """Return how many items run."""
-        return min(self._pending, self._slots)
+        return min(self._pending, self.concurrency)
 
     @property
     def waiting(self) -> int:
@@ -64,9 +62,10 @@ class BoundedExecutor:
         """Run one item, or raise QueueFull at once; see ``interfaces.Executor.run``."""
         if self._draining:
             raise Draining
-        if self._pending >= self._limit:
+        slots = self.concurrency  # those of a batch count; how many share one is known once the model is loaded
+        if self._pending >= slots + self._queue_length:
             error = QueueFull()
-            error.retry_after_seconds = max(1, ceil(self._mean_seconds * self._pending / self._slots))
+            error.retry_after_seconds = max(1, ceil(self._mean_seconds * self._pending / slots))
             raise error
         self._pending += 1
         self._empty.clear()

@@ -3,10 +3,11 @@
 import io
 import zipfile
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 DICOM = "application/dicom"
 RELATED = "multipart/related"
+_LITTER = {"dicomdir", "thumbs.db"}
 
 
 def zipped(folder: Path) -> bytes:
@@ -28,14 +29,15 @@ def archive_of(paths: Iterable[Path]) -> bytes:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return the files of a folder and its sub-folders in the order of their paths.
+    """Return the files of a folder and its sub-folders in the order of their paths, without litter."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not is_litter(path))
 
-    Left out are hidden files, DICOMDIR, the index of a disc (PS3.10 §8.6), and the ``.dcm.json`` (PS3.18 §F) that MONAI
-    Deploy's Informatics Gateway puts beside each instance.
+
+def is_litter(path: PurePath) -> bool:
+    """Tell whether a file is no part of the study in its folder or archive, and no reason to refuse it.
+
+    That are hidden files and what else operating systems leave; DICOMDIR, the index of a disc (PS3.10 §8.6); and the
+    ``.dcm.json`` (PS3.18 §F) that MONAI Deploy's Informatics Gateway puts beside each instance.
     """
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not _is_litter(path))
-
-
-def _is_litter(path: Path) -> bool:
-    name = path.name.lower()
-    return name.startswith(".") or name == "dicomdir" or name.endswith(".dcm.json")
+    name = path.name.casefold()
+    return name.startswith(".") or name in _LITTER or name.endswith(".dcm.json") or "__MACOSX" in path.parts

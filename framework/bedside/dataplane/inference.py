@@ -1,6 +1,6 @@
 """The spine. Every transport ends here; the numbers are those of docs/architecture.md.
 
-1 receive            the transport: headers, then (only once 2 and 3 have let the call in) the body
+1 receive            the transport: headers; once 2 and 3 have let the call in, the body and what it refers to
 2 authenticate, authorise
 3 resolve            model name and version to a loaded, vetted bundle
 4 decode             media type to arrays with geometry
@@ -8,7 +8,7 @@
 6 queue              limits, deadline, isolation
 7 run                the bundle's own preprocessing, inferer and postprocessing
 8 encode             the answer
-9 account            log event, metrics
+9 account            log event, metrics, audit record
 
 A transport calls :meth:`DataPlane.admit` (or its halves, where the message names the model), reads the body, calls
 :meth:`DataPlane.infer` and, for files out, :meth:`DataPlane.encode`; in every case, last, :meth:`DataPlane.account`.
@@ -137,7 +137,7 @@ class DataPlane:
         begin = perf_counter()
         try:
             if len(rows) == 1:
-                results = [await served.executor.run(rows[0], timeout_seconds=self._remaining(call))]
+                results = [await served.executor.run(rows[0], timeout_seconds=self.remaining(call))]
             else:
                 results = await self._run(call, served.executor, rows)
         finally:
@@ -194,12 +194,13 @@ class DataPlane:
         results: list[Prediction] = []
         step = executor.concurrency
         for start in range(0, len(rows), step):
-            left = self._remaining(call)
+            left = self.remaining(call)
             runs = [executor.run(row, timeout_seconds=left) for row in rows[start : start + step]]
             results += await _all(runs)
         return results
 
-    def _remaining(self, call: Call) -> float:
+    def remaining(self, call: Call) -> float:
+        """Return the seconds that the limit and the caller's patience leave a call. Raises DeadlineExceeded."""
         limit = self._limits.request_seconds if call.limit_seconds is None else call.limit_seconds
         remaining = min(limit, call.patience) - call.seconds
         if remaining <= 0:
@@ -215,7 +216,7 @@ class DataPlane:
             if size <= INLINE_DECODE_BYTES and all(map(_is_cheap, raw)):
                 return self._checked(call, contract, raw)
             loop = asyncio.get_running_loop()
-            async with asyncio.timeout(self._remaining(call)):
+            async with asyncio.timeout(self.remaining(call)):
                 return await loop.run_in_executor(self._decoders, self._checked, call, contract, raw)
         except TimeoutError:
             raise DeadlineExceeded from None

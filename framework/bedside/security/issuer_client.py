@@ -1,7 +1,6 @@
 """Fetches an issuer's keys: discovery document, then JWK Set (OpenID Connect Discovery 1.0 §4)."""
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ import httpx
 import orjson
 
 from bedside.errors import ConfigurationError
+from bedside.loopback import is_loopback
 from bedside.security.keys import KeySet, read_key_set
 from bedside.settings import AuthSettings
 
@@ -79,7 +79,7 @@ class IssuerClient:
             # A redirect would let whoever controls it choose the keys.
             follow_redirects=False,
             # The site's proxy (HTTPS_PROXY) is honoured, but never between this machine and itself.
-            trust_env=not _is_loopback(urlsplit(self._settings.issuer).hostname),
+            trust_env=not is_loopback(urlsplit(self._settings.issuer).hostname),
             headers={"accept": "application/json", "accept-encoding": "identity"},
         )
 
@@ -108,7 +108,7 @@ class IssuerClient:
             return False
         if parts.scheme == "https":
             return True
-        return parts.scheme == "http" and (self._settings.allow_http_issuer or _is_loopback(parts.hostname))
+        return parts.scheme == "http" and (self._settings.allow_http_issuer or is_loopback(parts.hostname))
 
 
 async def _read(http: httpx.AsyncClient, url: str) -> bytes:
@@ -123,15 +123,6 @@ async def _read(http: httpx.AsyncClient, url: str) -> bytes:
             if len(body) > MOST_DOCUMENT_BYTES:
                 raise FetchFailed("document_too_large")
         return bytes(body)
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
 
 
 def _authorities(settings: AuthSettings) -> ssl.SSLContext:

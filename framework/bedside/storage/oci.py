@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bedside.errors import ConfigurationError, NotAdmitted, SourceUnavailable
+from bedside.loopback import is_loopback
 from bedside.settings import AdmissionSettings, RegistrySettings
 from bedside.storage.archives import only_bundle
 from bedside.storage.artifact import (
@@ -26,7 +27,6 @@ from bedside.storage.artifact import (
     unpack_layer,
 )
 from bedside.storage.cache import BundleCache
-from bedside.storage.hosts import is_loopback
 from bedside.storage.progress import Announce, Progress
 
 _SCHEME = "oci://"

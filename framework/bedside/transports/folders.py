@@ -4,10 +4,11 @@ import asyncio
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from bedside.bundle.contract import InputSpec
 from bedside.bundle.golden import media_type_of
+from bedside.bundle.study import is_litter
 from bedside.codecs.dicom import DICOM, RELATED
 from bedside.codecs.encode import join
 from bedside.errors import BadParameter, ConfigurationError, PayloadTooLarge, ReferenceNotFound, TooManyInstances
@@ -16,7 +17,6 @@ from bedside.transports.references import FileReference
 from bedside.types import EncodedAnswer, RawPart
 
 _STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking: a pipe would wait for its writer
-_LITTER = {"dicomdir"}  # PS3.10 §8.6
 
 
 class Folder:
@@ -100,5 +100,5 @@ def _files(place: int) -> Iterator[tuple[str, int]]:
             if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise ReferenceNotFound(field="source.path")
         for name in sorted(names):
-            if not name.startswith(".") and name.casefold() not in _LITTER:
+            if not is_litter(PurePath(name)):
                 yield name, folder

@@ -49,7 +49,8 @@ async def inner() -> Inner:
 
 def bounded(inner: Inner, *, slots: int = 1, queue_length: int = 1) -> BoundedExecutor:
     """Return the executor around it."""
-    return BoundedExecutor(inner, slots=slots, queue_length=queue_length)
+    inner.concurrency = slots
+    return BoundedExecutor(inner, queue_length=queue_length)
 
 
 async def begin(executor: BoundedExecutor, count: int) -> list[asyncio.Task[Prediction]]:
@@ -70,6 +71,19 @@ async def test_what_fits_waits_and_what_does_not_is_told_at_once(inner: Inner) -
     await asyncio.gather(*tasks)
     assert (executor.running, executor.waiting) == (0, 0)
     await executor.run(NOTHING, timeout_seconds=1.0)
+
+
+async def test_items_of_a_batch_run(inner: Inner) -> None:
+    """How many share a run is known once the model is loaded: none of them is shown as one that waits."""
+    executor = bounded(inner, slots=1, queue_length=1)
+    inner.concurrency = 4
+    tasks = await begin(executor, 5)
+    assert (executor.running, executor.waiting) == (4, 1)
+    with pytest.raises(QueueFull) as caught:
+        await executor.run(NOTHING, timeout_seconds=1.0)
+    assert caught.value.retry_after_seconds == 2
+    inner.go.set()
+    await asyncio.gather(*tasks)
 
 
 async def test_retry_after_follows_how_long_runs_take(inner: Inner) -> None:

@@ -38,13 +38,14 @@ async def test_a_file_is_read(root: Path) -> None:
 
 
 async def test_a_folder_is_a_study(root: Path) -> None:
-    """All files below it in the order of their names, without DICOMDIR and what is hidden."""
+    """All files below it in the order of their names, without DICOMDIR, what is hidden and JSON headers."""
     study, files = root / "study", maker.files(maker.series())
     (study / "a").mkdir(parents=True)
     for place, data in enumerate(files):
         (study / ("a" if place % 2 else ".") / f"{place}.dcm").write_bytes(data)
     (study / "DICOMDIR").write_bytes(b"x")
     (study / ".hidden").write_bytes(b"x")
+    (study / "0.dcm.json").write_bytes(b"{}")  # as the Informatics Gateway leaves it
     part = await read(root, "study")
     assert sorted(files_of(part, LimitSettings())) == sorted(files)
 

@@ -1,6 +1,7 @@
 """Jobs over HTTP: taken after they were checked, followed to their end, and nobody else's."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from tests.unit.transports.fakes import RECORD_BODY, Trail, Wire, World, make_world, record_run, until
 
+from bedside.errors import ExpiredToken
 from bedside.interfaces import LISTENER
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
@@ -24,7 +26,7 @@ from bedside.transports.rest import job_events
 from bedside.transports.rest.app import create_app
 from bedside.transports.rest.jobs import describe
 from bedside.transports.rest.reply import ASGIApp
-from bedside.types import Prediction, ValidatedInputs
+from bedside.types import Prediction, Principal, UnverifiedToken, ValidatedInputs
 
 OTHER_BODY = b'{"age": 64, "chol": 233}'
 SUBMIT = "/v1/models/heart/jobs"
@@ -49,7 +51,7 @@ class Office:
             jobs=desk,
             wake_jobs=self._wake,
             outbox=self.outbox,
-            audit_redrive=lambda who, job: self.redriven.append((who.subject, job)),
+            tell_redrive=lambda who, job: self.redriven.append((who.subject, job)),
         )
         self.world: World = replace(plain, parts=parts, app=create_app(parts))
         work = SpineWork(parts.dataplane, settings)
@@ -397,6 +399,29 @@ async def test_a_dead_job_is_driven_again(office: Office) -> None:
         assert (await client.post(f"{location}/redrive")).json()["state"] == "queued"
         assert (await ended(client, location))["state"] == "succeeded"
         assert (await client.post(f"{location}/redrive")).status_code == 409
+    assert office.redriven == [("user", location.rpartition("/")[2])]
+
+
+async def test_who_asks_is_found_once(office: Office) -> None:
+    """A token that expires while its caller's request is worked on does not make 401 of what was done."""
+    known: set[str] = set()
+    parts = office.world.parts
+
+    async def expiring(token: UnverifiedToken) -> Principal:
+        if str(token) in known:
+            raise ExpiredToken
+        known.add(str(token))
+        return await parts.authenticate(token)
+
+    async with office.client() as client:
+        location = await office.submitted(client)
+    claimed = office.store.claim(["sha256:" + "0" * 64], time.time(), 1.0)
+    assert claimed is not None
+    office.store.fail(claimed, time.time(), "run_failed", "", retry_at=None)
+    transport = httpx.ASGITransport(create_app(replace(parts, authenticate=expiring)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.post(f"{location}/redrive", headers={"authorization": "Bearer user"})
+    assert (answer.status_code, answer.json().get("state")) == (200, "queued")
     assert office.redriven == [("user", location.rpartition("/")[2])]
 
 

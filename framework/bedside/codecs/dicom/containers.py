@@ -10,6 +10,7 @@ from email.message import Message
 from functools import partial
 from pathlib import PurePosixPath
 
+from bedside.bundle.study import is_litter
 from bedside.bundle.vetting.findings import Refused
 from bedside.bundle.vetting.zips import open_zip, read_member
 from bedside.errors import DecompressedTooLarge, MalformedPayload, TooManyInstances
@@ -21,7 +22,6 @@ Opener = Callable[[], bytes]
 
 _DEFLATE_RATIO = 1032  # the most that deflate can shrink: black slices come near it; the total bounds bombs
 _BOUNDARY_LENGTH = 70  # RFC 2046 §5.1.1
-_LITTER = {"dicomdir", ".ds_store", "thumbs.db"}  # file-set directory (PS3.3 §F) and what operating systems leave
 
 
 @contextmanager
@@ -51,7 +51,9 @@ def _zip(data: bytes, name: str, limits: LimitSettings) -> Iterator[list[Opener]
     try:
         with open_zip(io.BytesIO(data), bounds) as archive:
             members = [
-                member for member in archive.infolist() if not member.is_dir() and not _is_litter(member.filename)
+                member
+                for member in archive.infolist()
+                if not member.is_dir() and not is_litter(PurePosixPath(member.filename))
             ]
             _require_few(len(members), name, limits)
             yield [partial(read_member, archive, member, member.file_size) for member in members]
@@ -62,11 +64,6 @@ def _zip(data: bytes, name: str, limits: LimitSettings) -> Iterator[list[Opener]
             raise DecompressedTooLarge(field=name) from None
         # The explanation names members, so only the rule is told.
         raise MalformedPayload(f"the zip archive of '{name}' is refused: {refused.rule}", field=name) from None
-
-
-def _is_litter(path: str) -> bool:
-    parts = PurePosixPath(path)
-    return parts.name.casefold() in _LITTER or "__MACOSX" in parts.parts
 
 
 def _related(part: RawPart, name: str, limits: LimitSettings) -> list[Opener]:

@@ -5,6 +5,7 @@ record is recognised by its checksum and left out, a removed prefix is a transac
 changes nothing), and several processes may use one (docs/decisions/0126).
 """
 
+import fcntl
 import sqlite3
 import threading
 import uuid
@@ -17,6 +18,7 @@ _PAGE_BYTES = 4096
 _LEAST_PAGES = 16
 _WAL_BYTES = 4 * 1024 * 1024
 _BUSY_SECONDS = 5.0
+_WAITING = "SELECT ifnull((SELECT max(number) FROM lines) - (SELECT min(number) FROM lines) + 1, 0)"  # no scan
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS lines (number INTEGER PRIMARY KEY AUTOINCREMENT, line BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS spool (id TEXT NOT NULL);
@@ -55,6 +57,7 @@ class Spool:
         self.arrived = threading.Event()
         self.full = False
         self.damaged = 0
+        self._waiting = 0
         self._open()
 
     def write(self, data: bytes | memoryview, /) -> int:
@@ -92,16 +95,17 @@ class Spool:
                 database.execute("DELETE FROM lines WHERE number <= ?", (sent[-1].number,))
 
     def __len__(self) -> int:
-        """Return how many lines wait; 0 once closed."""
-        with suppress(sqlite3.Error), self._transaction() as database:
-            (count,) = database.execute("SELECT ifnull(max(number) - min(number) + 1, 0) FROM lines").fetchone()
-            return int(count)
-        return 0
+        """Return how many lines waited when this process last wrote, read or removed some; 0 once closed.
+
+        It waits for no lock: metrics ask on the event loop.
+        """
+        return self._waiting
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._database.close()
+            self._waiting = 0
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -109,6 +113,7 @@ class Spool:
             try:
                 with self._database:
                     yield self._database
+                    self._count(self._database)
             except sqlite3.DatabaseError as error:
                 if _is_damage(error):
                     self._put_aside()
@@ -124,6 +129,9 @@ class Spool:
 
     def _connect(self) -> sqlite3.Connection:
         self.path.touch(mode=0o600)
+        self._file = _identity(
+            self.path
+        )  # before it is opened: where it is replaced meanwhile, this is not the new one
         database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
         try:
             database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
@@ -134,6 +142,7 @@ class Spool:
             database.execute(f"PRAGMA max_page_count = {self._most_pages}")
             database.executescript(_SCHEMA.format(id=uuid.uuid4().hex))
             (self._id,) = database.execute("SELECT id FROM spool").fetchone()
+            self._count(database)
         except BaseException:
             database.close()
             raise
@@ -142,11 +151,23 @@ class Spool:
     def _put_aside(self) -> None:
         with suppress(AttributeError):
             self._database.close()
-        self.damaged += 1
-        for suffix in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        self.path.replace(self.path.with_name("damaged.db"))
-        self._database = self._connect()
+        with self.path.with_name("damaged.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Another process may have done so before: what has its place now is good, and lines wait in it.
+            if _identity(self.path) == self._file:
+                self.damaged += 1
+                for suffix in ("-wal", "-shm"):
+                    self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+                self.path.replace(self.path.with_name("damaged.db"))
+            self._database = self._connect()
+
+    def _count(self, database: sqlite3.Connection) -> None:
+        (self._waiting,) = database.execute(_WAITING).fetchone()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -7,7 +7,7 @@ import httpx
 
 from bedside.dicom_settings import DicomwebAccess
 from bedside.errors import ConfigurationError
-from bedside.storage.hosts import is_loopback
+from bedside.loopback import is_loopback
 from bedside.transports.dicom.tls import client_context
 
 
@@ -24,7 +24,7 @@ class WebService:
 
     def __init__(self, settings: DicomwebAccess, field: str) -> None:
         address = urlsplit(settings.url)
-        if address.scheme == "http" and not settings.allow_http and not is_loopback(address.hostname or ""):
+        if address.scheme == "http" and not settings.allow_http and not is_loopback(address.hostname):
             raise ConfigurationError(
                 "http:// is for this machine only; set allow_http where patients' data may go in the clear", field=field
             )

@@ -35,7 +35,7 @@ def add_deliveries(app: FastAPI, parts: Parts, guard: Guard) -> None:
         """Try the dead deliveries of a job's result again, for as long as at first; 409 where none is dead."""
         principal = await guard.admin(request)
         driven = await asyncio.to_thread(_redriven, outbox, job_id, parts)
-        parts.audit_redrive(principal, job_id)
+        parts.tell_redrive(principal, job_id)
         return json_response([_described(delivery) for delivery in driven])
 
 

@@ -108,7 +108,7 @@ def add_jobs(app: FastAPI, parts: Parts, guard: Guard) -> None:
     _add_listing(app, desk, guard)
     most, lifecycle = parts.settings.jobs.event_streams, parts.lifecycle
     _add_following(app, desk, guard, JobEvents(desk.some, describe, most, lambda: lifecycle.closing))
-    _add_changes(app, desk, guard, parts.audit_redrive)
+    _add_changes(app, desk, guard, parts.tell_redrive)
     add_deliveries(app, parts, guard)
 
 
@@ -128,13 +128,14 @@ def _add_following(app: FastAPI, desk: JobDesk, guard: Guard, streams: JobEvents
     @app.get("/v1/jobs/{job_id}", tags=[_TAG], summary="A job")
     async def job(request: Request, job_id: str) -> Response:
         """Return the job's state, and where its result is."""
-        return json_response(describe(await _mine(request, guard, desk, job_id)))
+        _, found = await _mine(request, guard, desk, job_id)
+        return json_response(describe(found))
 
     @app.get("/v1/jobs/{job_id}/events", tags=[_TAG], summary="Follow a job")
     async def events(request: Request, job_id: str) -> Response:
         """Stream the job's changes as server-sent events: ``queued``, ``running``, ``progress``, and its end."""
-        found = await _mine(request, guard, desk, job_id)
-        return streams.follow(found, owner_of(await guard.caller(request)))
+        principal, found = await _mine(request, guard, desk, job_id)
+        return streams.follow(found, owner_of(principal))
 
     @app.get("/v1/jobs/{job_id}/result", tags=[_TAG], summary="A job's result")
     async def result(request: Request, job_id: str) -> Response:
@@ -145,25 +146,26 @@ def _add_following(app: FastAPI, desk: JobDesk, guard: Guard, streams: JobEvents
         return StreamingResponse(chunks, headers={"content-type": media_type, "content-length": str(size)})
 
 
-def _add_changes(app: FastAPI, desk: JobDesk, guard: Guard, audit_redrive: Callable[[Principal, str], None]) -> None:
+def _add_changes(app: FastAPI, desk: JobDesk, guard: Guard, tell_redrive: Callable[[Principal, str], None]) -> None:
     @app.delete("/v1/jobs/{job_id}", tags=[_TAG], summary="Cancel a job")
     async def cancel(request: Request, job_id: str) -> Response:
         """Give the job up: at once where it waits, else its worker is stopped and the device freed."""
-        found = await _mine(request, guard, desk, job_id)
+        _, found = await _mine(request, guard, desk, job_id)
         return json_response(describe(await asyncio.to_thread(desk.cancel, found)))
 
     @app.post("/v1/jobs/{job_id}/redrive", tags=[_TAG], summary="Try a dead job again")
     async def redrive(request: Request, job_id: str) -> Response:
         """Queue a dead job again with all its attempts; 409 where it is not dead."""
-        found = await _mine(request, guard, desk, job_id)
+        principal, found = await _mine(request, guard, desk, job_id)
         driven = await asyncio.to_thread(desk.redrive, found)
-        audit_redrive(await guard.caller(request), driven.id)
+        tell_redrive(principal, driven.id)
         return json_response(describe(driven))
 
 
-async def _mine(request: Request, guard: Guard, desk: JobDesk, job_id: str) -> Job:
+async def _mine(request: Request, guard: Guard, desk: JobDesk, job_id: str) -> tuple[Principal, Job]:
+    """Return who asks, found once, and a job that is theirs; an administrator's is every one."""
     principal = await guard.caller(request)
-    return await asyncio.to_thread(desk.get, job_id, principal, admin=guard.is_admin(principal))
+    return principal, await asyncio.to_thread(desk.get, job_id, principal, admin=guard.is_admin(principal))
 
 
 def _state(name: str) -> JobState:

@@ -33,7 +33,7 @@ class Parts:
         jobs: where jobs are handed in; None where this server takes none.
         wake_jobs: called when one has been handed in.
         outbox: results on their way to archives; None where this server takes no jobs.
-        audit_redrive: told who had which dead job, or its result, tried again.
+        tell_redrive: told, for the log, who had which dead job, or its result, tried again.
         clock: seconds since the epoch.
         references: what a request may name instead of sending it.
         auditor: told what is asked beside the spine.
@@ -52,7 +52,7 @@ class Parts:
     jobs: JobDesk | None = None
     wake_jobs: Callable[[], None] = lambda: None
     outbox: Outbox | None = None
-    audit_redrive: Callable[[Principal, str], None] = lambda _who, _job: None
+    tell_redrive: Callable[[Principal, str], None] = lambda _who, _job: None
     clock: Callable[[], float] = time.time
     references: References = NONE
     auditor: Auditor = field(default_factory=Auditor)

@@ -26,7 +26,7 @@ class Predict:
         # Before the body is read and the model runs: a 406 costs nothing.
         media_type = self.negotiate(exchange, served)
         raw = await self.read(exchange, served)
-        seconds = self._limits.request_seconds - exchange.call.seconds
+        seconds = self._dataplane.remaining(exchange.call)
         raw = await self._references.fetch(exchange.call, served.contract, raw, seconds)
         rows = await self._dataplane.infer(exchange.call, served, raw)
         answer = await self._dataplane.encode(exchange.call, served, rows[0], media_type)

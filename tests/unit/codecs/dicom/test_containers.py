@@ -78,7 +78,14 @@ def test_one_file() -> None:
 
 def test_index_and_litter_are_left_out() -> None:
     """What discs and operating systems add is no image, and no reason to refuse one."""
-    litter = {"DICOMDIR": b"index", "__MACOSX/._1.dcm": b"x", "a/.DS_Store": b"x", "Thumbs.db": b"x", "b/": b""}
+    litter = {
+        "DICOMDIR": b"index",
+        "__MACOSX/._1.dcm": b"x",
+        "a/.DS_Store": b"x",
+        "Thumbs.db": b"x",
+        "b/": b"",
+        "1.dcm.json": b"{}",
+    }
     assert decode("application/zip", archive({**named(), **litter})).shape == (4, 5, 4)
 
 

@@ -209,6 +209,29 @@ def test_a_file_that_is_damaged_while_it_is_used_is_put_aside(tmp_path: Path) ->
     spool.close()
 
 
+def test_a_damaged_file_is_put_aside_once(tmp_path: Path) -> None:
+    """Of two processes that had it open, the second leaves the first one's new file, and its lines, where they are."""
+    Spool(tmp_path, MEBIBYTE).close()
+    first, second = (Spool(tmp_path, MEBIBYTE) for _ in range(2))
+    first._put_aside()
+    first.write(b"one\n")
+    second._put_aside()
+    assert (first.damaged, second.damaged) == (1, 0)
+    second.write(b"two\n")
+    assert waiting(first) == waiting(second) == [b"one", b"two"]
+    first.close()
+    second.close()
+
+
+def test_counting_waits_for_nobody(spool: Spool) -> None:
+    """Metrics ask on the event loop, while another thread or process may hold the file."""
+    spool.write(b"one\ntwo\n")
+    with spool._lock:
+        assert len(spool) == 2
+    spool.remove(spool.head(1, 99))
+    assert len(spool) == 1
+
+
 def test_two_processes_share_one(tmp_path: Path) -> None:
     """`bedside serve` and `bedside dicom listen` on one machine: no line is lost or torn."""
     spools = [Spool(tmp_path, 100 * MEBIBYTE) for _ in range(2)]
