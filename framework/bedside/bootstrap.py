@@ -5,8 +5,8 @@ import gc
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from bedside.batching.adaptive import AdaptiveBatcher
@@ -43,10 +43,11 @@ from bedside.registry.loading import Loader
 from bedside.registry.parity import Comparison, compare_case
 from bedside.registry.reporting import ExecutorGauges, SourceReport
 from bedside.registry.repository import Repository, Version
+from bedside.registry.tuning import Tuning, tune
 from bedside.registry.watching import Watcher
-from bedside.runtime.facts import Batches, LoadedFacts
+from bedside.runtime.facts import Inspection, LoadedFacts
 from bedside.runtime.inline import InlineExecutor
-from bedside.runtime.memory import MemoryBudget, MemoryNeed, memory_limit
+from bedside.runtime.memory import MemoryBudget, memory_limit
 from bedside.runtime.process import ProcessEvents, ProcessExecutor
 from bedside.runtime.reference import MonaiRun
 from bedside.runtime.staging import Staging
@@ -72,20 +73,10 @@ from bedside.transports.rest.parts import Parts
 from bedside.version import __version__
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What loading a bundle told: its contract, what confined its process, what memory it needs, how requests share."""
-
-    contract: Contract
-    layers: tuple[str, ...] = ()
-    memory: MemoryNeed | None = None
-    batches: Batches = field(default_factory=Batches)
-
-
 async def inspect_bundle(settings: Settings, folder: BundleFolder) -> Inspection:
     """Load a bundle in a process of its own and run it. Raises BundleError."""
     async with loaded(settings, folder) as (executor, contract):
-        return Inspection(contract, executor.layers, executor.memory, executor.batches)
+        return Inspection(contract, executor.layers, executor.memory, executor.batches, executor.acceleration)
 
 
 async def run_golden_cases(
@@ -106,6 +97,16 @@ async def run_golden_cases(
                 (result, await compare_case(case, codecs, executor, contract, reference, seconds=seconds))
                 for case, result in zip(cases, results, strict=True)
             ]
+
+
+async def tune_bundle(settings: Settings, folder: BundleFolder, rounds: int) -> Tuning:
+    """Measure the ways of running a bundle's network beside PyTorch's own. Raises BundleError."""
+
+    def load(name: str) -> AbstractAsyncContextManager[tuple[ProcessExecutor, Contract]]:
+        asked = settings.runtime.model_copy(update={"acceleration": name, "forecast_seconds": 0, "batch_size": 1})
+        return loaded(settings.model_copy(update={"runtime": asked}), folder)
+
+    return await tune(folder, load, Codecs(settings.limits), rounds=rounds, seconds=settings.limits.request_seconds)
 
 
 @asynccontextmanager
@@ -423,16 +424,8 @@ class _Processes(ProcessEvents):
         self.repository: Repository | None = None
 
     def started(self, folder: BundleFolder, facts: LoadedFacts) -> None:
-        """Tell the log what confines the process, and how requests share its runs."""
-        batches = facts.batches
-        self._observer.process_started(
-            folder.name,
-            folder.metadata.version,
-            facts.layers,
-            sharing_size=batches.size,
-            sharing_gain=batches.gain,
-            why_alone=batches.why,
-        )
+        """Tell the log what confines the process, how requests share its runs, and how its network runs."""
+        self._observer.process_started(folder.name, folder.metadata.version, facts.layers, **facts.told())
 
     def crashed(self, folder: BundleFolder, exit_code: int | None) -> None:
         """Tell the log and the metrics."""

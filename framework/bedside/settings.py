@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -27,6 +27,10 @@ from bedside.errors import ConfigurationError
 from bedside.log_settings import ElasticSettings, LogSettings
 
 MEBIBYTE = 1024 * 1024
+
+Acceleration = Literal["channels_last", "freeze", "onnxruntime", "openvino", "bf16", "openvino_bf16"]
+ACCELERATIONS: tuple[Acceleration, ...] = get_args(Acceleration)
+"""Ways of running a network other than PyTorch's own (docs/performance.md)."""
 
 
 def _default_state_dir() -> Path:
@@ -206,6 +210,11 @@ class RuntimeSettings(_Group):
     batch_budget_ms: float = Field(default=50.0, gt=0)
     """Milliseconds that sharing a run may add to the time of one request. Batches grow while they keep to it. Nobody
     waits for company: what has come while a process was busy goes together."""
+
+    acceleration: Literal["auto", "off"] | Acceleration = "auto"
+    """How networks run: ``auto``, as ``bedside bundle tune`` found best for a bundle on such a machine, else as PyTorch
+    runs them; ``off``, always as PyTorch runs them; or one of the other ways, for each that it gives the same answer
+    of (docs/performance.md)."""
 
     load_seconds: float = Field(default=300.0, gt=0)
     """Seconds that building a bundle and its first forward pass may take."""

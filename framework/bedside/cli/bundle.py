@@ -1,4 +1,4 @@
-"""``bedside bundle inspect | test``; both run the bundle, so both ask admission first."""
+"""``bedside bundle inspect | test | tune``; all run the bundle, so all ask admission first."""
 
 import asyncio
 import json
@@ -15,11 +15,13 @@ from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import open_bundle
 from bedside.cli import golden
 from bedside.cli.terminal import plain
-from bedside.runtime.facts import WHY_ALONE, Batches
+from bedside.cli.tuning import tune
+from bedside.runtime.facts import WHY_ALONE, WHY_EAGER, Acceleration, Batches
 from bedside.runtime.memory import MemoryNeed
 from bedside.settings import MEBIBYTE, load_settings
 
 bundle_app = typer.Typer(help="Look at a bundle and try it, before it is served.", no_args_is_help=True)
+bundle_app.command()(tune)
 
 BUNDLE = typer.Argument(help="Bundle folder.", metavar="PATH", show_default=False)
 
@@ -46,6 +48,7 @@ def inspect(path: Annotated[Path, BUNDLE]) -> None:
     if inspection.memory is not None:
         console.print(_memory_line(inspection.memory), highlight=False)
     console.print(_batches_line(inspection.batches), highlight=False)
+    console.print(_acceleration_line(inspection.acceleration), highlight=False)
 
 
 @bundle_app.command("test")
@@ -85,6 +88,10 @@ def _batches_line(batches: Batches) -> str:
     if batches.size < 2:
         return f"batches: none; {WHY_ALONE.get(batches.why, 'not tried')}"
     return f"batches: up to {batches.size} requests, {batches.gain:.1f} times as many a second"
+
+
+def _acceleration_line(found: Acceleration) -> str:
+    return f"network: {found.name}" + (f"; {WHY_EAGER[found.why]}" if found.why else "")
 
 
 def _contract_table(contract: Contract) -> Table:

@@ -85,9 +85,18 @@ class ModelObserver:
             self._log.info(Event.GOLDEN_CASES_PASSED, **told)
 
     def process_started(
-        self, name: str, version: str, layers: Sequence[str], *, sharing_size: int, sharing_gain: float, why_alone: str
+        self,
+        name: str,
+        version: str,
+        layers: Sequence[str],
+        *,
+        sharing_size: int,
+        sharing_gain: float,
+        why_alone: str,
+        acceleration: str,
+        why_eager: str,
     ) -> None:
-        """Tell that a process holds the model, what confines it, and how many requests may share a run or why none do.
+        """Tell that a process holds the model, what confines it, how requests share its runs, and how it runs.
 
         What confines it is a keyword, for alerts on what is missing.
         """
@@ -101,6 +110,8 @@ class ModelObserver:
             sharing_size=sharing_size,
             sharing_gain=sharing_gain or None,
             why_alone=why_alone or None,
+            acceleration=acceleration,
+            why_eager=why_eager or None,
         )
 
     def crashed(self, name: str, version: str, exit_code: int | None) -> None:

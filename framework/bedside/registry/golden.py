@@ -104,7 +104,7 @@ async def answer(
     case: GoldenCase, codec: Codec, executor: Executor, contract: Contract, *, seconds: float
 ) -> Prediction:
     """Answer one case as a request would be. Raises BedsideError, PackageMissing."""
-    inputs = await asyncio.to_thread(_inputs, case, codec, contract)
+    inputs = await asyncio.to_thread(inputs_of, case, codec, contract)
     return await executor.run(inputs, timeout_seconds=seconds)
 
 
@@ -115,7 +115,8 @@ async def _remarks(case: GoldenCase, codec: Codec, executor: Executor, contract:
     return await asyncio.to_thread(case.differences, outputs, labels)
 
 
-def _inputs(case: GoldenCase, codec: Codec, contract: Contract) -> ValidatedInputs:
+def inputs_of(case: GoldenCase, codec: Codec, contract: Contract) -> ValidatedInputs:
+    """Return a case's inputs as a transport would hand them to the model. Raises BedsideError, PackageMissing."""
     return validate(contract, [_decoded(codec, contract, item) for item in case.raw_inputs()])
 
 

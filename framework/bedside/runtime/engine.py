@@ -42,6 +42,11 @@ class BundleEngine:
         self.first_seconds = 0.0
         self.first_peak = 0
 
+    @property
+    def lean(self) -> bool:
+        """Tell whether records take a lean way."""
+        return isinstance(self._pass, RecordGraph | RecordSteps)
+
     def run(self, item: Item) -> Prediction:
         """Run one item: paths of image files, vectors and values, by input name.
 
@@ -78,7 +83,7 @@ class BundleEngine:
             raise CannotShare("several_iterations")
         if self._writes_files or self._built.data_dir is not None:
             raise CannotShare("files")
-        if isinstance(self._pass, RecordGraph | RecordSteps):
+        if self.lean:
             raise CannotShare("lean_records")
         self._together = BatchPass(self._built)
 

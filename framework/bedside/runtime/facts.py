@@ -1,11 +1,13 @@
 """What building a bundle and running it once told, without torch: the server reads it, a model's process writes it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bedside.bundle.contract import InputFact, OutputFact
+from bedside.bundle.contract import Contract, InputFact, OutputFact
+from bedside.bundle.tuned import Machine
 from bedside.runtime.memory import MemoryNeed
+from bedside.settings import ACCELERATIONS
 
 WHY_ALONE: Mapping[str, str] = {
     "switched_off": "runtime.batch_size is 1",
@@ -46,6 +48,48 @@ class Batches:
         return cls(int(raw["size"]), float(raw["gain"]), why)
 
 
+WHY_EAGER: Mapping[str, str] = {
+    "switched_off": "runtime.acceleration is off",
+    "not_tuned": "bedside bundle tune has not been run, or found nothing that pays",
+    "malformed": "its tune file cannot be read, or names no known way",
+    "tuned_for_another": "its tune file is bound to other files, or to another machine",
+    "not_installed": "what it needs is not installed",
+    "not_made": "its network cannot be run so here",
+    "not_one_tensor": "its network does not take one tensor and give one",
+    "lean_records": "its records run as one recorded graph anyhow",
+    "several_iterations": "its run is more than one iteration of an evaluator",
+    "answers_differ": "its answer is not eager's",
+}
+"""Why a network runs as PyTorch runs it, by the word for it in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acceleration:
+    """How a network runs (``acceleration_trial``).
+
+    Attributes:
+        name: key of ``acceleration.CANDIDATES``, or ``eager``.
+        why: key of :data:`WHY_EAGER`; empty where it is accelerated.
+        detail: more, for whoever tunes; not for a log.
+        machine: what a choice here is bound to.
+    """
+
+    name: str = "eager"
+    why: str = ""
+    detail: str = ""
+    machine: Machine = field(default_factory=Machine)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Acceleration":
+        """Read what a process told. Raises ValueError, KeyError, TypeError."""
+        name, why = str(raw["name"]), str(raw["why"])
+        if name not in (*ACCELERATIONS, "eager") or (why and why not in WHY_EAGER):
+            raise ValueError("not a way of running a network")
+        machine = raw["machine"]
+        found = Machine(str(machine["torch"]), str(machine["processor"]), int(machine["threads"]))
+        return cls(name, why, str(raw["detail"])[:200], found)
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedFacts:
     """What building and one real run told; JSON-able, because a model's process sends it to the server.
@@ -58,6 +102,7 @@ class LoadedFacts:
         memory: what its runs took; None where that could not be measured.
         shims: names of the compatibility shims that were applied.
         batches: whether items may share a run.
+        acceleration: how the network runs.
     """
 
     inputs: tuple[InputFact, ...]
@@ -67,6 +112,17 @@ class LoadedFacts:
     memory: MemoryNeed | None = None
     shims: tuple[str, ...] = ()
     batches: Batches = Batches()
+    acceleration: Acceleration = field(default_factory=Acceleration)
+
+    def told(self) -> dict[str, Any]:
+        """Return what the log is told of how requests share runs, and how the network runs."""
+        return {
+            "sharing_size": self.batches.size,
+            "sharing_gain": self.batches.gain,
+            "why_alone": self.batches.why,
+            "acceleration": self.acceleration.name,
+            "why_eager": self.acceleration.why,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -83,4 +139,16 @@ class LoadedFacts:
         memory = None if raw["memory"] is None else MemoryNeed.from_json(raw["memory"])
         layers, shims = (tuple(str(name) for name in raw[part]) for part in ("layers", "shims"))
         batches = Batches.from_json(raw["batches"])
-        return cls(inputs, outputs, str(raw["device"]), layers, memory, shims, batches)
+        acceleration = Acceleration.from_json(raw["acceleration"])
+        return cls(inputs, outputs, str(raw["device"]), layers, memory, shims, batches, acceleration)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What loading a bundle told its operator: its contract, and what it told the server (:class:`LoadedFacts`)."""
+
+    contract: Contract
+    layers: tuple[str, ...] = ()
+    memory: MemoryNeed | None = None
+    batches: Batches = Batches()
+    acceleration: Acceleration = field(default_factory=Acceleration)

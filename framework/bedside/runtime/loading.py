@@ -13,9 +13,10 @@ from bedside.bundle.contract import InputFact, OutputFact, derive_inputs, requir
 from bedside.bundle.folder import BundleFolder, tree_digest
 from bedside.bundle.sample import sample_inputs
 from bedside.errors import BedsideError, LoadFailed, ModelFailure
+from bedside.runtime.acceleration_trial import this_machine, try_acceleration
 from bedside.runtime.building import BuiltBundle, build, resolve_device
 from bedside.runtime.engine import BundleEngine
-from bedside.runtime.facts import LoadedFacts
+from bedside.runtime.facts import Acceleration, LoadedFacts
 from bedside.runtime.introspection import bundle_inputs, is_bare, nullable_features, stand_ins
 from bedside.runtime.record_pass import Item
 from bedside.runtime.requirements import install_line
@@ -53,7 +54,8 @@ def load(
     try:
         device = resolve_device(settings.device)
         built = build(folder, device, output_dir)
-        return _warm(built, folder, staging)
+        engine, sample, facts = _warm(built, folder, staging)
+        return engine, replace(facts, acceleration=_accelerated(engine, built, folder, settings, sample, staging))
     except Exception as error:
         raise _load_failed(error) from error
 
@@ -97,7 +99,27 @@ def item_of(inputs: ValidatedInputs, paths: Mapping[str, str | list[str]]) -> It
     return values
 
 
-def _warm(built: BuiltBundle, folder: BundleFolder, staging: Staging) -> tuple[BundleEngine, LoadedFacts]:
+def _accelerated(
+    engine: BundleEngine,
+    built: BuiltBundle,
+    folder: BundleFolder,
+    settings: RuntimeSettings,
+    sample: ValidatedInputs,
+    staging: Staging,
+) -> Acceleration:
+    if engine.lean:
+        return Acceleration(why="lean_records", machine=this_machine(built.device))
+    staged = staging.put(sample)
+    try:
+        run = lambda: engine.run(item_of(sample, staged.paths))  # noqa: E731
+        return try_acceleration(built, folder, settings.acceleration, run)
+    finally:
+        staged.remove()
+
+
+def _warm(
+    built: BuiltBundle, folder: BundleFolder, staging: Staging
+) -> tuple[BundleEngine, ValidatedInputs, LoadedFacts]:
     engine = BundleEngine(built)
     facts = bundle_inputs(built, folder.metadata)
     engine.bare = facts[0].name if facts and is_bare(built) else ""
@@ -115,7 +137,7 @@ def _warm(built: BuiltBundle, folder: BundleFolder, staging: Staging) -> tuple[B
         *(OutputFact(f"file_{i}", kind="file", suffix=file.suffix) for i, file in enumerate(prediction.files)),
     )
     require_one_per_class(folder.metadata, outputs, prediction.arrays)
-    return engine, LoadedFacts(inputs, outputs, str(built.device), shims=(*built.shims, *sorted(applied)))
+    return engine, sample, LoadedFacts(inputs, outputs, str(built.device), shims=(*built.shims, *sorted(applied)))
 
 
 def _first_run(

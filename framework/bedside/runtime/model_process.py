@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from bedside.bundle.folder import BundleFolder
+from bedside.bundle.tuned import tune_file
 from bedside.errors import InputNotProcessable, LoadFailed, ModelFailure, ModelOutOfMemory, RunFailed, WorkerCrashed
 from bedside.interfaces import LISTENER, Progress
 from bedside.runtime import environment, wire
@@ -68,7 +69,7 @@ class ModelProcess:
         on_end: Callable[["ModelProcess"], None],
     ) -> None:
         self._folder = folder
-        self._room = Room(private, (folder.root, *settings.readable_paths))
+        self._room = Room(private, (folder.root, tune_file(folder.root), *settings.readable_paths))
         self._settings = settings
         self._on_end = on_end
         self._process: ForkServerProcess | None = None

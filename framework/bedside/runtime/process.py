@@ -22,7 +22,7 @@ from bedside.errors import (
     WorkerCrashed,
 )
 from bedside.runtime.assembly import assemble
-from bedside.runtime.facts import Batches, LoadedFacts
+from bedside.runtime.facts import Acceleration, Batches, LoadedFacts
 from bedside.runtime.memory import MemoryBudget, MemoryNeed, memory_limit
 from bedside.runtime.model_process import ModelProcess
 from bedside.runtime.staging import StagedFiles, Staging
@@ -77,6 +77,7 @@ class ProcessExecutor:
         self._sharing: set[ModelProcess] = set()  # they run a batch
         self._device = ""
         self._batches = Batches()
+        self._acceleration = Acceleration()
         self._crashes = 0
         self._failed_starts = 0
         self._memory: MemoryNeed | None = None
@@ -114,6 +115,11 @@ class ProcessExecutor:
         return self._batches
 
     @property
+    def acceleration(self) -> Acceleration:
+        """Return how the network runs."""
+        return self._acceleration
+
+    @property
     def batch_size(self) -> int:
         """Return how many items may share a run."""
         return self._batches.size
@@ -139,6 +145,7 @@ class ProcessExecutor:
             self._add(process)
             self._events.started(self._folder, facts[0])
         self._device, self._layers, self._memory = facts[0].device, facts[0].layers, facts[0].memory
+        self._acceleration = facts[0].acceleration
         self._batches = replace(facts[0].batches, size=min(facts[0].batches.size, self._settings.batch_size))
         if self._memory is not None:
             self._budget.settle(self, self._memory.resident * len(processes))

@@ -85,7 +85,7 @@ class RecordGraph:
             return steps.after(steps.before({self._name: values}), built.evaluator.network)
 
         values = torch.from_numpy(vector.copy())
-        with torch.no_grad(), _StaysInTorch():
+        with torch.no_grad(), StaysInTorch():
             flat = make_fx(whole)(values).eval()
         self._run = _traced(flat, values).forward  # a module's own call looks for hooks, of which it has none
 
@@ -103,12 +103,12 @@ class RecordGraph:
         return {CommonKeys.PRED: result}, {"inference": perf_counter() - begin}
 
 
-class _StaysInTorch(TorchFunctionMode):
+class StaysInTorch(TorchFunctionMode):
     """Refuses what takes values out of torch: a recording would keep the sample's values for ever after."""
 
     _LEAVING = frozenset({"numpy", "__array__", "tolist", "item", "__bool__", "__float__", "__int__", "__index__"})
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: D105
         if getattr(func, "__name__", "") in self._LEAVING:
             raise TypeError(f"{func.__name__} leaves torch: the step cannot be recorded")
         return func(*args, **(kwargs or {}))

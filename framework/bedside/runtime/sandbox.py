@@ -50,7 +50,7 @@ class Room:
 
     Attributes:
         private: its folder, made by the server; only ``output`` and ``tmp`` in it can be written.
-        readable: the bundle, and what the site adds (``runtime.readable_paths``).
+        readable: the bundle, the choice beside it of how it runs, and what the site adds (``runtime.readable_paths``).
     """
 
     private: Path

@@ -19,6 +19,7 @@ from bedside.cli.terminal import plain
 from bedside.errors import InvalidBundle
 from bedside.registry.golden import GoldenResult
 from bedside.registry.parity import Comparison
+from bedside.runtime.facts import Inspection
 from bedside.runtime.memory import MemoryNeed
 from bedside.settings import Settings
 
@@ -64,8 +65,8 @@ def test_a_text_is_shown_letter_by_letter() -> None:
 def test_inspect_shows_a_hostile_bundle(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names, units, codes, labels and description come from the bundle."""
 
-    async def inspect(_settings: Settings, _folder: BundleFolder) -> bootstrap.Inspection:
-        return bootstrap.Inspection(CONTRACT, ("files",), MemoryNeed(3 << 20, 2 << 20, 104.8576, by_volume=True))
+    async def inspect(_settings: Settings, _folder: BundleFolder) -> Inspection:
+        return Inspection(CONTRACT, ("files",), MemoryNeed(3 << 20, 2 << 20, 104.8576, by_volume=True))
 
     monkeypatch.setattr(bootstrap, "inspect_bundle", inspect)
     result = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["bundle", "inspect", str(hostile)])
