@@ -9,14 +9,13 @@ import argparse
 import os
 import random
 import re
-import socket
 import sys
 import tempfile
 import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,9 @@ import faults
 from caller import Caller, record
 from faults import BUNDLE
 from world import StageFailed, World
+
+from bedside.delivery.processes import free_port
+from bedside.errors import ConfigurationError
 
 STAGES = ("push", "detect", "check", "publish", "pin", "deploy", "gate", "promote", "answer")
 TABLES = re.compile(r"(<!-- rehearsal:(\w+):begin -->\n).*?(<!-- rehearsal:\2:end -->)", re.DOTALL)
@@ -77,17 +79,24 @@ class Rehearsal:
 
     def __enter__(self) -> Self:
         """Bring the first version up, as every later one will be."""
+        try:
+            self._bring_up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _bring_up(self) -> None:
         world = self.world
         world.build()
         reference = world.stage("publish", BUNDLE, str(world.registry))
         for environment in ("dev", "production"):
             world.stage("pin", environment, str(world.published(BUNDLE, reference)), "hippocampus_mr")
         world.push(world.runner)
-        world.stage("rollout", "production", str(world.site), REGISTRY=str(world.registry), PORT=str(_free_port()))
+        world.stage("rollout", "production", str(world.site), REGISTRY=str(world.registry), PORT=str(free_port()))
         self.token = world.token()
         self.caller = self.user_of(BUNDLE)
         self.caller.start()
-        return self
 
     def user_of(self, bundle: str) -> Caller:
         """Return a user of a model."""
@@ -97,7 +106,8 @@ class Rehearsal:
         """End users, gateway and processes."""
         if hasattr(self, "caller"):
             self.caller.stop()
-        self.world.opened_site().stop()
+        with suppress(ConfigurationError):  # there is no site yet
+            self.world.opened_site().stop()
 
     def deliver(
         self, change: faults.Change, bundle: str = BUNDLE, *, tampered: bool = False, killed: bool = False
@@ -173,12 +183,6 @@ def _reason(stage: dict[str, Any]) -> str:
         if finding["decision"] == "reject"
     ]
     return "; ".join(rejected or stage["remarks"])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _cpu_seconds() -> float:

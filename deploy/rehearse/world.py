@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bedside.delivery.gateway import Gateway
 from bedside.delivery.local import Site
+from bedside.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSAL = re.compile(r"│ *(refused|failed|differs) *│")
@@ -148,18 +150,18 @@ class World:
         return dict(json.loads((self.reports / "verdict.json").read_text()))
 
     def kill_the_canary(self, most_seconds: float = 300.0) -> None:
-        """Kill the candidate as soon as users' calls are given to it, as a kernel out of memory would."""
-        deadline = time.monotonic() + most_seconds
+        """Kill the candidate once it was given a user's call, as a kernel out of memory would."""
+        deadline, begin = time.monotonic() + most_seconds, self.access_log_bytes()
         while time.monotonic() < deadline:
-            state = json.loads((self.site / "site.json").read_text())
-            if state["canary_percent"]:
-                os.kill(state["running"]["dev"]["process"], signal.SIGKILL)
-                return
+            with suppress(ConfigurationError):  # it does not run yet
+                if self.calls_of_the_canary(begin):
+                    os.kill(self.opened_site().environment("dev").process, signal.SIGKILL)
+                    return
             time.sleep(0.05)
 
     def access_log_bytes(self) -> int:
         """Return the place in the gateway's log from which on calls are new."""
-        return (self.site / "gateway" / "access.log").stat().st_size
+        return Gateway(self.site / "gateway", "", 0).logged_bytes()
 
     def calls_of_the_canary(self, begin: int) -> int:
         """Return how many calls of users it was given."""

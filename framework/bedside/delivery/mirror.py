@@ -20,32 +20,57 @@ WAITING = 32
 MOST_BYTES = 64 * 1024 * 1024
 """Largest body that is kept; a larger one is not looked at."""
 
+HELD_BYTES = 256 * 1024 * 1024
+"""Bodies held at one time, together with those that are on their way; what comes meanwhile is not looked at."""
+
 _KEPT = frozenset({b"authorization", b"content-type", b"content-encoding", b"inference-header-content-length"})
 
 
 class Mirror:
-    """An ASGI application that keeps copies of the calls of one model."""
+    """An ASGI application that keeps copies of the calls of one model.
 
-    def __init__(self, model: str) -> None:
+    Args:
+        model: whose calls are kept.
+        held_bytes: most bytes of bodies in memory at one time.
+    """
+
+    def __init__(self, model: str, held_bytes: int = HELD_BYTES) -> None:
+        self._free = held_bytes
         self._paths = f"/v1/models/{model}/", f"/v2/models/{model}/"
         self._calls: asyncio.Queue[Call] = asyncio.Queue(WAITING)
 
     async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         """Answer 202, and keep the call where it is one of the model's."""
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if len(body) <= MOST_BYTES:
-                body += message.get("body", b"")
-            more = message.get("more_body", False)
         path = scope["path"]
         wanted = path.startswith(self._paths) and path.endswith(("/predict", "/infer"))
-        if wanted and len(body) <= MOST_BYTES and not self._calls.full():
+        body = await self._body(receive, MOST_BYTES if wanted else -1)
+        if body is not None and self._calls.full():
+            self._free += len(body)
+        elif body is not None:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in _kept(scope["headers"])}
-            self._calls.put_nowait(Call(path, headers, bytes(body)))
+            self._calls.put_nowait(Call(path, headers, body))
         await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
+
+    async def _body(self, receive: Callable[[], Awaitable[Any]], most: int) -> bytes | None:
+        """Return a body, which is held from now on; None where it has more bytes than ``most`` or than are free."""
+        body, kept, more = bytearray(), most >= 0, True
+        try:
+            while more:
+                message = await receive()
+                chunk = message.get("body", b"")
+                kept = kept and message["type"] == "http.request" and len(chunk) <= min(self._free, most - len(body))
+                if kept:
+                    self._free -= len(chunk)
+                    body += chunk
+                else:
+                    self._free += len(body)
+                    body.clear()
+                more = message.get("more_body", False)
+        except BaseException:
+            self._free += len(body)
+            raise
+        return bytes(body) if kept else None
 
     @property
     def waiting(self) -> int:
@@ -55,7 +80,9 @@ class Mirror:
     async def calls(self) -> AsyncIterator[Call]:
         """Yield what comes, for ever."""
         while True:
-            yield await self._calls.get()
+            call = await self._calls.get()
+            self._free += len(call.body)
+            yield call
 
 
 def _kept(headers: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:

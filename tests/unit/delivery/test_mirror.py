@@ -5,7 +5,7 @@ import socket
 import httpx
 import pytest
 
-from bedside.delivery.mirror import MOST_BYTES, WAITING, listening
+from bedside.delivery.mirror import MOST_BYTES, WAITING, Mirror, listening
 from bedside.errors import ConfigurationError
 
 
@@ -38,6 +38,36 @@ async def test_only_calls_of_the_model_are_kept_and_only_so_many(address: str) -
         for _ in range(WAITING + 5):
             await client.post("/v2/models/heart/versions/1/infer")
         assert mirror.waiting == WAITING
+
+
+async def post(mirror: Mirror, *chunks: bytes, complete: bool = True) -> None:
+    """Send a request chunk by chunk; an incomplete one ends with its caller's going."""
+    messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    messages.append({"type": "http.request"} if complete else {"type": "http.disconnect"})
+    sent = []
+
+    async def receive() -> dict[str, object]:
+        return messages.pop(0)
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    await mirror({"type": "http", "path": "/v1/models/heart/predict", "headers": []}, receive, send)
+    assert sent[0]["status"] == 202
+
+
+async def test_all_bodies_together_take_only_so_much_memory() -> None:
+    """One that does not fit is dropped, and one that is taken, or whose caller has gone, makes room."""
+    mirror = Mirror("heart", held_bytes=10)
+    await post(mirror, b"1234", b"56")
+    await post(mirror, b"12", b"34", b"5")
+    await post(mirror, b"1234", complete=False)
+    assert mirror.waiting == 1
+    await post(mirror, b"1234")
+    calls = mirror.calls()
+    assert [(await anext(calls)).body for _ in range(2)] == [b"123456", b"1234"]
+    await post(mirror, b"1234567890")
+    assert (await anext(calls)).body == b"1234567890"
 
 
 @pytest.mark.parametrize("address", ["8000", ":8000", "127.0.0.1:x", "127.0.0.1:99999", "192.0.2.1:8000"])
