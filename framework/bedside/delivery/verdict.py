@@ -23,10 +23,11 @@ class Tally:
         self._counts = {rule.name: [0, 0] for rule in rules}
 
     def add(self, rule: Rule, hit: bool) -> None:  # noqa: FBT001 - what was seen
-        """Count one request."""
+        """Count one request, until the rule has decided: Wald's test ends there, and its risk holds for that only."""
         counts = self._counts[rule.name]
-        counts[0] += 1
-        counts[1] += hit
+        if rule.decide(*counts) == "undecided":
+            counts[0] += 1
+            counts[1] += hit
 
     def findings(self) -> tuple["Finding", ...]:
         """Return what each rule says by now."""
@@ -142,7 +143,7 @@ class Verdict:
         rules = {finding.rule: None for stage in self.stages for finding in stage.findings}
         return [
             f"- *{rule.name}*: {rule.good:.0%} is as it should be, {rule.bad:.0%} must not pass; wrong in at most"
-            f" {rule.risk:.0%} of cases either way. {rule.fewest} requests without one are enough."
+            f" {rule.risk:.0%} of cases either way, whenever asked. {rule.fewest} requests without one are enough."
             for rule in rules
         ]
 

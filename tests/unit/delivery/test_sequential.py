@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bedside.delivery.gate import Limits
 from bedside.delivery.sequential import Rule
+from bedside.delivery.verdict import Tally
 from bedside.errors import ConfigurationError
 
 FAILURES = Rule("failures", 0.01, 0.05)
@@ -62,6 +63,26 @@ def test_so_many_requests_are_needed(rule: Rule, fewest: int, mean_when_all_is_w
     assert rule.decide(fewest - 1, 0) == "undecided"
     assert round(course(rule, rule.good)[2]) == mean_when_all_is_well
     assert round(course(rule, rule.bad)[2]) == mean_when_bad
+
+
+def test_just_good_enough_in_every_respect_is_refused_so_often() -> None:
+    """All questions of a gate together, as docs/rehearsal.md has it: the shadow, then three steps."""
+    failures, _, slower = RULES
+    assert sum(course(rule, rule.good)[1] for rule in RULES) == pytest.approx(0.10, abs=0.005)
+    assert 3 * sum(course(rule, rule.good, 21)[1] for rule in (failures, slower)) == pytest.approx(0.08, abs=0.005)
+    assert 3 * sum(course(rule, rule.good)[1] for rule in (failures, slower)) == pytest.approx(0.20, abs=0.005)
+
+
+def test_what_was_decided_stays_decided() -> None:
+    """The risk holds for the first decision; more requests would be another try."""
+    tally = Tally([FAILURES])
+    for _ in range(72):
+        tally.add(FAILURES, hit=False)
+    for _ in range(50):
+        tally.add(FAILURES, hit=True)
+    assert tally.accepted([FAILURES])
+    assert not tally.rejected()
+    assert tally.findings()[0].requests == 72
 
 
 def test_two_failures_in_a_row_are_enough() -> None:
