@@ -3,9 +3,8 @@
 import asyncio
 import gc
 import secrets
-import signal
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -14,12 +13,12 @@ from bedside.batching.bounded import BoundedExecutor
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.golden import read_golden
-from bedside.bundle.vetting import pure_configuration, read_site_policy
+from bedside.bundle.vetting import may_run_inline, read_site_policy
 from bedside.codecs import Answers, Codecs
 from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
-from bedside.dataplane.lifecycle import Door, Lifecycle
+from bedside.dataplane.lifecycle import Door, Lifecycle, hold_open
 from bedside.errors import BundleError, ConfigurationError, DicomNotInstalled
 from bedside.interfaces import BundleSource, Executor
 from bedside.jobs.desk import JobDesk
@@ -144,10 +143,25 @@ def serve(
         ConfigurationError: the address, the certificate or the issuer cannot be used.
         BundleError: nothing can be served, or with ``registry.strict`` not everything.
     """
+    with ExitStack() as ending:
+        _serve(settings, sources, announce, model_name, ending)
+
+
+def _serve(
+    settings: Settings,
+    sources: Sequence[BundleSource],
+    announce: Callable[[str], None],
+    model_name: str | None,
+    ending: ExitStack,
+) -> None:
+    # Whatever is opened is closed, also where something after it cannot be made.
     log = open_log(settings, metrics := Metrics())
+    ending.callback(_end, log)
     audit = make_audit(settings, metrics)
+    if audit is not None:
+        ending.callback(audit.close)
     events = get_logger("bedside.server")
-    staging = Staging(settings.runtime.staging_dir)
+    staging = ending.enter_context(closing(Staging(settings.runtime.staging_dir)))
     authenticator = make_authenticator(settings)
     finder = Finder(sources, SourceReport(sources, announce), model_name)
     repository = make_repository(settings, finder, staging, metrics, announce, audit)
@@ -177,16 +191,10 @@ def serve(
     parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
     parts = replace(parts, tell_redrive=accountant.redriven, references=references, auditor=auditor)
     _add_doors(lifecycle, parts, on_listening)
-    try:
-        server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
-    finally:
-        staging.close()
-        _end(audit, log)
+    server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
 
 
-def _end(audit: AuditTrail | None, log: Log) -> None:
-    if audit is not None:
-        audit.close()
+def _end(log: Log) -> None:
     get_logger("bedside.server").info(Event.SERVER_STOPPED)
     log.close()
 
@@ -346,18 +354,9 @@ def listen(settings: Settings, announce: Callable[[str], None]) -> None:
         raise ConfigurationError("no port to listen on: give --port or set dicom.port", field="dicom.port")
     log = open_log(settings, Metrics())
     try:
-        asyncio.run(_listen(_dicom_door(settings, _listening(get_logger("bedside.server"), (), announce))))
+        asyncio.run(hold_open(_dicom_door(settings, _listening(get_logger("bedside.server"), (), announce))))
     finally:
-        _end(None, log)
-
-
-async def _listen(door: Door) -> None:
-    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    await door.open()
-    await stopping.wait()
-    await door.close(None)
+        _end(log)
 
 
 def _dicom_door(settings: Settings, on_listening: Callable[[str], None]) -> Door:
@@ -477,16 +476,10 @@ def make_executor(
     folder: BundleFolder, settings: Settings, staging: Staging, events: ProcessEvents, budget: MemoryBudget
 ) -> Executor:
     """Choose how a bundle runs: on the event loop where it asks for it and may, else in processes of its own."""
-    if folder.policy.execution == "inline" and _may_run_inline(folder):
+    if folder.policy.execution == "inline" and may_run_inline(folder):
         return InlineExecutor(folder, settings.runtime, staging)
     runtime = settings.runtime
     return BoundedExecutor(
         AdaptiveBatcher(ProcessExecutor(folder, runtime, staging, events, budget), budget_ms=runtime.batch_budget_ms),
         queue_length=settings.limits.queue_length,
     )
-
-
-def _may_run_inline(folder: BundleFolder) -> bool:
-    # Records have no spatial shape; what touches files or runs code of its own stays behind a process boundary.
-    record = all(not tensor.spatial_shape for tensor in folder.metadata.inputs.values())
-    return record and bool(folder.metadata.inputs) and pure_configuration(folder)

@@ -1,5 +1,8 @@
 """A real server's audit trail: whole after an orderly end, and told to be short after none."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -56,3 +59,16 @@ def test_every_server_writes_a_chain_of_its_own(tmp_path: Path) -> None:
         assert not [fault for line in lines for fault in faults(line, "audit")]
         assert any(b'"access_refused"' in line for line in lines)
         assert any(b'"bundle_judged"' in line for line in lines)
+
+
+def test_server_that_cannot_start_ends_its_chain(tmp_path: Path) -> None:
+    """What was opened before the mistake was found is closed."""
+    environment = {
+        **os.environ,
+        "BEDSIDE_RUNTIME__STATE_DIR": str(tmp_path),
+        "BEDSIDE_JOBS__DATABASE": f"sqlite:///{tmp_path}/no/jobs.db",
+    }
+    command = [sys.executable, "-m", "bedside", "serve", str(APPS / "heart_disease")]
+    assert subprocess.run(command, env=environment, check=False, timeout=60, capture_output=True).returncode != 0
+    assert [record["message"] for record in records(tmp_path / "audit")] == ["chain_opened", "chain_closed"]
+    assert Verifier(tmp_path / "audit", (tmp_path / "audit.key").read_bytes().strip()).findings() == []

@@ -1,6 +1,7 @@
 """The server's own state: starting, serving, draining, closing. One for all transports of a process."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -23,6 +24,16 @@ class Door(Protocol):
     async def close(self, seconds: float | None) -> None:
         """Stop listening; accepted work may take so many seconds to finish, None for as long as it takes."""
         ...
+
+
+async def hold_open(door: Door) -> None:
+    """Keep the one transport of a process open until SIGTERM or SIGINT. Raises ConfigurationError."""
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await door.open()
+    await stopping.wait()
+    await door.close(None)
 
 
 class Lifecycle:

@@ -42,6 +42,7 @@ class BufferedWriter:
             cannot be written must not stop a hospital's models; the count is a metric.
     """
 
+    _called: bool
     _thread: threading.Thread | None
 
     def __init__(
@@ -70,8 +71,10 @@ class BufferedWriter:
         lines = self._lines
         lines.append(line)
         count = len(lines)
-        if urgent or count == 1 or count % self._buffer_lines == 0:
-            # Once per batch, not per line: waking a thread costs microseconds.
+        if not self._called or urgent or count % self._buffer_lines == 0 or self._closed:
+            # Once per batch, not per line: waking a thread costs microseconds. The thread takes the flag back before it
+            # takes lines, so that whoever finds it set after adding one need not call again.
+            self._called = True
             self._wake(hurry=urgent or count >= self._buffer_lines)
         if count > self._backlog_lines:
             self._drop_oldest()
@@ -127,6 +130,7 @@ class BufferedWriter:
                 self.lost_lines += 1
 
     def _write_out(self) -> None:
+        self._called = False
         while self._lines:
             lines: list[bytes] = []
             with suppress(IndexError):  # somebody dropped one meanwhile
@@ -165,6 +169,7 @@ class BufferedWriter:
         self._lock = threading.RLock()
         self._calls: queue.SimpleQueue[tuple[bool, threading.Event | None]] = queue.SimpleQueue()
         self._thread = None
+        self._called = False
 
 
 def _reset_after_fork(writer: BufferedWriter) -> None:

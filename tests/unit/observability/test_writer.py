@@ -149,6 +149,15 @@ def test_line_written_while_writing_is_kept() -> None:
     assert stream.data == b"1\n2\n"
 
 
+def test_lines_added_together_wake_the_thread(stream: Stream) -> None:
+    """Two threads add, and only then look how many there are: neither sees the first."""
+    writer = writer_to(stream, seconds=0.01)
+    writer._lines.append(b"one of another thread\n")
+    writer.write(b"mine\n")
+    assert stream.written.wait(10)
+    writer.close()
+
+
 def test_many_threads_lose_nothing(stream: Stream) -> None:
     """Lines are whole and all there, each thread's in its order."""
     writer = writer_to(stream, lines=7, seconds=0.001)

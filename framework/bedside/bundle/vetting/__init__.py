@@ -13,7 +13,13 @@ from bedside.bundle.vetting.judging import vet
 from bedside.bundle.vetting.site_policy import SitePolicy, read_site_policy
 from bedside.settings import AdmissionSettings
 
-__all__ = ["Finding", "SitePolicy", "Verdict", "pure_configuration", "read_site_policy", "vet"]
+__all__ = ["Finding", "SitePolicy", "Verdict", "may_run_inline", "pure_configuration", "read_site_policy", "vet"]
+
+
+def may_run_inline(folder: BundleFolder) -> bool:
+    """Tell whether a bundle takes records, which have no spatial shape, and is configuration only."""
+    inputs = folder.metadata.inputs.values()
+    return bool(inputs) and all(not tensor.spatial_shape for tensor in inputs) and pure_configuration(folder)
 
 
 def pure_configuration(folder: BundleFolder) -> bool:
