@@ -1,8 +1,8 @@
-"""``python -m benchmarks.accounting``: CPU of stage 9 per call, by where the log goes (docs/shipping.md).
+"""``python -m benchmarks.accounting``: CPU of stage 9 per call, by where log and spans go (docs/shipping.md).
 
 Of the thread that answers, and of the whole process: the log's writer and the shipper have threads of their own. The
-calls are those of a record: eight stages, one caller, all well. Elasticsearch is not there: what a client has to do
-with a batch is done by :class:`_Taken`.
+calls are those of a record: eight stages, one caller, all well. Elasticsearch and the collector are not there:
+what a client has to do with a batch is done by :class:`_Taken` and :class:`_Encoded`.
 """
 
 import json
@@ -13,6 +13,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
 from bedside.dataplane.call import Call
 from bedside.log_settings import ElasticSettings, LogSettings
 from bedside.observability.accounting import Accountant
@@ -22,12 +26,18 @@ from bedside.observability.request_id import new_request_id
 from bedside.observability.shipping.shipper import Shipper
 from bedside.observability.shipping.spool import Spool, SpooledLine
 from bedside.observability.shipping.verdicts import Verdict
+from bedside.observability.tracing.spans import Tracer
 from bedside.settings import Settings
+from bedside.tracing_settings import TracingSettings
 from bedside.types import Principal
 
 CALLS = 20_000
 ROUNDS = 5
-PER_SECOND = 5_000
+SECONDS = 4  # that a round takes
+CASES = (
+    *(("stdout", None, CALLS), ("elasticsearch", None, CALLS), ("both", None, CALLS)),
+    *(("stdout", None, CALLS // 10), ("stdout", 1.0, CALLS // 10)),  # at a tenth of the pace: nine spans a call
+)
 STAGES = ("receive", "authenticate", "resolve", "decode", "validate", "queue", "run", "encode")
 
 
@@ -44,6 +54,17 @@ class _Taken:
         pass
 
 
+class _Encoded(SpanExporter):
+    """Takes every batch, encoded as it would be sent."""
+
+    spans = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        assert encode_spans(spans).SerializeToString()
+        self.spans += len(spans)
+        return SpanExportResult.SUCCESS
+
+
 def call() -> Call:
     """Return a call that has ended well."""
     ended = Call(request_id=new_request_id(), transport="rest", operation="infer")
@@ -54,8 +75,9 @@ def call() -> Call:
     return ended
 
 
-def measure(sink: str, folder: Path) -> tuple[float, float]:
-    """Return microseconds of CPU per call: of the answering thread, of the process."""
+def measure(sink: str, ratio: float | None, count: int, folder: Path) -> tuple[float, float]:
+    """Return microseconds of CPU per call: of the answering thread, of the process; no tracing where ratio is None."""
+    encoded, tracer = _Encoded(), None
     shipper = spool = None
     if sink != "stdout":
         settings = ElasticSettings(urls=("http://127.0.0.1:9",))
@@ -67,38 +89,47 @@ def measure(sink: str, folder: Path) -> tuple[float, float]:
         if shipper is not None:
             shipper.start()
             log.closed = shipper.close
-        accountant = Accountant(Metrics(), b"0" * 32, log)
+        if ratio is not None:
+            tracing = TracingSettings(endpoint="http://127.0.0.1:9", ratio=ratio, stop_seconds=60)
+            tracer = Tracer(encoded, tracing, "bedside", "production")
+        accountant = Accountant(Metrics(), b"0" * 32, log, tracer)
         thread, process = 0.0, time.process_time()
         begin, pacing = time.monotonic(), 0.0
-        for number in range(0, CALLS, 50):
+        for number in range(0, count, 50):
             calls = [call() for _ in range(50)]
             start = time.thread_time()
             for ended in calls:
                 accountant.account(ended)
             thread += time.thread_time() - start
             start = time.thread_time()
-            time.sleep(max(0.0, begin + (number + 50) / PER_SECOND - time.monotonic()))
+            time.sleep(max(0.0, begin + (number + 50) / count * SECONDS - time.monotonic()))
             pacing += time.thread_time() - start
         making = time.thread_time()
-        for _ in range(CALLS):
+        for _ in range(count):
             call()
         making = time.thread_time() - making
+        if tracer is not None:
+            tracer.close()
         log.close()
         process = time.process_time() - process - 2 * making - pacing
     assert log.lost_lines == 0
-    return thread / CALLS * 1e6, process / CALLS * 1e6
+    assert ratio != 1 or encoded.spans == count * (1 + len(STAGES))
+    return thread / count * 1e6, process / count * 1e6
 
 
 def main() -> None:
     """Print a table: the median of the rounds, least to most."""
-    print("| `log.sink` | answering thread, µs | whole process, µs |\n|---|---|---|")
-    for sink in ("stdout", "elasticsearch", "both"):
+    print("| `log.sink` | calls a second | tracing | answering thread, µs | whole process, µs |\n|---|---|---|---|---|")
+    for sink, ratio, count in CASES:
         found = []
         for _ in range(ROUNDS):
             with tempfile.TemporaryDirectory() as folder:
-                found.append(measure(sink, Path(folder)))
+                found.append(measure(sink, ratio, count, Path(folder)))
         cells = [f"{statistics.median(c):.1f} ({min(c):.1f} to {max(c):.1f})" for c in zip(*found, strict=True)]
-        print(f"| `{sink}` | {cells[0]} | {cells[1]} |", flush=True)
+        print(
+            f"| `{sink}` | {count // SECONDS} | {'off' if ratio is None else ratio} | {cells[0]} | {cells[1]} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Door, Lifecycle, hold_open
-from bedside.errors import BundleError, ConfigurationError, DicomNotInstalled
+from bedside.errors import ConfigurationError, DicomNotInstalled
 from bedside.interfaces import BundleSource, Executor
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
@@ -35,11 +35,13 @@ from bedside.observability.metrics import Metrics
 from bedside.observability.models import ModelObserver
 from bedside.observability.rendering import Service
 from bedside.observability.shipping import open_log
+from bedside.observability.tracing import open_tracer
 from bedside.registry.admission import Admission, AdmissionLog
 from bedside.registry.finding import Finder
 from bedside.registry.golden import GoldenCheck, GoldenResult, outcomes, run_case
 from bedside.registry.loading import Loader
 from bedside.registry.parity import Comparison, compare_case
+from bedside.registry.readiness import require_service
 from bedside.registry.reporting import ExecutorGauges, SourceReport
 from bedside.registry.repository import Repository, Version
 from bedside.registry.tuning import Tuning, tune
@@ -167,7 +169,10 @@ def _serve(
     repository = make_repository(settings, finder, staging, metrics, announce, audit)
     auditor = Auditor(audit, repository)
     watcher = make_watcher(settings, repository)
-    accountant = Accountant(metrics, _pseudonym_key(settings), log)
+    tracer = open_tracer(settings)
+    if tracer is not None:
+        ending.callback(tracer.close)
+    accountant = Accountant(metrics, _pseudonym_key(settings), log, tracer)
     dataplane = make_dataplane(settings, authenticator, repository, accountant, auditor)
     references = make_references(settings)
     jobs = make_jobs(settings, repository, dataplane, references)
@@ -175,7 +180,7 @@ def _serve(
     async def startup() -> None:
         watcher.start()
         await _start(authenticator, repository)
-        require_service(repository, finder, settings)
+        require_service(repository, finder, settings.registry)
         jobs.start()
         events.info(Event.SERVER_READY, models=len(repository.index()))
 
@@ -444,27 +449,6 @@ def make_watcher(settings: Settings, repository: Repository) -> Watcher:
         events.error(Event.RESCAN_FAILED, error_type=type(error).__name__, frames=safe_frames(error))
 
     return Watcher(lambda settled: repository.rescan(settled=settled), settings.registry.poll_seconds, on_error)
-
-
-def require_service(repository: Repository, finder: Finder, settings: Settings) -> None:
-    """Check after the first look that there is something to serve.
-
-    Raises:
-        BundleError: nothing is ready and nobody looks again, or with ``registry.strict`` something is not.
-        BedsideError: what a source said, where there is nothing at all.
-    """
-    missing = [status for status in repository.index() if status.state != "READY"]
-    if settings.registry.strict:
-        for error in finder.failures.values():
-            raise error
-        if missing:
-            raise BundleError(f"registry.strict is on, and {missing[0].name} is not served: {missing[0].reason}")
-    if settings.registry.poll_seconds or len(missing) < len(repository.index()):
-        return
-    if missing:
-        told = "; ".join(f"{status.name}: {status.reason}" for status in missing)
-        raise BundleError(f"no bundle can be served: {told}")
-    raise next(iter(finder.failures.values()), ConfigurationError("there are no bundles", field="bundle"))
 
 
 def _pseudonym_key(settings: Settings) -> bytes:

@@ -25,6 +25,7 @@ from bedside.audit_settings import AuditSettings
 from bedside.dicom_settings import DicomSettings, Name
 from bedside.errors import ConfigurationError
 from bedside.log_settings import ElasticSettings, LogSettings
+from bedside.tracing_settings import TracingSettings
 
 MEBIBYTE = 1024 * 1024
 
@@ -431,6 +432,7 @@ class Settings(BaseSettings):
     dicom: DicomSettings = DicomSettings()
     references: ReferenceSettings = ReferenceSettings()
     elastic: ElasticSettings = ElasticSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

@@ -14,6 +14,7 @@ from tests.acceptance.conftest import APPS, Served, start_program, stop
 from tests.acceptance.patients import ELSEWHERE, IN_JSON, Patient, Ward, Way, admitted
 from tests.acceptance.test_admission import free_port
 from tests.emitted import check_lines
+from tests.otlp import collector
 
 NOISY = Path(__file__).with_name("noisy_server.py")
 SAID_BY_A_BUNDLE = "DOE^JOHN"
@@ -44,6 +45,7 @@ SINKS: Mapping[str, Callable[[Served, Ward], bytes]] = {
         map(str, (served.state.parent / "staging").rglob("*"))
     ).encode(),
     "listings": lambda _, ward: _listings(ward),
+    "spans": lambda served, _: _files(served.state.parent / "spans", lambda _: True),
     "answers to who was refused": lambda _, ward: "\n".join(ward.told).encode(),
 }
 
@@ -65,12 +67,15 @@ def _ward(bundles: list[Path], folder: Path, **environment: str) -> Iterator[tup
         "BEDSIDE_DICOM__ROUTES": '[{"model": "volume_segmentation"}]',
         **environment,
     }
-    served = start_program([str(NOISY)], bundles, folder, variables)
-    try:
-        with served.client("bedside.infer", "bedside.admin") as client:
-            yield served, Ward(client, served.grpc, dicom, [])
-    finally:
-        stop(served)
+    with collector(folder / "spans") as receiver:
+        tracing = {"ENDPOINT": receiver.endpoint, "RATIO": "1", "FLUSH_SECONDS": "0.1"}
+        variables |= {f"BEDSIDE_TRACING__{name}": value for name, value in tracing.items()}
+        served = start_program([str(NOISY)], bundles, folder, variables)
+        try:
+            with served.client("bedside.infer", "bedside.admin") as client:
+                yield served, Ward(client, served.grpc, dicom, [])
+        finally:
+            stop(served)
 
 
 def _hits(served: Served, ward: Ward, ways: Mapping[str, Way], rounds: int) -> tuple[int, list[str]]:
@@ -104,6 +109,7 @@ def test_no_patient_is_in_any_sink(tmp_path: Path, bundles: Path) -> None:
     }
     assert {job["model"] for job in jobs} == {"volume_segmentation", "misbehaving"}
     assert b'"model_called"' in SINKS["audit trail"](served, ward)
+    assert b"predict heart_disease" in SINKS["spans"](served, ward)
 
 
 @pytest.mark.parametrize("redaction", ["on", "off"])

@@ -8,6 +8,7 @@ from time import perf_counter
 
 from bedside.errors import BedsideError
 from bedside.interfaces import ServedModel
+from bedside.observability.traceparent import TraceParent
 from bedside.types import Principal
 
 
@@ -29,6 +30,7 @@ class Call:
         input_hash: keyed hash of the input, for the audit trail.
         job: id of the job that it was taken for, or that runs.
         recorded: it is in the audit trail already.
+        parent: the caller's span, where it sent a well-formed one.
     """
 
     request_id: str
@@ -52,6 +54,7 @@ class Call:
     input_hash: str = ""
     job: str = ""
     recorded: bool = False
+    parent: TraceParent | None = None
 
     @property
     def seconds(self) -> float:

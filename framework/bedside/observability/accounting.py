@@ -11,6 +11,7 @@ from bedside.observability.events import Event
 from bedside.observability.logging import Log, get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.schema import STAGES
+from bedside.observability.traceparent import TraceParent
 from bedside.types import Principal
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
@@ -33,6 +34,7 @@ class FinishedCall(Protocol):
     output_bytes: int
     error: BedsideError | None
     predicted: tuple[str, float] | None
+    parent: TraceParent | None
 
     @property
     def seconds(self) -> float:
@@ -42,6 +44,14 @@ class FinishedCall(Protocol):
     @property
     def stages(self) -> Mapping[str, float]:
         """Return the seconds by stage of the spine."""
+        ...
+
+
+class Tracer(Protocol):
+    """Makes spans of calls; ``tracing.spans.Tracer`` is the one that there is."""
+
+    def record(self, call: FinishedCall, facts: Mapping[str, Any], seconds: float) -> tuple[str, str]:
+        """Return ids of the call's trace and of its span, in hex."""
         ...
 
 
@@ -60,13 +70,17 @@ class Accountant:
             one caller has one pseudonym on all replicas and after restarts; without the key, nobody can find out whose
             it is by hashing a list of the staff.
         log: the configured log, where calls that went well may take the short way to it.
+        tracer: makes spans of calls; None where there are no traces.
     """
 
-    def __init__(self, metrics: Metrics, pseudonym_key: bytes, log: Log | None = None) -> None:
+    def __init__(
+        self, metrics: Metrics, pseudonym_key: bytes, log: Log | None = None, tracer: Tracer | None = None
+    ) -> None:
         self._metrics = metrics
         bound = get_logger("bedside.inference").bind()
         self._info, self._warning, self._error = bound.info, bound.warning, bound.error
         self._log = log
+        self._tracer = tracer
         self._pseudonym = lru_cache(maxsize=4096)(lambda who: _pseudonym(pseudonym_key, who))
 
     def account(self, call: FinishedCall) -> None:
@@ -101,27 +115,28 @@ class Accountant:
             "device": call.device or None,
             "user_hash": None if who is None else self._pseudonym((who.issuer, who.subject)),
         }
-        varying = {
+        varying: dict[str, Any] = {
             "request_id": call.request_id,
             "duration_ns": int(seconds * 1e9),
             "rows": call.rows,
             "input_bytes": call.input_bytes,
             "output_bytes": call.output_bytes,
         }
+        code = "" if error is None else slug(type(error).__name__)
+        if self._tracer is not None:
+            why = {} if error is None else {"error_type": type(error).__name__, "error_code": code}
+            ids = self._tracer.record(call, {**same, **why, "request_id": call.request_id}, seconds)
+            varying["trace_id"], varying["span_id"] = ids
         if error is None and self._log is not None and self._log.write_inference(same, varying, stages):
             return
-        fields: dict[str, Any] = {**same, **varying}
-        for stage, spent in stages.items():
-            field = _STAGE_FIELDS.get(stage)
-            if field is not None:
-                fields[field] = round(spent * 1e3, 3)
+        times = {_STAGE_FIELDS[stage]: round(spent * 1e3, 3) for stage, spent in stages.items() if stage in STAGES}
+        fields: dict[str, Any] = {**same, **varying, **times}
         if error is None:
             self._info(Event.INFERENCE_COMPLETED, **fields)
         else:
-            self._fail(error, fields)
+            self._fail(error, code, fields)
 
-    def _fail(self, error: BedsideError, fields: dict[str, Any]) -> None:
-        code = slug(type(error).__name__)
+    def _fail(self, error: BedsideError, code: str, fields: dict[str, Any]) -> None:
         self._metrics.refusal(code).inc()
         fields["error_type"] = type(error).__name__
         fields["error_code"] = code

@@ -15,7 +15,7 @@ from bedside.observability.schema import STAGES, Kind
 
 _MOST_TEMPLATES = 1024
 _MOMENT = datetime(1999, 12, 31, 23, 59, 59, 999999, UTC)  # placeholder of the time
-_REQUEST_ID = "placeholder-of-the-request-id"
+_IDS = ("request_id", "trace_id", "span_id")  # the last two where there are traces
 _NUMBERS = ("duration_ns", "rows", "input_bytes", "output_bytes")
 _FIRST_PLACEHOLDER = 900719925474000  # numbers that nothing else in the line has
 _keyword = CLEAN[Kind.KEYWORD]
@@ -39,13 +39,13 @@ class InferenceLines:
 
         Args:
             same: fields that many calls share: model, version, caller ….
-            varying: ``request_id`` and the numbers of this call.
+            varying: ids and numbers of this call.
             stages: seconds by stage.
         """
-        key = (*same.values(), *stages)
+        key = (len(varying), *same.values(), *stages)
         template = self._templates.get(key)
         if template is None:
-            template = self._make(key, same, stages)
+            template = self._make(key, same, varying, stages)
         if _keyword(varying["request_id"]) is None:
             return None
         moment = self._clock()
@@ -54,14 +54,22 @@ class InferenceLines:
         values["moment"] = moment.isoformat(timespec="microseconds")[:26]  # without the zone
         return (template % values).encode()
 
-    def _make(self, key: tuple[object, ...], same: Mapping[str, Any], stages: Mapping[str, float]) -> str:
+    def _make(
+        self,
+        key: tuple[object, ...],
+        same: Mapping[str, Any],
+        varying: Mapping[str, Any],
+        stages: Mapping[str, float],
+    ) -> str:
         placeholders = {name: _FIRST_PLACEHOLDER + number for number, name in enumerate((*_NUMBERS, *STAGES))}
-        fields = {**same, "request_id": _REQUEST_ID, **{name: placeholders[name] for name in _NUMBERS}}
+        ids = {name: f"placeholder-of-{name}" for name in _IDS if name in varying}
+        fields = {**same, **ids, **{name: placeholders[name] for name in _NUMBERS}}
         fields |= {f"{stage}_ms": placeholders[stage] for stage in stages if stage in placeholders}
         event = {"event": Event.INFERENCE_COMPLETED.value, "logger_name": "bedside.inference", **fields}
         line = self._general(None, "info", event).decode().replace("%", "%%")
         line = line.replace(_MOMENT.isoformat().replace("+00:00", "Z"), "%(moment)sZ")
-        line = line.replace(_REQUEST_ID, "%(request_id)s")
+        for name, placeholder_id in ids.items():
+            line = line.replace(placeholder_id, f"%({name})s")
         for name, placeholder in placeholders.items():
             # Stages are doubles, which are written with a fraction.
             line = line.replace(f"{placeholder}.0", f"%({name})r").replace(str(placeholder), f"%({name})d")

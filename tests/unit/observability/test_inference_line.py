@@ -36,10 +36,12 @@ def general(same: dict[str, Any], varying: dict[str, Any], stages: dict[str, flo
 @pytest.mark.parametrize("stages", [STAGES, {}, {"queue": 1.5}], ids=["several", "none", "one"])
 @pytest.mark.parametrize("same", [SAME, {**SAME, "model": None, "user_hash": None}], ids=["known", "unknown"])
 def test_the_line_is_that_of_the_general_renderer(same: dict[str, Any], stages: dict[str, float]) -> None:
-    """First from a fresh template, then from a kept one, with other numbers."""
+    """First from a fresh template, then from a kept one, with other numbers; last with a trace."""
     lines = InferenceLines(SERVICE, lambda: MOMENT)
 
-    for varying in (VARYING, {**VARYING, "duration_ns": 1, "rows": 7}):
+    traced = {**VARYING, "trace_id": "b" * 32, "span_id": "c" * 16}
+
+    for varying in (VARYING, {**VARYING, "duration_ns": 1, "rows": 7}, traced):
         line = lines.render(same, varying, stages)
 
         assert line is not None

@@ -8,6 +8,7 @@ import grpc
 
 from bedside.errors import MalformedPayload, PayloadTooLarge, RequestTimeout
 from bedside.observability.request_id import request_id_from
+from bedside.observability.traceparent import trace_parent_from
 from bedside.security.bearer import bearer_token
 from bedside.types import UnverifiedToken
 
@@ -22,10 +23,11 @@ class Exchange:
     Attributes:
         request_id: the caller's ``x-request-id`` where it is of a form that names nobody, else ours.
         model: what a message names, once it has been read; for the audit trail.
+        parent: the caller's span, where it sent a well-formed one.
         patience: seconds until the caller's deadline, infinite where it set none.
     """
 
-    __slots__ = ("_context", "_fields", "_repeated", "model", "patience", "request_id")
+    __slots__ = ("_context", "_fields", "_repeated", "model", "parent", "patience", "request_id")
 
     def __init__(self, context: Context) -> None:
         pairs = [(str(name), _bytes(value)) for name, value in context.invocation_metadata() or ()]
@@ -36,6 +38,8 @@ class Exchange:
         names = [name for name, _ in pairs]
         self._repeated = next((name for name in _SINGLE if names.count(name) > 1), None)
         self.request_id = request_id_from(self._fields.get("x-request-id"))
+        once = names.count("traceparent") == 1
+        self.parent = trace_parent_from(self._fields["traceparent"]) if once else None
         self.patience = inf if remaining is None else remaining
 
     @property

@@ -31,7 +31,7 @@ class Infer:
 
     async def __call__(self, exchange: Exchange) -> Any:
         """Return the ``ModelInferResponse``; see ``edge.Operation``."""
-        call = Call(exchange.request_id, "grpc", "infer", patience=exchange.patience)
+        call = Call(exchange.request_id, "grpc", "infer", patience=exchange.patience, parent=exchange.parent)
         self._running += 1
         try:
             answer = await self._answer(call, exchange)

@@ -40,6 +40,14 @@ def create_app(parts: Parts) -> ASGIApp:
         openapi_url=None,
         # A redirect would be made of the caller's Host header, for whoever has not even a token.
         redirect_slashes=False,
+        # FastAPI's own spans and records hold URLs and texts of exceptions; an environment variable may ask for them.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     _add_errors(app)
     add_health(app, parts, guard)

@@ -16,6 +16,7 @@ from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import AuditUnavailable, BedsideError, ClientGone, Draining, QueueFull, UnsupportedMediaType
 from bedside.observability.request_id import request_id_from
+from bedside.observability.traceparent import trace_parent_from
 from bedside.observability.unexpected import report_unexpected
 from bedside.settings import LimitSettings
 from bedside.transports.rest.body import Body
@@ -108,7 +109,7 @@ class Edge:
             reply = options_reply(ALLOWED) if is_options else http_problem(405, request_id, scope["path"], ALLOWED)
             await send_reply(send, reply, request_id)
             return
-        call = Call(request_id, "rest", target.operation)
+        call = Call(request_id, "rest", target.operation, parent=trace_parent_from(head.only(b"traceparent")))
         body = Body(receive, head)
         exchange = Exchange(head, body, call)
         lingers = False

@@ -32,6 +32,12 @@ class Head:
         """Return a field's value; ``name`` is in lower case."""
         return self._fields.get(name)
 
+    def only(self, name: bytes) -> bytes | None:
+        """Return a field's value, None where it is repeated; ``name`` is in lower case."""
+        if len(self._fields) < len(self._pairs) and sum(name == other for other, _ in self._pairs) > 1:
+            return None
+        return self._fields.get(name)
+
     def check_single(self) -> None:
         """Refuse a repeated field that must be single (RFC 9110 §5.3): two readers would choose differently.
 
