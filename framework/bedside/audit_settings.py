@@ -38,6 +38,10 @@ class AuditSettings(BaseModel):
     segment_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
     """Size in bytes at which a chain goes on in a new file."""
 
+    chain_bytes: int = Field(default=64 * 1024 * MEBIBYTE, gt=0)
+    """Size in bytes beyond which a chain's oldest files are removed, which is recorded: a disk that is full stops more
+    than the trail. At least two files stay. About 1 KiB a record: 64 GiB are some 60 million."""
+
     retention_days: int = Field(default=2192, gt=0)
     """Days after which a file is removed, which is recorded; six years by default (45 CFR 164.316 (b)(2)(i))."""
 

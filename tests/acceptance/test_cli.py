@@ -195,7 +195,7 @@ def test_bundle_inspect_prints_the_contract() -> None:
 
 def test_a_folder_without_bundles_is_named(tmp_path: Path) -> None:
     """`bedside serve` of an empty folder says what it looked for."""
-    result = _run("serve", str(tmp_path))
+    result = _run("serve", str(tmp_path), "--port", "0")
 
     assert isinstance(result.exception, BedsideError)
     assert "configs/metadata.json" in result.exception.detail

@@ -92,6 +92,7 @@ class AuditTrail:
             self._chain.append([self._own(AuditAction.CHAIN_OPENED)])
         except OSError as error:
             raise ConfigurationError(f"it cannot be written ({type(error).__name__})", field="audit.folder") from None
+        self._segment = self._chain.segment
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
@@ -160,6 +161,7 @@ class AuditTrail:
             try:
                 while self._queue and self._drain():
                     pass
+                self._shorten()
                 self._look_around()
             except Exception as error:  # noqa: BLE001 - without this thread, nothing would be recorded any more
                 self._fail(error)
@@ -209,6 +211,18 @@ class AuditTrail:
             before = now - self._settings.retention_days * _DAY_SECONDS
             for chain, sequence in retire(self._folder, self._chain.id, before):
                 self._add(self._own(AuditAction.SEGMENT_RETIRED, retired_chain=chain, retired_sequence=sequence))
+
+    def _shorten(self) -> None:
+        if self._chain.segment == self._segment:
+            return
+        self._segment = self._chain.segment
+        beyond = self._chain.beyond(self._settings.chain_bytes)
+        if beyond:
+            last = max(sequence for _, sequence in beyond)
+            retired = self._own(AuditAction.SEGMENT_RETIRED, retired_chain=self._chain.id, retired_sequence=last)
+            self._chain.append([retired])  # before they go: a file that is missing must never be unexplained
+        for path, _ in beyond:
+            path.unlink()
 
     def _anchor(self) -> None:
         head = self._chain.head

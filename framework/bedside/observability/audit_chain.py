@@ -129,6 +129,18 @@ class Chain(Generic[R]):
             finally:
                 os.close(directory)
 
+    def beyond(self, most_bytes: int) -> list[tuple[Path, int]]:
+        """Return this chain's oldest files, with the last number in each, that make it longer; two files stay."""
+        older = sorted(self._folder.glob(f"{self.id}.*{SEGMENT}"))[:-1]
+        excess = self._size + sum(path.stat().st_size for path in older) - most_bytes
+        found = []
+        for path in older[:-1]:
+            if excess <= 0:
+                break
+            excess -= path.stat().st_size
+            found.append((path, _last_number(path)))
+        return found
+
     def close(self) -> None:
         """Close the file."""
         if self._file != -1:

@@ -250,3 +250,18 @@ def test_anchors_and_retention_are_looked_after(tmp_path: Path, captured: Captur
     made._look_around()
     assert [record.action for record, _ in made._queue] == [AuditAction.SEGMENT_RETIRED]
     assert [record["message"] for record in captured.records] == ["audit_anchored"] * 2
+
+
+def test_long_chain_loses_its_oldest_files_and_says_so(tmp_path: Path, captured: Capture) -> None:
+    """It stays below its bound but for two files; what is left verifies, and what went is explained."""
+    made = trail(tmp_path, segment_bytes=2000, chain_bytes=6000)
+    for number in range(200):
+        made.record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, {**VARYING, "rows": number})
+        if number % 5 == 4:
+            made._drain()
+            made._shorten()
+    made.close()
+    files = [path for path in tmp_path.iterdir() if path.name.endswith(".jsonl")]
+    assert 2 <= len(files) < 10
+    assert AuditAction.SEGMENT_RETIRED in actions(tmp_path)
+    assert [finding for finding in Verifier(tmp_path, KEY).findings() if finding.broken] == []
