@@ -138,6 +138,7 @@ def test_large_bodies_pass(site: Site, folder: Path, token: str) -> None:
     assert answer.json()["request_id"]
 
 
+@pytest.mark.slow
 def test_the_gate_promotes_a_good_canary_under_traffic(
     site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str, tmp_path: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_the_gate_rolls_back_what_learnt_nothing(
     assert rejected == ["disagreements"]
 
 
+@pytest.mark.slow
 def test_a_canary_that_is_withdrawn_leaves_production_alone(
     site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
 ) -> None:
@@ -199,6 +201,7 @@ def test_a_canary_that_is_withdrawn_leaves_production_alone(
         _ = site.canary
 
 
+@pytest.mark.slow
 def test_what_cannot_be_loaded_takes_nobodys_place(
     site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
 ) -> None:
