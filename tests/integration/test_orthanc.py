@@ -200,6 +200,7 @@ def test_a_study_goes_there_and_comes_back(archive: Orthanc, study: Path, tmp_pa
             assert secret not in text
 
 
+@pytest.mark.slow
 def test_a_foreign_client_sends_and_results_go_by_c_store(archive: Orthanc, study: Path, tmp_path: Path) -> None:
     """Dcmtk's storescu and echoscu; sending the study twice makes one job and one result."""
     with service(archive, tmp_path / "service", "store") as bedside:
@@ -244,6 +245,7 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_by_kill(archive: Orthanc, study: Path, tmp_path: Path) -> None:
     """The server is killed between the success of C-STORE and the job; after a restart the assembly goes on."""
     with service(archive, tmp_path / "service") as bedside:
@@ -255,6 +257,7 @@ def test_nothing_is_lost_by_kill(archive: Orthanc, study: Path, tmp_path: Path) 
         assert len(results(archive)) == 2
 
 
+@pytest.mark.slow
 def test_a_listener_of_its_own(archive: Orthanc, study: Path, tmp_path: Path) -> None:
     """``bedside dicom listen`` takes studies while no model is there; a server makes jobs of them later."""
     written(tmp_path / "service", archive, "stow")
@@ -320,6 +323,7 @@ def test_a_study_is_pulled_by_its_name(archive: Orthanc, study: Path, tmp_path: 
             assert secret not in text
 
 
+@pytest.mark.slow
 def test_predict_names_a_series(archive: Orthanc, study: Path, tmp_path: Path) -> None:
     """On the command line, and the same objects as for the files themselves; while the archive is away, 503."""
     archive.store(study)
