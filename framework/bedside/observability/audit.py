@@ -1,6 +1,7 @@
 """The audit trail: who did what, when, with which model and input, and how it ended.
 
-A call costs an append to a bounded queue; a thread makes the lines, chains them and writes them (``audit_chain.py``).
+A call costs a line, its hash and an append to a bounded queue; a thread writes them (``audit_chain.py``). The thread
+does no more, because the answering one would wait for it: there is one interpreter.
 """
 
 import asyncio
@@ -19,14 +20,13 @@ from typing import Any
 
 from bedside.audit_settings import AuditSettings
 from bedside.errors import AuditUnavailable, ConfigurationError
-from bedside.observability.audit_chain import Chain, retire
+from bedside.observability.audit_chain import Chain, Link, retire
 from bedside.observability.audit_lines import AuditLines, Record
 from bedside.observability.events import AuditAction, Event
 from bedside.observability.logging import get_logger
 from bedside.observability.rendering import Service
 from bedside.types import Principal
 
-_MOST_AT_ONCE = 1000
 _CLOSE_SECONDS = 10.0
 _COMMIT_SECONDS = 30.0
 _DAY_SECONDS = 86400.0
@@ -35,7 +35,7 @@ _HASH_CHARACTERS = 16
 _BLOCK = 64  # bytes; SHA-256's
 
 _NOTHING: Mapping[str, Any] = {}
-_Entry = tuple[Record, "Future[None] | None"]
+_Entry = tuple[Link, "Future[None] | None"]
 
 
 def caller_hash(key: bytes, issuer: str, subject: str) -> str:
@@ -78,6 +78,7 @@ class AuditTrail:
         self._chain = Chain(folder, key, lines, segment_bytes=settings.segment_bytes, synchronise=synchronise)
         self._log = get_logger("bedside.audit").bind()
         self._queue: deque[_Entry] = deque()
+        self._order = threading.Lock()  # records stand in the queue as in the chain
         self._told_lost = 0
         self._failing = False
         self._anchored, self._tidied = -1, float("-inf")
@@ -89,7 +90,7 @@ class AuditTrail:
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
         try:
-            self._chain.append([self._own(AuditAction.CHAIN_OPENED)])
+            self._chain.write([self._chain.link(self._own(AuditAction.CHAIN_OPENED))])
         except OSError as error:
             raise ConfigurationError(f"it cannot be written ({type(error).__name__})", field="audit.folder") from None
         self._segment = self._chain.segment
@@ -148,43 +149,54 @@ class AuditTrail:
         return Record(action, self._clock(), None, facts, _NOTHING)
 
     def _add(self, record: Record, done: "Future[None] | None" = None) -> bool:
-        if self._closing or len(self._queue) >= self._settings.backlog_records:
-            self.lost_records += 1
-            return False
-        self._queue.append((record, done))
+        with self._order:
+            if self._closing or len(self._queue) >= self._settings.backlog_records:
+                self.lost_records += 1
+                return False
+            try:
+                self._queue.append((self._chain.link(record), done))
+            except Exception as error:  # noqa: BLE001 - a record that has no line must not stop the call
+                self.lost_records += 1
+                self._fail(error)
+                return False
         return True
+
+    def _add_own(self, action: AuditAction, **facts: Any) -> None:
+        with self._order:  # though the queue is full, or being ended
+            self._queue.append((self._chain.link(self._own(action, **facts)), None))
 
     def _run(self) -> None:
         while not self._closing:
             self._wake.wait(self._settings.flush_seconds)
             self._wake.clear()
             try:
-                while self._queue and self._drain():
-                    pass
+                self._drain()
                 self._shorten()
                 self._look_around()
             except Exception as error:  # noqa: BLE001 - without this thread, nothing would be recorded any more
                 self._fail(error)
-        while self._queue and self._drain():
-            pass
+        self._drain()
         self._end()
 
-    def _drain(self) -> bool:
-        """Write some of the queue; tell whether that went well. What could not be written stays in the queue."""
-        entries = list(islice(self._queue, _MOST_AT_ONCE))
+    def _drain(self) -> None:
+        """Write the queue, and how many records were lost, once there is room to say it."""
         lost = self.lost_records - self._told_lost
-        extra = [self._own(AuditAction.RECORDS_LOST, audit_lost=lost)] if lost else []
+        if self._write() and lost:
+            self._add_own(AuditAction.RECORDS_LOST, audit_lost=lost)
+            self._told_lost += lost
+            self._write()
+
+    def _write(self, *, closing: bool = False) -> bool:
+        """Write the queue; tell whether that went well. What could not be written stays in it."""
+        entries = list(islice(self._queue, len(self._queue)))  # others append meanwhile
+        if not entries:
+            return True
         try:
-            self._chain.append([*extra, *(record for record, _ in entries)])
+            self._chain.write([link for link, _ in entries], closing=closing)
         except OSError as error:
             self._fail(error, entries)
             return False
-        except Exception as error:  # noqa: BLE001 - a record that has no line must not hold up all that follow
-            self._fail(error, entries)
-            self.lost_records += len(entries)
-        else:
-            self._told_lost += lost
-            self._failing = False
+        self._failing = False
         for _ in entries:
             _, done = self._queue.popleft()
             if done is not None:
@@ -219,8 +231,10 @@ class AuditTrail:
         beyond = self._chain.beyond(self._settings.chain_bytes)
         if beyond:
             last = max(sequence for _, sequence in beyond)
-            retired = self._own(AuditAction.SEGMENT_RETIRED, retired_chain=self._chain.id, retired_sequence=last)
-            self._chain.append([retired])  # before they go: a file that is missing must never be unexplained
+            # Before they go: a file that is missing must never be unexplained.
+            self._add_own(AuditAction.SEGMENT_RETIRED, retired_chain=self._chain.id, retired_sequence=last)
+            if not self._write():
+                return
         for path, _ in beyond:
             path.unlink()
 
@@ -232,10 +246,9 @@ class AuditTrail:
             self._log.info(Event.AUDIT_ANCHORED, **told)
 
     def _end(self) -> None:
-        try:
-            self._chain.append([self._own(AuditAction.CHAIN_CLOSED)], closing=True)
-        except OSError as error:
-            self._fail(error)
-        self.lost_records += len(self._queue)
+        left = len(self._queue)
+        self._add_own(AuditAction.CHAIN_CLOSED)
+        if not self._write(closing=True):
+            self.lost_records += left
         self._chain.close()
         self._anchor()

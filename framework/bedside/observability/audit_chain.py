@@ -1,7 +1,7 @@
 """One process's audit chain on disk: files of JSON lines, each line with the SHA-256 of the line before.
 
 A head beside them tells the last line that is safe, sealed with the site's key, so that what is cut off at the end is
-missed. Only one thread uses a chain.
+missed. Any thread links records, one at a time; only one writes.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import orjson
 
@@ -52,6 +52,14 @@ def new_chain() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
+class Link(NamedTuple):
+    """A record that has its place in a chain: its line, newline included, its number, and the hash of the line."""
+
+    line: bytes
+    sequence: int
+    digest: str
+
+
 Render = Callable[[R, str, int, str], bytes]
 
 
@@ -69,6 +77,7 @@ class Chain(Generic[R]):
     def __init__(self, folder: Path, key: bytes, render: Render[R], *, segment_bytes: int, synchronise: bool) -> None:
         self.id = new_chain()
         self.head = Head(self.id, -1, FIRST, closed=False)
+        self._last = Link(b"", -1, FIRST)
         self._folder = folder
         self._key = key
         self._render = render
@@ -83,20 +92,22 @@ class Chain(Generic[R]):
         """Return the file that is written to."""
         return self._folder / f"{self.id}.{self._number:06d}{SEGMENT}"
 
-    def append(self, records: Sequence[R], *, closing: bool = False) -> None:
+    def link(self, record: R) -> Link:
+        """Give a record its place in the chain; whatever is raised, it has none. It must be written, in this order."""
+        _, sequence, previous = self._last
+        line = self._render(record, self.id, sequence + 1, previous)
+        self._last = Link(line, sequence + 1, hashlib.sha256(line).hexdigest())
+        return self._last
+
+    def write(self, links: Sequence[Link], *, closing: bool = False) -> None:
         """Write records, then the head; both or neither. Raises OSError: nothing was added; try again."""
-        sequence, digest, lines = self.head.sequence, self.head.digest, []
-        for record in records:
-            sequence += 1
-            line = self._render(record, self.id, sequence, digest)
-            digest = hashlib.sha256(line).hexdigest()
-            lines.append(line)
+        _, sequence, digest = links[-1]
         head = Head(self.id, sequence, digest, closing)
-        self._write(b"".join(lines))
+        self._write(b"".join([link.line for link in links]))
         try:
             head.write(self._folder / f"{self.id}{HEAD}", self._key)
         except OSError:
-            self._size -= sum(map(len, lines))
+            self._size -= sum(len(link.line) for link in links)
             os.ftruncate(self._file, self._size)  # or the same records would follow themselves
             raise
         self.head = head

@@ -33,22 +33,22 @@ VARYING = {"request_id": "a" * 32, "input_hash": "f" * 64, "rows": 2}
 
 
 class Disk:
-    """Stands in for ``Chain.append``: fails as long as it is told to."""
+    """Stands in for ``Chain.write``: fails as long as it is told to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
         self.tried = threading.Event()
-        append = Chain.append
+        write = Chain.write
 
         def trying(chain: Chain[Any], found: Any, *, closing: bool = False) -> None:
             try:
                 if self.full:
                     raise OSError(28, "full")
-                append(chain, found, closing=closing)
+                write(chain, found, closing=closing)
             finally:
                 self.tried.set()
 
-        monkeypatch.setattr(Chain, "append", trying)
+        monkeypatch.setattr(Chain, "write", trying)
 
 
 @pytest.fixture
@@ -150,10 +150,24 @@ def test_full_disk_is_told_once_and_costs_nothing_that_has_room(tmp_path: Path, 
     assert made.lost_records == 3
     disk.full = False
     made.close()
-    assert actions(tmp_path) == ["chain_opened", "records_lost", "model_called", "model_called", "chain_closed"]
+    assert actions(tmp_path) == ["chain_opened", "model_called", "model_called", "records_lost", "chain_closed"]
     assert Verifier(tmp_path, KEY).findings() == []
     events = [record["message"] for record in captured.records]
     assert events == ["audit_write_failed", "audit_anchored"]
+
+
+def test_disk_that_stays_full_fills_nothing(tmp_path: Path, captured: Capture, disk: Disk) -> None:
+    """What was lost is told once, not at each try; what waits keeps within the backlog and one file."""
+    made = trail(tmp_path, backlog_records=3, segment_bytes=1, chain_bytes=1)
+    disk.full = True
+    for number in range(9):
+        made.record(AuditAction.MODEL_CALLED, None, SAME, {**VARYING, "rows": number})
+        made._drain()
+        made._shorten()
+    assert len(made._queue) == 3
+    made.close()
+    assert actions(tmp_path) == ["chain_opened"]
+    assert made.lost_records == 6 + 3
 
 
 def test_half_a_write_is_taken_back(tmp_path: Path, captured: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +184,7 @@ def test_half_a_write_is_taken_back(tmp_path: Path, captured: Capture, monkeypat
 
     monkeypatch.setattr("bedside.observability.audit_chain.os.fsync", failing)
     with pytest.raises(OSError, match="io"):
-        made._chain.append([made._own(AuditAction.CHAIN_OPENED)])
+        made._chain.write([link for link, _ in made._queue])
     made.close()
     assert Verifier(tmp_path, KEY).findings() == []
     assert actions(tmp_path) == ["chain_opened", "model_called", "chain_closed"]
@@ -209,7 +223,7 @@ async def test_record_without_a_line_and_a_folder_in_disorder_stop_nothing(
     await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
     await asyncio.to_thread(made.close)
     assert made.lost_records == 1
-    assert actions(tmp_path) == ["chain_opened", "records_lost", "model_called", "chain_closed"]
+    assert actions(tmp_path) == ["chain_opened", "model_called", "records_lost", "chain_closed"]
     assert captured.records[0]["message"] == "audit_write_failed"
 
 
@@ -220,7 +234,7 @@ async def test_strict_call_does_not_wait_for_ever(
     monkeypatch.setattr("bedside.observability.audit._COMMIT_SECONDS", 0.01)
     hanging = threading.Event()
     made = trail(tmp_path, durability="strict")
-    monkeypatch.setattr(made._chain, "append", lambda *_, **__: hanging.wait(10))
+    monkeypatch.setattr(made._chain, "write", lambda *_, **__: hanging.wait(10))
     with pytest.raises(AuditUnavailable):
         await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
     hanging.set()
@@ -248,7 +262,7 @@ def test_anchors_and_retention_are_looked_after(tmp_path: Path, captured: Captur
     made._closing = False
     made._look_around()
     made._look_around()
-    assert [record.action for record, _ in made._queue] == [AuditAction.SEGMENT_RETIRED]
+    assert [json.loads(link.line)["message"] for link, _ in made._queue] == [AuditAction.SEGMENT_RETIRED]
     assert [record["message"] for record in captured.records] == ["audit_anchored"] * 2
 
 

@@ -29,6 +29,11 @@ def own(action: AuditAction, **facts: object) -> Record:
     return Record(action, 1.8e9, None, facts, {})
 
 
+def append(chain: Chain[Record], added: list[Record], *, closing: bool = False) -> None:
+    """Link records, and write them."""
+    chain.write([chain.link(record) for record in added], closing=closing)
+
+
 def written(
     folder: Path, count: int = 8, *, close: bool = True, segment_bytes: int = 1500, extra: tuple[Record, ...] = ()
 ) -> Chain[Record]:
@@ -36,12 +41,12 @@ def written(
     chain = Chain(
         folder, KEY, AuditLines(Service("b", "test"), lambda *_: "ab"), segment_bytes=segment_bytes, synchronise=False
     )
-    chain.append([own(AuditAction.CHAIN_OPENED)])
+    append(chain, [own(AuditAction.CHAIN_OPENED)])
     for number in range(count):
-        chain.append([called(number)])
-    chain.append([*extra, called(count)])
+        append(chain, [called(number)])
+    append(chain, [*extra, called(count)])
     if close:
-        chain.append([own(AuditAction.CHAIN_CLOSED)], closing=True)
+        append(chain, [own(AuditAction.CHAIN_CLOSED)], closing=True)
     chain.close()
     return chain
 
@@ -224,13 +229,14 @@ def test_end_that_was_made_anew_beyond_the_head_is_found(tmp_path: Path) -> None
 def test_records_whose_head_cannot_be_written_are_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is full between the two; the same records, written again, do not follow themselves."""
     chain = Chain(tmp_path, KEY, AuditLines(Service("b", "test"), lambda *_: "ab"), segment_bytes=1, synchronise=False)
-    chain.append([own(AuditAction.CHAIN_OPENED)])
+    append(chain, [own(AuditAction.CHAIN_OPENED)])
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", Mock(side_effect=OSError(28, "full")))
+        link = chain.link(called(0))
         with pytest.raises(OSError, match="full"):
-            chain.append([called(0)])
-    chain.append([called(0)])
-    chain.append([own(AuditAction.CHAIN_CLOSED)], closing=True)
+            chain.write([link])
+    chain.write([link])
+    append(chain, [own(AuditAction.CHAIN_CLOSED)], closing=True)
     chain.close()
     verifier = Verifier(tmp_path, KEY)
     assert (verifier.findings(), verifier.records) == ([], 3)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -98,6 +99,16 @@ async def test_both_ways_say_the_same(*, keep_alive: bool, close: bool) -> None:
         assert getattr(whole.cycle, name) == getattr(plain.cycle, name)
     assert whole.completed == plain.completed == 1
     assert whole.cycle.message_event.is_set()
+
+
+async def test_an_answered_request_is_gone_at_once(exchange: Exchange) -> None:
+    """With the token in its header fields; in a cycle of references it would wait for the garbage collector."""
+    gone = weakref.ref(exchange.cycle)
+    exchange.cycle.scope = exchange.scope  # type: ignore[assignment]
+    await send_whole(exchange.scope, exchange.send, REPLY, "id")
+    exchange.cycle.on_response = lambda: None  # the exchange's own
+    vars(exchange).clear()
+    assert gone() is None
 
 
 async def test_an_empty_body(exchange: Exchange) -> None:

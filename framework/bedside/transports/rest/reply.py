@@ -84,7 +84,7 @@ async def send_reply(send: Send, reply: Reply, request_id: str, *, close: bool =
 
 async def send_whole(scope: Scope, send: Send, reply: Reply, request_id: str, *, close: bool = False) -> None:
     """Send a whole answer, in one write where the server can."""
-    whole: SendsWhole | None = scope.get(WHOLE)
+    whole: SendsWhole | None = scope.pop(WHOLE, None)  # it refers back to the scope; a cycle waits for the collector
     if whole is None or reply.status in (204, 304):
         await send_reply(send, reply, request_id, close=close)
         return
