@@ -51,7 +51,7 @@ def reads_environment(tree: ast.AST) -> bool:
 def leaves(error: type[errors.BedsideError] = errors.BedsideError) -> Iterator[type[errors.BedsideError]]:
     """Yield the errors that are raised: those without heirs, and those with."""
     for heir in error.__subclasses__():
-        if heir.__module__ == errors.__name__:
+        if heir.__module__.startswith(f"{errors.__name__}."):
             yield heir
             yield from leaves(heir)
 

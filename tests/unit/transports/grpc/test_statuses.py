@@ -13,7 +13,7 @@ from bedside.transports.grpc.statuses import STATUSES, details_of, metadata_of, 
 def _tree(root: type[BedsideError]) -> Iterator[type[BedsideError]]:
     yield root
     for child in root.__subclasses__():
-        if child.__module__ == "bedside.errors":
+        if child.__module__.startswith("bedside.errors."):
             yield from _tree(child)
 
 

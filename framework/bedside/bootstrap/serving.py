@@ -1,0 +1,195 @@
+"""The server, from its settings to its end."""
+
+import gc
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+
+from bedside.bootstrap.doors import add_doors, end, listening
+from bedside.bootstrap.models import make_repository, make_watcher
+from bedside.bootstrap.work import make_jobs, make_references
+from bedside.codecs import Answers, Codecs
+from bedside.dataplane.auditing import Auditor
+from bedside.dataplane.inference import DataPlane
+from bedside.dataplane.lifecycle import Lifecycle
+from bedside.errors import ConfigurationError
+from bedside.interfaces import BundleSource
+from bedside.observability.accounting import Accountant
+from bedside.observability.audit import AuditTrail
+from bedside.observability.events import Event
+from bedside.observability.logging import get_logger
+from bedside.observability.metrics import Metrics
+from bedside.observability.rendering import Service
+from bedside.observability.shipping import open_log
+from bedside.observability.tracing import open_tracer
+from bedside.registry.finding import Finder
+from bedside.registry.readiness import require_service
+from bedside.registry.reporting import SourceReport
+from bedside.registry.repository import Repository
+from bedside.runtime.staging import Staging
+from bedside.security.authenticator import TokenAuthenticator
+from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
+from bedside.security.key_file import load_or_create_secret
+from bedside.security.oidc import OidcAuthenticator
+from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing
+from bedside.settings import Settings
+from bedside.transports.background import Jobs
+from bedside.transports.rest import server
+from bedside.transports.rest.app import create_app
+from bedside.transports.rest.parts import Parts
+from bedside.version import __version__
+
+
+def serve(
+    settings: Settings, sources: Sequence[BundleSource], announce: Callable[[str], None], model_name: str | None = None
+) -> None:
+    """Serve bundles until SIGTERM or SIGINT; ``announce`` is told what a person at the terminal wants to know.
+
+    With ``model_name`` the one model that the sources hold is served under that name.
+
+    Raises:
+        ConfigurationError: the address, the certificate or the issuer cannot be used.
+        BundleError: nothing can be served, or with ``registry.strict`` not everything.
+    """
+    with ExitStack() as ending:
+        _serve(settings, sources, announce, model_name, ending)
+
+
+def _serve(
+    settings: Settings,
+    sources: Sequence[BundleSource],
+    announce: Callable[[str], None],
+    model_name: str | None,
+    ending: ExitStack,
+) -> None:
+    # Whatever is opened is closed, also where something after it cannot be made.
+    log = open_log(settings, metrics := Metrics())
+    ending.callback(end, log)
+    audit = make_audit(settings, metrics)
+    if audit is not None:
+        ending.callback(audit.close)
+    events = get_logger("bedside.server")
+    staging = ending.enter_context(closing(Staging(settings.runtime.staging_dir)))
+    authenticator = make_authenticator(settings)
+    finder = Finder(sources, SourceReport(sources, announce), model_name)
+    repository = make_repository(settings, finder, staging, metrics, announce, audit)
+    auditor = Auditor(audit, repository)
+    watcher = make_watcher(settings, repository)
+    tracer = open_tracer(settings)
+    if tracer is not None:
+        ending.callback(tracer.close)
+    accountant = Accountant(metrics, _pseudonym_key(settings), log, tracer)
+    dataplane = make_dataplane(settings, authenticator, repository, accountant, auditor)
+    references = make_references(settings)
+    jobs = make_jobs(settings, repository, dataplane, references)
+
+    async def startup() -> None:
+        watcher.start()
+        await _start(authenticator, repository)
+        require_service(repository, finder, settings.registry)
+        jobs.start()
+        events.info(Event.SERVER_READY, models=len(repository.index()))
+
+    async def shutdown() -> None:
+        events.info(Event.SERVER_STOPPING)
+        await watcher.stop()
+        await jobs.stop()
+        await repository.close()
+        await dataplane.close()
+
+    lifecycle = Lifecycle(startup, shutdown)
+    on_listening = listening(events, sources, announce)
+    parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
+    parts = replace(parts, tell_redrive=accountant.redriven, references=references, auditor=auditor)
+    add_doors(lifecycle, parts, on_listening)
+    server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
+
+
+async def _start(authenticator: TokenAuthenticator, repository: Repository) -> None:
+    if isinstance(authenticator, OidcAuthenticator):
+        await authenticator.prefetch()
+    await repository.rescan()
+    # Half a million objects of torch and MONAI stay for good: a full collection would walk them all, and stop the
+    # event loop for a tenth of a second.
+    gc.collect()
+    gc.freeze()
+
+
+def make_audit(settings: Settings, metrics: Metrics) -> AuditTrail | None:
+    """Return the audit trail, None where it is off. Raises ConfigurationError."""
+    if not settings.audit.enabled:
+        return None
+    audit, state_dir = settings.audit, settings.runtime.state_dir
+    key = load_or_create_secret(audit.key_file_in(state_dir), "audit.key_file")
+    trail = AuditTrail(audit.folder_in(state_dir), key, audit, Service(settings.service_name, settings.env))
+    metrics.count_lost_records(lambda: trail.lost_records)
+    return trail
+
+
+def make_dataplane(
+    settings: Settings,
+    authenticator: TokenAuthenticator,
+    repository: Repository,
+    accountant: Accountant,
+    auditor: Auditor | None = None,
+) -> DataPlane:
+    """Return the spine with the stages that this server uses."""
+    return DataPlane(
+        authenticator=authenticator,
+        authorise=authorise_inference,
+        repository=repository,
+        codec=Codecs(settings.limits),
+        encoder=Answers(),
+        sink=accountant,
+        limits=settings.limits,
+        auditor=auditor,
+    )
+
+
+def make_parts(
+    settings: Settings,
+    lifecycle: Lifecycle,
+    authenticator: TokenAuthenticator,
+    repository: Repository,
+    dataplane: DataPlane,
+    metrics: Metrics,
+    jobs: Jobs,
+) -> Parts:
+    """Return what the REST transport is built from."""
+    return Parts(
+        dataplane=dataplane,
+        repository=repository,
+        authenticate=authenticator.authenticate,
+        authorise=authorise_inference,
+        authorise_admin=authorise_admin,
+        authorise_listing=authorise_listing,
+        render_metrics=metrics.expose,
+        settings=settings,
+        version=__version__,
+        lifecycle=lifecycle,
+        jobs=jobs.desk,
+        wake_jobs=jobs.lane.wake,
+        outbox=jobs.outbox,
+    )
+
+
+def make_authenticator(settings: Settings) -> TokenAuthenticator:
+    """Return the authenticator of the configured issuer, or of the embedded one. Raises ConfigurationError."""
+    return OidcAuthenticator(settings.auth) if settings.auth.issuer else EmbeddedAuthenticator(settings)
+
+
+def mint_token(settings: Settings, *, subject: str, scopes: Sequence[str], seconds: int) -> str:
+    """Return a token of the embedded issuer.
+
+    Raises:
+        ConfigurationError: another issuer is configured, or this is production.
+    """
+    if settings.auth.issuer:
+        raise ConfigurationError("auth.issuer is set: get tokens from that issuer", field="auth.issuer")
+    return EmbeddedIssuer(settings).mint(subject, scopes, seconds)
+
+
+def _pseudonym_key(settings: Settings) -> bytes:
+    secret = settings.log.pseudonym_key
+    return secrets.token_bytes(32) if secret is None else secret.get_secret_value().encode()

@@ -1,0 +1,67 @@
+"""Work that outlives its request: jobs, and what they read and deliver."""
+
+from bedside.dataplane.inference import DataPlane
+from bedside.jobs.desk import JobDesk
+from bedside.jobs.outbox import Outbox
+from bedside.jobs.spool import Spool
+from bedside.jobs.store import JobStore
+from bedside.jobs.tables import connect
+from bedside.registry.repository import Repository
+from bedside.security.scopes import authorise_retrieval
+from bedside.settings import Settings
+from bedside.transports.background import Jobs
+from bedside.transports.dicom.assembly import Assembler
+from bedside.transports.dicom.destinations import make_destinations, make_studies
+from bedside.transports.dicom.inbox import Inbox
+from bedside.transports.folders import Folder
+from bedside.transports.intake import StudyIntake
+from bedside.transports.jobs.courier import Courier
+from bedside.transports.jobs.lane import JobLane
+from bedside.transports.jobs.work import SpineWork
+from bedside.transports.references import NONE, DicomwebReference, Fetch, FileReference, Reference, References
+
+
+def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane, references: References = NONE) -> Jobs:
+    """Return where jobs are handed in, what runs them here and delivers their results. Raises ConfigurationError."""
+    jobs, state_dir = settings.jobs, settings.runtime.state_dir
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    url = f"sqlite:///{state_dir / 'jobs.db'}" if jobs.database is None else jobs.database.get_secret_value()
+    engine, spool = connect(url), Spool(jobs.spool_dir or state_dir / "spool")
+    store = JobStore(engine)
+
+    def digests() -> list[str]:
+        ready = [status for status in repository.index() if status.state == "READY"]
+        return [repository.resolve(status.name, status.version).digest for status in ready]
+
+    desk = JobDesk(store, spool, jobs)
+    lane = JobLane(store, spool, SpineWork(dataplane, jobs, references), digests, jobs, desk.tidy)
+    destinations = make_destinations(settings.dicom, settings.limits)
+    # Without destinations there is no courier: it would fail what other replicas can deliver.
+    outbox = Outbox(engine)
+    courier = Courier(outbox, store, spool, destinations, jobs) if destinations else None
+    return Jobs(desk, lane, outbox, courier, _assembler(settings, repository, dataplane, desk, lane))
+
+
+def _assembler(
+    settings: Settings, repository: Repository, dataplane: DataPlane, desk: JobDesk, lane: JobLane
+) -> Assembler | None:
+    if not settings.dicom.routes:
+        return None
+    intake = StudyIntake(dataplane, desk, lane.wake, settings.dicom)
+    return Assembler(make_inbox(settings), intake, repository.resolve, settings.dicom, settings.jobs.retention_seconds)
+
+
+def make_inbox(settings: Settings) -> Inbox:
+    """Return where received instances lie until they are jobs."""
+    folder = settings.dicom.inbox_dir or settings.runtime.state_dir / "inbox"
+    return Inbox(Spool(folder), settings.limits, settings.jobs.spool_bytes)
+
+
+def make_references(settings: Settings) -> References:
+    """Return what requests may name instead of sending it. Raises ConfigurationError."""
+    sources: dict[tuple[type[Reference], str], Fetch] = {
+        (DicomwebReference, name): fetch for name, fetch in make_studies(settings).items()
+    }
+    for name, root in settings.references.folders.items():
+        sources[FileReference, name] = Folder(root, settings.limits)
+    return References(sources, authorise_retrieval, settings.references.seconds)
