@@ -6,7 +6,7 @@ which in the JSON form are base64 (RFC 4648 §4) as in a request.
 """
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.bundle.media_types import media_type_of_suffix
+from bedside.bundle.remembered import Remembered
 from bedside.codecs.cautions import cautions_by_row
-from bedside.codecs.elements import NUMPY_OF
+from bedside.codecs.elements import NUMPY_OF, all_finite
 from bedside.codecs.report import encode_json
 from bedside.codecs.tensor_request import InferRequest
 from bedside.errors import RunFailed
@@ -35,8 +36,9 @@ class AnswerTensor:
         name: result name of the contract.
         datatype: of the protocol, for example ``FP32``.
         shape: axis lengths; at least one axis, as the protocol has no scalars.
-        parameters: ``labels`` (names by index) and ``affine`` (16 numbers for each row, row-major, voxel to RAS+ mm),
-            if known; ``content_type`` of BYTES, and the ``filename`` that the bundle gave a file.
+        parameters: as the protocol has them, lists as JSON text: ``labels`` (names by index) and ``affine`` (16
+            numbers for each row, row-major, voxel to RAS+ mm), if known; ``content_type`` of BYTES, and the
+            ``filename`` that the bundle gave a file.
         array: the values, C-contiguous; objects of type bytes for BYTES.
     """
 
@@ -56,7 +58,7 @@ class AnswerTensor:
             is_text = self.parameters.get("content_type") == JSON_TEXT
             data = [element.decode() if is_text else base64.b64encode(element).decode() for element in self.array]
             return {**self._head(self.parameters), "data": data}
-        if self.array.dtype.kind == "f" and not np.isfinite(self.array).all():
+        if not all_finite(self.array):
             raise RunFailed(f"'{self.name}' holds NaN or infinity; only binary data can carry that", field=self.name)
         return {**self._head(self.parameters), "data": self.array.ravel()}
 
@@ -93,7 +95,7 @@ def answer_tensors(contract: Contract, predictions: Sequence[Prediction]) -> lis
         rows = [prediction.arrays[index].array for prediction in predictions]
         if len({row.shape for row in rows}) > 1:
             raise RunFailed("the rows of one request gave results of different shapes", field=first.name)
-        array = np.stack(rows) if stacked else np.atleast_1d(rows[0])
+        array = (np.stack(rows) if len(rows) > 1 else rows[0][np.newaxis]) if stacked else np.atleast_1d(rows[0])
         spec = specs.get(first.name, OutputSpec(first.name, "tensor"))
         answers.append(_answer(array, spec, [prediction.arrays[index].affine for prediction in predictions]))
     return [*answers, *_values(predictions), *_files(predictions)]
@@ -120,13 +122,6 @@ def answer_parameters(contract: Contract, rows: Sequence[ValidatedInputs]) -> di
     return {"warnings": orjson.dumps(warnings).decode()} if warnings else {}
 
 
-def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, str | float | bool]:
-    """Return parameters as the protocol has them, text, number or truth value: a list goes as JSON text."""
-    return {
-        name: orjson.dumps(value).decode() if isinstance(value, list) else value for name, value in parameters.items()
-    }
-
-
 def _values(predictions: Sequence[Prediction]) -> Iterator[AnswerTensor]:
     for name in predictions[0].values:
         texts = [encode_json(prediction.values.get(name)) for prediction in predictions]
@@ -150,13 +145,22 @@ def _bytes_tensor(name: str, elements: Sequence[bytes], parameters: dict[str, An
 
 
 def _answer(array: NDArray[Any], spec: OutputSpec, affines: Sequence[NDArray[np.float64] | None]) -> AnswerTensor:
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    if not (array.flags.c_contiguous and array.dtype.isnative):
+        array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     datatype = _DATATYPE_OF.get(array.dtype)
     if datatype is None:
         raise RunFailed(f"results of type {array.dtype.name} have no datatype in the protocol", field=spec.name)
     parameters: dict[str, Any] = {}
     if spec.labels:
-        parameters["labels"] = [spec.labels.get(index, "") for index in range(max(spec.labels) + 1)]
+        parameters["labels"] = _labels_of(spec)
     if all(affine is not None for affine in affines):
-        parameters["affine"] = [float(number) for affine in affines if affine is not None for number in affine.ravel()]
+        numbers = [float(number) for affine in affines if affine is not None for number in affine.ravel()]
+        parameters["affine"] = orjson.dumps(numbers).decode()
     return AnswerTensor(spec.name, datatype, array.shape, parameters, array)
+
+
+def _list_labels(spec: OutputSpec) -> str:
+    return orjson.dumps([spec.labels.get(index, "") for index in range(max(spec.labels) + 1)]).decode()
+
+
+_labels_of = Remembered(_list_labels)

@@ -12,7 +12,8 @@ from operator import le
 import numpy as np
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec
-from bedside.codecs.remembered import Remembered
+from bedside.bundle.remembered import Remembered
+from bedside.codecs.elements import all_finite
 from bedside.errors import InputNotProcessable, ModelFailure, RunFailed
 from bedside.types import DecodedRecord, Prediction, ValidatedInputs
 
@@ -60,7 +61,7 @@ def require_finite(contract: Contract, rows: Sequence[ValidatedInputs], predicti
         return
     for index, (inputs, prediction) in enumerate(zip(rows, predictions, strict=True)):
         for output in prediction.arrays:
-            if output.array.dtype.kind == "f" and not np.isfinite(output.array).all():
+            if not all_finite(output.array):
                 raise _not_finite(spec, inputs, output.name, f"row {index}: " if len(rows) > 1 else "")
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.bundle.media_types import media_type_of_suffix
+from bedside.bundle.remembered import Remembered
 from bedside.codecs.dicom import DICOM, RELATED, write_results
 from bedside.codecs.nifti import compress, encode_nifti
 from bedside.codecs.npy import encode_npy
 from bedside.codecs.overlay import render_overlay
-from bedside.codecs.remembered import Remembered
 from bedside.codecs.report import encode_json, report, source_image
 from bedside.errors import NotAcceptable, RunFailed
 from bedside.types import DecodedImage, EncodedAnswer, OutputArray, OutputFile, Prediction, ValidatedInputs

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from bedside.bundle.contract import FeatureSpec, InputSpec
-from bedside.codecs.remembered import Remembered
+from bedside.bundle.remembered import Remembered
 from bedside.errors import MalformedPayload, MissingFeature, NonFiniteValue, UnknownFeature, WrongDatatype, echo
 from bedside.types import DecodedRecord
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.bundle.media_types import media_type_of_suffix
+from bedside.bundle.remembered import Remembered
 from bedside.codecs.cautions import cautions, require_finite
+from bedside.codecs.elements import all_finite
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
-from bedside.codecs.remembered import Remembered
 from bedside.errors import RunFailed
 from bedside.types import DecodedImage, DecodedRecord, OutputArray, OutputFile, Prediction, ValidatedInputs
 
@@ -200,6 +200,6 @@ def probabilities(array: OutputArray, spec: OutputSpec) -> dict[str, Any]:
 
 
 def _require_finite(array: NDArray[Any], name: str) -> NDArray[Any]:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if not all_finite(array):
         raise RunFailed("the model answered a number that is NaN or infinite", field=name)
     return array

@@ -12,13 +12,23 @@ from bedside.observability.events import AuditAction
 from bedside.observability.fields import CLEAN
 from bedside.observability.rendering import AUDIT, Service, clean, rendered
 from bedside.observability.schema import ECS_VERSION, Kind
+from bedside.observability.template import MOMENT, MOMENT_PLACES, Template, number, word
 from bedside.types import Principal
 
 _MOST_TEMPLATES = 1024
-_MOMENT = datetime(1999, 12, 31, 23, 59, 59, 999999, UTC)
-_WORDS = {name: f"placeholder-of-{name}" for name in ("request_id", "input_hash", "audit_previous")}
-_NUMBERS = {"rows": 900719925474000, "audit_sequence": 900719925474001}  # nothing else in the line has such numbers
 _VARYING = ("request_id", "input_hash", "rows")
+_PLACES = {
+    **MOMENT_PLACES,
+    **{word(name): b"%b" for name in ("request_id", "input_hash")},
+    str(number(0)): b"%d",
+    str(number(1)): b"%d",
+    word("audit_previous"): b"%b",
+}
+_FACTS = {
+    **{name: word(name) for name in ("request_id", "input_hash", "audit_previous")},
+    "rows": number(0),
+    "audit_sequence": number(1),
+}
 _keyword = CLEAN[Kind.KEYWORD]
 
 
@@ -51,8 +61,8 @@ class AuditLines:
     def __init__(self, service: Service, caller: Callable[[str, str], str]) -> None:
         self._service = service.document
         self._caller = caller
-        self._templates: dict[tuple[object, ...], str] = {}
-        self._second = -1, ""
+        self._templates: dict[tuple[object, ...], Template] = {}
+        self._second = -1, b""
 
     def __call__(self, record: Record, chain: str, sequence: int, previous: str) -> bytes:
         """Return the line of a record at its place in a chain."""
@@ -66,10 +76,10 @@ class AuditLines:
         template = self._templates.get(key) or self._template(key, record, chain)
         second = int(moment)
         if second != self._second[0]:
-            self._second = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
-        values = {"moment": f"{self._second[1]}.{int((moment - second) * 1e6):06d}", **varying}
-        values["audit_sequence"], values["audit_previous"] = sequence, previous
-        return (template % values).encode()
+            self._second = second, datetime.fromtimestamp(second, UTC).isoformat()[:19].encode()
+        request_id, input_hash, rows = varying.values()
+        when = self._second[1], int((moment - second) * 1e6)
+        return template.fill((*when, request_id.encode(), input_hash.encode(), rows, sequence, previous.encode()))
 
     def _general(self, action: AuditAction, when: datetime, who: Principal | None, facts: dict[str, Any]) -> bytes:
         if who is not None:
@@ -84,15 +94,10 @@ class AuditLines:
         }
         return rendered(line, kept, dropped)
 
-    def _template(self, key: tuple[object, ...], record: Record, chain: str) -> str:
-        facts = {**record.same, "audit_chain": chain, **_WORDS, **_NUMBERS}
-        line = self._general(record.action, _MOMENT, record.who, facts).decode().replace("%", "%%")
-        line = line.replace(_MOMENT.isoformat().replace("+00:00", "Z"), "%(moment)sZ")
-        for name, word in _WORDS.items():
-            line = line.replace(word, f"%({name})s")
-        for name, number in _NUMBERS.items():
-            line = line.replace(str(number), f"%({name})d")
+    def _template(self, key: tuple[object, ...], record: Record, chain: str) -> Template:
+        facts = {**record.same, "audit_chain": chain, **_FACTS}
+        template = Template(self._general(record.action, MOMENT, record.who, facts), _PLACES)
         if len(self._templates) >= _MOST_TEMPLATES:
             self._templates.clear()
-        self._templates[key] = line
-        return line
+        self._templates[key] = template
+        return template

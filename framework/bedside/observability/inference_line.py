@@ -5,19 +5,17 @@ what differs from call to call is filled in, and only into fields whose type is 
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
 from bedside.observability.events import Event
 from bedside.observability.fields import CLEAN
 from bedside.observability.rendering import Clock, EcsRenderer, Service, utc_now
 from bedside.observability.schema import STAGES, Kind
+from bedside.observability.template import MOMENT, MOMENT_PLACES, Template, number, word
 
 _MOST_TEMPLATES = 1024
-_MOMENT = datetime(1999, 12, 31, 23, 59, 59, 999999, UTC)  # placeholder of the time
-_IDS = ("request_id", "trace_id", "span_id")  # the last two where there are traces
 _NUMBERS = ("duration_ns", "rows", "input_bytes", "output_bytes")
-_FIRST_PLACEHOLDER = 900719925474000  # numbers that nothing else in the line has
 _keyword = CLEAN[Kind.KEYWORD]
 
 
@@ -31,28 +29,32 @@ class InferenceLines:
 
     def __init__(self, service: Service, clock: Clock = utc_now) -> None:
         self._clock = clock
-        self._general = EcsRenderer(service, lambda: _MOMENT)
-        self._templates: dict[tuple[object, ...], str] = {}
+        self._general = EcsRenderer(service, lambda: MOMENT)
+        self._templates: dict[tuple[object, ...], Template] = {}
+        self._second = MOMENT, b""  # one for all lines of a second
 
     def render(self, same: Mapping[str, Any], varying: Mapping[str, Any], stages: Mapping[str, float]) -> bytes | None:
         """Return the line, or None where the general renderer must look at it.
 
         Args:
             same: fields that many calls share: model, version, caller ….
-            varying: ids and numbers of this call.
+            varying: numbers of this call and, as text, its ids.
             stages: seconds by stage.
         """
-        key = (len(varying), *same.values(), *stages)
+        key = (*same.values(), *varying, *stages)
         template = self._templates.get(key)
         if template is None:
             template = self._make(key, same, varying, stages)
         if _keyword(varying["request_id"]) is None:
             return None
         moment = self._clock()
-        values: dict[str, Any] = {stage: round(spent * 1e3, 3) for stage, spent in stages.items()}
-        values.update(varying)
-        values["moment"] = moment.isoformat(timespec="microseconds")[:26]  # without the zone
-        return (template % values).encode()
+        beyond = moment - self._second[0]
+        if beyond.days or beyond.seconds:
+            beyond = timedelta(microseconds=moment.microsecond)
+            self._second = moment - beyond, moment.isoformat()[:19].encode()  # without the zone
+        values = [value.encode() if type(value) is str else value for value in varying.values()]
+        times = [spent * 1e3 for spent in stages.values()]
+        return template.fill((self._second[1], beyond.microseconds, *values, *times))
 
     def _make(
         self,
@@ -60,20 +62,15 @@ class InferenceLines:
         same: Mapping[str, Any],
         varying: Mapping[str, Any],
         stages: Mapping[str, float],
-    ) -> str:
-        placeholders = {name: _FIRST_PLACEHOLDER + number for number, name in enumerate((*_NUMBERS, *STAGES))}
-        ids = {name: f"placeholder-of-{name}" for name in _IDS if name in varying}
-        fields = {**same, **ids, **{name: placeholders[name] for name in _NUMBERS}}
-        fields |= {f"{stage}_ms": placeholders[stage] for stage in stages if stage in placeholders}
-        event = {"event": Event.INFERENCE_COMPLETED.value, "logger_name": "bedside.inference", **fields}
-        line = self._general(None, "info", event).decode().replace("%", "%%")
-        line = line.replace(_MOMENT.isoformat().replace("+00:00", "Z"), "%(moment)sZ")
-        for name, placeholder_id in ids.items():
-            line = line.replace(placeholder_id, f"%({name})s")
-        for name, placeholder in placeholders.items():
-            # Stages are doubles, which are written with a fraction.
-            line = line.replace(f"{placeholder}.0", f"%({name})r").replace(str(placeholder), f"%({name})d")
+    ) -> Template:
+        facts = {name: number(_NUMBERS.index(name)) if name in _NUMBERS else word(name) for name in varying}
+        times = {f"{stage}_ms": float(number(len(_NUMBERS) + index)) for index, stage in enumerate(stages)}
+        known = {f"{stage}_ms" for stage in STAGES}
+        event = {"event": Event.INFERENCE_COMPLETED.value, "logger_name": "bedside.inference", **same, **facts}
+        line = self._general(None, "info", event | {name: time for name, time in times.items() if name in known})
+        places = {str(fact): b"%d" if name in _NUMBERS else b"%b" for name, fact in facts.items()}
+        template = Template(line, {**MOMENT_PLACES, **places, **{repr(time): b"%.3f" for time in times.values()}})
         if len(self._templates) >= _MOST_TEMPLATES:
             self._templates.clear()
-        self._templates[key] = line
-        return line
+        self._templates[key] = template
+        return template

@@ -381,7 +381,7 @@ def test_tensors_of_records_have_rows_first() -> None:
             "name": "pred",
             "datatype": "FP32",
             "shape": [count, 2],
-            "parameters": {"labels": ["absence", "presence"]},
+            "parameters": {"labels": '["absence","presence"]'},
             "data": [0.3, 0.7] * count,
         }
 
@@ -394,7 +394,7 @@ def test_tensors_of_images_keep_shape_and_geometry(dtype: str) -> None:
     head, data = tensor.to_binary()
     np.testing.assert_array_equal(np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(array.shape), array)
     assert head["shape"] == [8, 9, 10]
-    assert head["parameters"]["affine"] == AFFINE.ravel().tolist()
+    assert orjson.loads(head["parameters"]["affine"]) == AFFINE.ravel().tolist()
     assert head["parameters"]["binary_data_size"] == len(data)
 
 
@@ -500,4 +500,4 @@ def test_every_row_keeps_its_place() -> None:
     rows = [Prediction((OutputArray("pred", MASK, affine),)) for affine in affines]
     (tensor,) = answer_tensors(SEGMENTER, rows)
     assert tensor.shape == (2, *MASK.shape)
-    np.testing.assert_array_equal(np.reshape(tensor.parameters["affine"], (2, 4, 4)), affines)
+    np.testing.assert_array_equal(np.reshape(orjson.loads(tensor.parameters["affine"]), (2, 4, 4)), affines)

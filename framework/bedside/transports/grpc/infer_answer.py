@@ -8,7 +8,6 @@ from bedside.codecs.answer_tensors import (
     AnswerTensor,
     answer_parameters,
     answer_tensors,
-    plain_parameters,
     wanted_tensors,
 )
 from bedside.codecs.cautions import require_finite
@@ -40,7 +39,7 @@ def infer_answer(contract: Contract, request: InferRequest, rows: Sequence[Row])
 
 def _add(response: Any, tensor: AnswerTensor, *, raw: bool) -> None:
     output = response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-    write_parameters(output.parameters, plain_parameters(tensor.parameters))
+    write_parameters(output.parameters, tensor.parameters)
     if raw:
         response.raw_output_contents.append(tensor.to_bytes())
     else:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bedside.bundle.contract import Contract
-from bedside.codecs.answer_tensors import answer_parameters, answer_tensors, plain_parameters, wanted_tensors
+from bedside.codecs.answer_tensors import answer_parameters, answer_tensors, wanted_tensors
 from bedside.codecs.cautions import require_finite
 from bedside.codecs.report import encode_json
 from bedside.codecs.tensor_request import InferRequest
@@ -29,7 +29,7 @@ def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) 
             raw.append(data)
         else:
             described = tensor.to_json()
-        outputs.append(_with_plain_parameters(described))
+        outputs.append(described)
     document: dict[str, Any] = {"model_name": contract.model, "model_version": contract.version, "outputs": outputs}
     if request.id is not None:
         document["id"] = request.id
@@ -41,8 +41,3 @@ def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) 
         return Reply(200, "application/json", text)
     length = ((b"inference-header-content-length", b"%d" % len(text)),)
     return Reply(200, "application/octet-stream", b"".join((text, *raw)), length)
-
-
-def _with_plain_parameters(described: Mapping[str, Any]) -> Mapping[str, Any]:
-    parameters = described.get("parameters")
-    return {**described, "parameters": plain_parameters(parameters)} if parameters else described

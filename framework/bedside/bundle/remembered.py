@@ -1,4 +1,4 @@
-"""What a codec derives from a contract or a part of one, derived once: hashing it would cost more than the call."""
+"""What is derived from a contract or a part of one, derived once: hashing it would cost more than the call."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar

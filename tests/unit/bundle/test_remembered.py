@@ -2,9 +2,9 @@
 
 import pytest
 
+from bedside.bundle import remembered
 from bedside.bundle.contract import InputSpec
-from bedside.codecs import remembered
-from bedside.codecs.remembered import Remembered
+from bedside.bundle.remembered import Remembered
 
 
 def spec(name: str) -> InputSpec:
