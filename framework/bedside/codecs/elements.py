@@ -137,9 +137,10 @@ def _require_count(tensor: RawTensor, expected: int, came: int, unit: str) -> No
 def _flatten(tensor: RawTensor) -> list[Any]:
     flat: Any = tensor.data
     for _ in range(_DEEPEST):  # the protocol allows nested lists and flat ones, row-major both
-        if not any(type(element) is list for element in flat):
+        kinds = set(map(type, flat))
+        if list not in kinds:
             return list(flat)
-        if not all(type(element) is list for element in flat):
+        if len(kinds) > 1:
             break
         flat = list(chain.from_iterable(flat))
     raise WrongShape(f"'{tensor.name}' must have lists of equal depth", field=tensor.name)

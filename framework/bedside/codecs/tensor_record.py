@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bedside.bundle.contract import InputSpec
+from bedside.bundle.remembered import Remembered
 from bedside.codecs.elements import read_bytes, read_numbers
 from bedside.codecs.record import decode_values
 from bedside.errors import MalformedPayload, MissingInput, PayloadTooLarge, WrongShape
@@ -92,8 +93,15 @@ def _require_rows(tensor: RawTensor, rows_limit: int) -> None:
 
 
 def _with_gaps(record: dict[str, Any], spec: InputSpec) -> dict[str, Any]:
-    for feature in spec.features:
-        value = record.get(feature.name)
-        if value != value and feature.nullable:  # noqa: PLR0124 - only NaN differs from itself
-            record[feature.name] = None
+    for name in _nullable(spec):
+        value = record.get(name)
+        if value != value:  # noqa: PLR0124 - only NaN differs from itself
+            record[name] = None
     return record
+
+
+def _list_nullable(spec: InputSpec) -> list[str]:
+    return [feature.name for feature in spec.features if feature.nullable]
+
+
+_nullable = Remembered(_list_nullable)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from bedside.bundle.contract import InputSpec
+from bedside.bundle.remembered import Remembered
 from bedside.codecs.elements import file_bytes, read_bytes, read_numbers
 from bedside.codecs.tensor_image import decode_image_tensor
 from bedside.codecs.tensor_record import decode_record_tensors
@@ -109,10 +110,15 @@ def _is_sent(spec: InputSpec, by_name: Mapping[str, RawTensor]) -> bool:
     return spec.name in by_name or any(feature.name in by_name for feature in spec.features)
 
 
+def _list_names(specs: Sequence[InputSpec]) -> frozenset[str]:
+    return frozenset(name for spec in specs for name in (spec.name, *(feature.name for feature in spec.features)))
+
+
+_known_names = Remembered(_list_names)
+
+
 def _by_name(tensors: Sequence[RawTensor], specs: Sequence[InputSpec]) -> dict[str, RawTensor]:
-    known = {spec.name for spec in specs}
-    for spec in specs:
-        known.update(feature.name for feature in spec.features)
+    known = _known_names(specs)
     by_name: dict[str, RawTensor] = {}
     for tensor in tensors:
         if tensor.name not in known:
