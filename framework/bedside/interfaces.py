@@ -117,6 +117,14 @@ class Executor(Protocol):
         """
         ...
 
+    async def run_eager(self) -> str:
+        """Have the network run as PyTorch runs it from now on; asked before anybody is served. Raises BundleError.
+
+        Returns:
+            The quicker form that it ran in; empty where it was PyTorch's own, and nothing was done.
+        """
+        ...
+
     async def close(self) -> None:
         """Let accepted work finish and end."""
         ...

@@ -128,3 +128,11 @@ async def test_nothing_runs_after_closing_until_it_is_loaded_again(make: Callabl
     assert isinstance(caught.value, ModelNotReady | Draining)
     await executor.load()
     await executor.run(record(1, 2, 3), timeout_seconds=60.0)
+
+
+async def test_a_network_that_runs_eager_is_not_loaded_again(make: Callable[[str], Executor]) -> None:
+    """Asked to run as PyTorch runs it, one that does so says that there was nothing to leave, and goes on answering."""
+    executor = make("record_classification")
+    await executor.load()
+    assert await executor.run_eager() == ""
+    await executor.run(record(1, 2, 3), timeout_seconds=60.0)

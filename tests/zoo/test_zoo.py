@@ -1,8 +1,8 @@
 """Every bundle of a folder answers twice over HTTP, unmodified, with random weights; the second answer reads none.
 
 ``BEDSIDE_ZOO=/path/to/model-zoo/models pytest tests/zoo -m slow`` prints a table, and appends it to
-``BEDSIDE_ZOO_TABLE``; ``BEDSIDE_ZOO_ONLY=name,name`` chooses bundles. Nothing of the Model Zoo is in this repository,
-and nothing here knows a bundle by its name.
+``BEDSIDE_ZOO_TABLE``; ``BEDSIDE_ZOO_ONLY=name,name`` chooses bundles, ``BEDSIDE_ZOO_THREADS=2`` gives each two threads.
+Nothing of the Model Zoo is in this repository, and nothing here knows a bundle by its name.
 """
 
 import io
@@ -35,14 +35,16 @@ from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedValue
 ZOO = os.environ.get("BEDSIDE_ZOO", "")
 TABLE = Path(os.environ.get("BEDSIDE_ZOO_TABLE", os.devnull))
 ADDED_PACKAGES = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+THREADS = os.environ.get("BEDSIDE_ZOO_THREADS", "1")
 WEIGHTS = Path(__file__).with_name("random_weights.py")
-LOAD_SECONDS = 900
+LOAD_SECONDS = 1800
+ANSWER_SECONDS = 3600
 FRAMES = 8
 _MEDIA_TYPES = {".nii": "application/x-nifti", ".png": "image/png", ".tiff": "image/tiff", ".npy": "application/x-npy"}
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(2 * LOAD_SECONDS),
+    pytest.mark.timeout(LOAD_SECONDS + 2 * ANSWER_SECONDS),
     pytest.mark.skipif(not ZOO, reason="set BEDSIDE_ZOO to the folder models/ of Project-MONAI/model-zoo"),
 ]
 
@@ -93,9 +95,10 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     settings = {
         "BEDSIDE_ADMISSION": "warn",
         "BEDSIDE_RUNTIME__STATE_DIR": str(tmp_path / "state"),
+        "BEDSIDE_RUNTIME__THREADS": THREADS,
         "BEDSIDE_RUNTIME__LOAD_SECONDS": str(LOAD_SECONDS),
         "BEDSIDE_RUNTIME__READABLE_PATHS": orjson.dumps(ADDED_PACKAGES).decode(),
-        "BEDSIDE_LIMITS__REQUEST_SECONDS": str(LOAD_SECONDS),
+        "BEDSIDE_LIMITS__REQUEST_SECONDS": str(ANSWER_SECONDS),
     }
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(
@@ -113,10 +116,10 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
             load_settings(runtime={"state_dir": tmp_path / "state"}),
             subject="zoo",
             scopes=("bedside.infer", "bedside.admin"),
-            seconds=3 * LOAD_SECONDS,
+            seconds=LOAD_SECONDS + 2 * ANSWER_SECONDS,
         )
         headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=LOAD_SECONDS) as client:
+        with httpx.Client(base_url=url, headers=headers, timeout=ANSWER_SECONDS) as client:
             yield Server(root, url, process, client)
     finally:
         process.send_signal(signal.SIGTERM)

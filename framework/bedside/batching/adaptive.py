@@ -8,7 +8,7 @@ waits for another's slide, and its size follows what batches of that size class 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +26,10 @@ _STUCK_BUDGETS = 10
 
 _REST = 64
 """Runs alone, of a size class, after a batch of it had to be broken up."""
+
+
+def _tell_nobody(_size: int) -> None:
+    pass
 
 
 @dataclass(slots=True, eq=False)
@@ -59,10 +63,12 @@ class AdaptiveBatcher:
     Args:
         inner: runs batches; where its ``batch_size`` is 1, calls go straight through.
         budget_ms: milliseconds that sharing a run may add to the time of an item.
+        on_run: told of each run of a model that can share, how many items it has.
     """
 
-    def __init__(self, inner: BatchExecutor, *, budget_ms: float) -> None:
+    def __init__(self, inner: BatchExecutor, *, budget_ms: float, on_run: Callable[[int], None] = _tell_nobody) -> None:
         self._inner = inner
+        self._on_run = on_run
         self._budget = budget_ms / 1e3
         self._queue: list[_Waiting] = []
         self._limits: dict[int, int] = defaultdict(lambda: 1)
@@ -88,6 +94,10 @@ class AdaptiveBatcher:
         """Load the model. Raises BundleError."""
         self._limits.clear()
         return await self._inner.load()
+
+    async def run_eager(self) -> str:
+        """Have the network run as PyTorch runs it; see ``interfaces.Executor.run_eager``."""
+        return await self._inner.run_eager()
 
     async def close(self) -> None:
         """End the model. Whoever calls this has let accepted work finish; what is left is told that it is not ready."""
@@ -137,6 +147,7 @@ class AdaptiveBatcher:
             for member in run.members:
                 member.run = run
             self._runs.add(run)
+            self._on_run(len(run.members))
             run.task = asyncio.ensure_future(self._serve(run))
             run.task.add_done_callback(partial(self._done, run))  # also where it never began
 

@@ -58,6 +58,10 @@ class BoundedExecutor:
         self._draining = False
         return await self._inner.load()
 
+    async def run_eager(self) -> str:
+        """Have the network run as PyTorch runs it; see ``interfaces.Executor.run_eager``."""
+        return await self._inner.run_eager()
+
     async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
         """Run one item, or raise QueueFull at once; see ``interfaces.Executor.run``."""
         if self._draining:

@@ -1,6 +1,7 @@
 """The models to serve: how they are found, admitted, loaded, checked and run."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from bedside.batching.adaptive import AdaptiveBatcher
 from bedside.batching.bounded import BoundedExecutor
@@ -52,19 +53,24 @@ def make_repository(
         seconds = sum(result.seconds for result in results)
         observer.golden((folder.name, folder.metadata.version, folder.digest), outcomes(results), seconds)
 
+    def on_fallback(folder: BundleFolder, left: str) -> None:
+        observer.acceleration_dropped((folder.name, folder.metadata.version, folder.digest), left)
+        announce(f"{folder.name} {folder.metadata.version} runs as PyTorch runs it: its golden cases refuse {left}")
+
     events = _Processes(observer)
     budget = MemoryBudget(memory_limit(settings.runtime.memory_limit_mib))
     metrics.show_memory(lambda: budget.capacity, lambda: budget.reserved)
 
     def new_executor(folder: BundleFolder) -> Executor:
-        executor = make_executor(folder, settings, staging, events, budget)
+        on_run = partial(metrics.count_run, folder.name, folder.metadata.version)
+        executor = make_executor(folder, settings, staging, events, budget, on_run)
         if isinstance(executor, BoundedExecutor):
             gauges.watch(folder.name, executor)
         return executor
 
     told = AdmissionLog(settings.admission.mode, audit)
     admission = Admission(settings.admission, read_site_policy(settings.admission.policy_file), told)
-    check = GoldenCheck(settings.registry, Codecs(settings.limits), on_golden)
+    check = GoldenCheck(settings.registry, Codecs(settings.limits), on_golden, on_fallback)
     loader = Loader(admission.admitted, new_executor, check)
     pins, ready_when = settings.registry.pins, settings.server.ready_when
     repository = Repository(finder.find, loader, on_change, pins=pins, ready_when=ready_when)
@@ -94,16 +100,20 @@ class _Processes(ProcessEvents):
 
 
 def make_executor(
-    folder: BundleFolder, settings: Settings, staging: Staging, events: ProcessEvents, budget: MemoryBudget
+    folder: BundleFolder,
+    settings: Settings,
+    staging: Staging,
+    events: ProcessEvents,
+    budget: MemoryBudget,
+    on_run: Callable[[int], None],
 ) -> Executor:
     """Choose how a bundle runs: on the event loop where it asks for it and may, else in processes of its own."""
     if folder.policy.execution == "inline" and may_run_inline(folder):
         return InlineExecutor(folder, settings.runtime, staging)
     runtime = settings.runtime
-    return BoundedExecutor(
-        AdaptiveBatcher(ProcessExecutor(folder, runtime, staging, events, budget), budget_ms=runtime.batch_budget_ms),
-        queue_length=settings.limits.queue_length,
-    )
+    alone = ProcessExecutor(folder, runtime, staging, events, budget)
+    batcher = AdaptiveBatcher(alone, budget_ms=runtime.batch_budget_ms, on_run=on_run)
+    return BoundedExecutor(batcher, queue_length=settings.limits.queue_length)
 
 
 def make_watcher(settings: Settings, repository: Repository) -> Watcher:

@@ -23,6 +23,7 @@ class Event(StrEnum):
     MODEL_UNLOADED = "model_unloaded"
     GOLDEN_CASES_PASSED = "golden_cases_passed"
     GOLDEN_CASES_FAILED = "golden_cases_failed"
+    ACCELERATION_DROPPED = "acceleration_dropped"
     SOURCE_UNAVAILABLE = "source_unavailable"
     RESCAN_FAILED = "rescan_failed"
     MODEL_PROCESS_STARTED = "model_process_started"

@@ -24,6 +24,7 @@ UNKNOWN = "unknown"
 
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 PROBABILITY_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 STAGE_BUCKETS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
 
@@ -165,6 +166,14 @@ class Metrics:
             self.lock,
         )
         registry.register(self.stage_seconds)
+        self.batch_size = Histogram(
+            "bedside_batch_size",
+            "Requests that went into one run, of models whose requests may share runs.",
+            version,
+            BATCH_BUCKETS,
+            self.lock,
+        )
+        registry.register(self.batch_size)
         # Sums, not events: the log holds no answers, and whose answer it was cannot be told from these.
         self.predictions = Histogram(
             "bedside_prediction_probability",
@@ -221,6 +230,12 @@ class Metrics:
         if bound is None:
             bound = self._of_model[key] = ModelMetrics(self, model or UNKNOWN, version or UNKNOWN)
         return bound
+
+    def count_run(self, model: str, version: str, size: int) -> None:
+        """Count a run of a served model that ``size`` requests share."""
+        cells = self.batch_size.labels(model, version)
+        with self.lock:
+            cells.observe(size)
 
     def refusal(self, reason: str) -> Counter:
         """Return the counter of one reason: a slug of ``accounting.slug``."""

@@ -84,6 +84,13 @@ class ModelObserver:
         else:
             self._log.info(Event.GOLDEN_CASES_PASSED, **told)
 
+    def acceleration_dropped(self, model: tuple[str, str, str], acceleration: str) -> None:
+        """Tell that a network no longer runs in a quicker form: ``model`` is name, version and digest."""
+        name, version, digest = model
+        self._log.warning(
+            Event.ACCELERATION_DROPPED, model=name, version=version, digest=digest, acceleration=acceleration
+        )
+
     def process_started(
         self,
         name: str,

@@ -28,6 +28,7 @@ class GoldenResult:
 
 
 OnResults = Callable[[BundleFolder, Sequence[GoldenResult]], None]
+OnFallback = Callable[[BundleFolder, str], None]
 
 
 class GoldenCheck:
@@ -37,15 +38,21 @@ class GoldenCheck:
         settings: whether a mismatch refuses the model, and the time that all cases may take.
         codec: decodes the cases' inputs as it does a caller's.
         on_results: told how the cases of a bundle went (for the log and the metrics).
+        on_fallback: told of a bundle whose network no longer runs in the quicker form that is named.
     """
 
-    def __init__(self, settings: RegistrySettings, codec: Codec, on_results: OnResults) -> None:
+    def __init__(
+        self, settings: RegistrySettings, codec: Codec, on_results: OnResults, on_fallback: OnFallback
+    ) -> None:
         self._settings = settings
         self._codec = codec
         self._on_results = on_results
+        self._on_fallback = on_fallback
 
     async def __call__(self, folder: BundleFolder, executor: Executor, contract: Contract) -> None:
         """Run the cases of a bundle, those whose input is at hand.
+
+        Where a quicker form of its network does not pass them, PyTorch's own is tried before anything is refused.
 
         Raises:
             GoldenMismatch: a case failed, or they took too long; the detail names the case and the difference.
@@ -55,6 +62,9 @@ class GoldenCheck:
             return
         try:
             results = await self._results(folder, executor, contract)
+            if outcomes(results)["failed"] and (left := await executor.run_eager()):
+                self._on_fallback(folder, left)
+                results = await self._results(folder, executor, contract)
             self._on_results(folder, results)
             _require(results)
         except BundleError:

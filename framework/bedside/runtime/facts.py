@@ -48,8 +48,11 @@ class Batches:
         return cls(int(raw["size"]), float(raw["gain"]), why)
 
 
+EAGER = "eager"
+"""Name of PyTorch's own way of running a network."""
+
 WHY_EAGER: Mapping[str, str] = {
-    "switched_off": "runtime.acceleration is off",
+    "switched_off": "runtime.acceleration is off, or its golden cases do not agree with what was chosen",
     "not_tuned": "bedside bundle tune has not been run, or found nothing that pays",
     "malformed": "its tune file cannot be read, or names no known way",
     "tuned_for_another": "its tune file is bound to other files, or to another machine",
@@ -68,13 +71,13 @@ class Acceleration:
     """How a network runs (``acceleration_trial``).
 
     Attributes:
-        name: key of ``acceleration.CANDIDATES``, or ``eager``.
+        name: key of ``acceleration.CANDIDATES``, or :data:`EAGER`.
         why: key of :data:`WHY_EAGER`; empty where it is accelerated.
         detail: more, for whoever tunes; not for a log.
         machine: what a choice here is bound to.
     """
 
-    name: str = "eager"
+    name: str = EAGER
     why: str = ""
     detail: str = ""
     machine: Machine = field(default_factory=Machine)
@@ -83,7 +86,7 @@ class Acceleration:
     def from_json(cls, raw: Mapping[str, Any]) -> "Acceleration":
         """Read what a process told. Raises ValueError, KeyError, TypeError."""
         name, why = str(raw["name"]), str(raw["why"])
-        if name not in (*ACCELERATIONS, "eager") or (why and why not in WHY_EAGER):
+        if name not in (*ACCELERATIONS, EAGER) or (why and why not in WHY_EAGER):
             raise ValueError("not a way of running a network")
         machine = raw["machine"]
         found = Machine(str(machine["torch"]), str(machine["processor"]), int(machine["threads"]))

@@ -13,6 +13,7 @@ from bedside.bundle.folder import BundleFolder
 from bedside.errors import ModelNotReady
 from bedside.observability.logging import adopt_loggers
 from bedside.runtime.assembly import assemble
+from bedside.runtime.facts import EAGER
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
 from bedside.types import DecodedRecord, Prediction, ValidatedInputs
@@ -33,6 +34,7 @@ class InlineExecutor:
         self._engine: BundleEngine | None = None
         self._output_dir: Path | None = None
         self._device = ""
+        self._acceleration = EAGER
 
     @property
     def ready(self) -> bool:
@@ -52,6 +54,15 @@ class InlineExecutor:
     async def load(self) -> Contract:
         """Build the bundle in a thread, so that the server goes on answering. Raises LoadFailed."""
         return await asyncio.to_thread(self._load)
+
+    async def run_eager(self) -> str:
+        """Build the bundle again without acceleration; see ``interfaces.Executor.run_eager``."""
+        left = "" if self._acceleration == EAGER else self._acceleration
+        if left:
+            await self.close()
+            self._settings = self._settings.model_copy(update={"acceleration": "off"})
+            await self.load()
+        return left
 
     async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:  # noqa: ARG002
         """Run one record; it costs less than a time-out could notice."""
@@ -74,6 +85,6 @@ class InlineExecutor:
             engine, facts = load(self._folder, self._settings, self._staging, self._output_dir)
         finally:
             adopt_loggers()  # those that the bundle's own components brought
-        self._device = facts.device
+        self._device, self._acceleration = facts.device, facts.acceleration.name
         self._engine = engine
         return assemble(self._folder, facts)

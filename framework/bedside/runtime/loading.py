@@ -1,9 +1,11 @@
 """From a folder to a warm engine and the facts for its contract: build, look, run once."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -19,7 +21,8 @@ from bedside.runtime.engine import BundleEngine
 from bedside.runtime.facts import Acceleration, LoadedFacts
 from bedside.runtime.introspection import bundle_inputs, is_bare, nullable_features, stand_ins
 from bedside.runtime.record_pass import Item
-from bedside.runtime.requirements import install_line
+from bedside.runtime.requirements import install_line, other_versions
+from bedside.runtime.sampling import ONE_STEP, one_step
 from bedside.runtime.staging import Staging
 from bedside.runtime.trials import trials
 from bedside.runtime.weights import applied, require_weights
@@ -35,6 +38,7 @@ from bedside.types import (
     ValidatedInputs,
 )
 
+_SLOW_SECONDS = 10.0
 _MISSING_MODULE = re.compile(r"No module named '(?P<package>\w+)|[Rr]equired package `(?P<optional>\w+)")
 
 
@@ -57,17 +61,21 @@ def load(
         engine, sample, facts = _warm(built, folder, staging)
         return engine, replace(facts, acceleration=_accelerated(engine, built, folder, settings, sample, staging))
     except Exception as error:
-        raise _load_failed(error) from error
+        raise _load_failed(error, folder) from error
 
 
-def _load_failed(error: Exception) -> LoadFailed:
+def _load_failed(error: Exception, folder: BundleFolder) -> LoadFailed:
     package = _missing_package(error)
     if package:
         return LoadFailed(f"the bundle needs the package '{package}': {install_line(package)}")
+    cause = _first_cause(error)
+    if isinstance(error, BedsideError) and cause is None:
+        return LoadFailed(error.detail, field=error.field)
+    others = other_versions(folder.metadata.required_packages)
+    made_with = f"; it was made with {others}" if others else ""
     if isinstance(error, BedsideError):
-        cause = _first_cause(error)
-        return LoadFailed(f"{error.detail} ({_short(cause)})" if cause else error.detail, field=error.field)
-    return LoadFailed(f"the bundle could not be built: {_short(_first_cause(error) or error)}")
+        return LoadFailed(f"{error.detail} ({_short(cause or error)}){made_with}", field=error.field)
+    return LoadFailed(f"the bundle could not be built: {_short(cause or error)}{made_with}")
 
 
 def _first_cause(error: BaseException) -> BaseException | None:
@@ -123,7 +131,7 @@ def _warm(
     engine = BundleEngine(built)
     facts = bundle_inputs(built, folder.metadata)
     engine.bare = facts[0].name if facts and is_bare(built) else ""
-    inputs, sample, prediction = _first_run(engine, facts, folder, staging)
+    inputs, sample, prediction = _first_run(built, engine, facts, folder, staging)
     require_weights()
     inputs = tuple(_with_channels(engine, fact, inputs, folder, staging) for fact in inputs)
     record = next((item for item in sample.items if isinstance(item, DecodedRecord)), None)
@@ -141,27 +149,56 @@ def _warm(
 
 
 def _first_run(
-    engine: BundleEngine, facts: tuple[InputFact, ...], folder: BundleFolder, staging: Staging
+    built: BuiltBundle, engine: BundleEngine, facts: tuple[InputFact, ...], folder: BundleFolder, staging: Staging
 ) -> tuple[tuple[InputFact, ...], ValidatedInputs, Prediction]:
-    """Run made-up inputs, in the ways in which they may be meant, until one of them runs.
+    """Run made-up inputs, in the ways in which they may be meant, until one of them runs, or fails late.
 
     Raises:
         ModelFailure: none did; the failure is that of the likeliest.
     """
     first: ModelFailure | None = None
     for inputs in trials(facts, folder.metadata):
+        begin = perf_counter()
         engine.stand_ins = stand_ins(inputs)
         sample = ValidatedInputs(sample_inputs(derive_inputs(folder.metadata, inputs), folder.metadata))
         staged = staging.put(sample)
         try:
-            return inputs, sample, engine.warm_up(item_of(sample, staged.paths))
+            with _answers(built) as answers:
+                return inputs, sample, _tried(engine, item_of(sample, staged.paths))
         except ModelFailure as failure:
             if _missing_package(failure):
                 raise
             first = first or failure
+            if answers and perf_counter() - begin > _SLOW_SECONDS:
+                break  # its network took this form; what fails behind it fails of all, each as slowly (decision 39)
         finally:
             staged.remove()
     raise first or LoadFailed("there is no way to make an input for it")
+
+
+@contextmanager
+def _answers(built: BuiltBundle) -> Iterator[list[object]]:
+    """Yield a list that has one entry for each answer of the evaluator's network within the block."""
+    answers: list[object] = []
+    if built.evaluator is None:
+        yield answers
+        return
+    handle = built.evaluator.network.register_forward_hook(lambda *_: answers.append(None))
+    try:
+        yield answers
+    finally:
+        handle.remove()
+
+
+def _tried(engine: BundleEngine, item: Item) -> Prediction:
+    """Make the first run: of a sampler, which takes no input, in one step, unless its code needs more than one."""
+    if not item:
+        with suppress(ModelFailure), one_step() as shortened:
+            prediction = engine.warm_up(item)
+            if shortened:
+                applied.add(ONE_STEP)
+            return prediction
+    return engine.warm_up(item)
 
 
 def _variations(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:

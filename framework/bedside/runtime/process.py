@@ -22,7 +22,7 @@ from bedside.errors import (
     WorkerCrashed,
 )
 from bedside.runtime.assembly import assemble
-from bedside.runtime.facts import Acceleration, Batches, LoadedFacts
+from bedside.runtime.facts import EAGER, Acceleration, Batches, LoadedFacts
 from bedside.runtime.memory import MemoryBudget, MemoryNeed, memory_limit
 from bedside.runtime.model_process import ModelProcess
 from bedside.runtime.staging import StagedFiles, Staging
@@ -152,6 +152,15 @@ class ProcessExecutor:
         self._loaded = True
         self._in_background(self._watch())
         return assemble(self._folder, facts[0])
+
+    async def run_eager(self) -> str:
+        """Start the processes again without acceleration; see ``interfaces.Executor.run_eager``."""
+        left = "" if self._acceleration.name == EAGER else self._acceleration.name
+        if left:
+            await self.close()
+            self._settings = self._settings.model_copy(update={"acceleration": "off"})
+            await self.load()
+        return left
 
     async def run(self, inputs: ValidatedInputs, *, timeout_seconds: float) -> Prediction:
         """Run one item; see ``interfaces.Executor.run``."""

@@ -9,6 +9,8 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,17 @@ def require_device(config: Mapping[str, Any], device: torch.device) -> None:
 def install_line(*packages: str) -> str:
     """Return the command that installs packages, given the names that they are imported by."""
     return f"pip install {' '.join(_DISTRIBUTIONS.get(name, name) for name in packages)}"
+
+
+def other_versions(packages: Mapping[str, str]) -> str:
+    """Tell which packages are here in another version than a bundle was made with; a patch is not another one."""
+    found = []
+    for name, version in packages.items():
+        with suppress(metadata.PackageNotFoundError):
+            here = metadata.version(name)
+            if here.split(".")[:2] != version.split(".")[:2]:
+                found.append(f"{name} {version} ({here} here)")
+    return ", ".join(found)
 
 
 def _from_expressions(config: Mapping[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from bedside.errors import LoadFailed
 
 NUMPY_SHIM = "torch-numpy-in-weights"
 applied: set[str] = set()
-"""Names of shims that reading the weights took."""
+"""Names of shims that loading took, beyond those that the configuration showed to be needed."""
 
 
 def read_to(device: torch.device) -> None:

@@ -59,6 +59,10 @@ class Inner:
         """Load nothing."""
         return CONTRACT
 
+    async def run_eager(self) -> str:
+        """Tell what was left."""
+        return "freeze"
+
     async def close(self) -> None:
         """Turn everybody away."""
         self.ready = False
@@ -141,11 +145,33 @@ async def test_what_came_meanwhile_shares_the_next_run_in_order(inner: Inner) ->
     assert inner.runs == [[100], list(range(8)), [8, 9]]
 
 
+async def test_each_run_is_told_with_its_size(inner: Inner) -> None:
+    """Also one that is broken up, and the runs alone that follow it: each of them was made."""
+    sizes: list[int] = []
+    batcher = await grown(inner, on_run=sizes.append)
+    sizes.clear()
+    inner.go.clear()
+    runs = begin(batcher, 100)
+    await turns()
+    runs += begin(batcher, 1, LETHAL, 3)
+    await turns()
+    inner.go.set()
+    await asyncio.gather(*runs, return_exceptions=True)
+    assert sizes == [1, 3, 1, 1, 1]
+
+
+async def test_the_form_of_the_network_is_the_inner_ones(inner: Inner) -> None:
+    """What is asked of the batcher is done by what runs the batches."""
+    assert await AdaptiveBatcher(inner, budget_ms=50).run_eager() == "freeze"
+
+
 async def test_where_items_run_alone_calls_go_straight_through() -> None:
-    """Without batches the batcher keeps no queue of its own."""
+    """Without batches the batcher keeps no queue of its own, and tells of no runs."""
     inner = Inner(batch_size=1)
-    batcher = AdaptiveBatcher(inner, budget_ms=50)
+    sizes: list[int] = []
+    batcher = AdaptiveBatcher(inner, budget_ms=50, on_run=sizes.append)
     results = await asyncio.gather(*begin(batcher, 1, 2, 3))
+    assert sizes == []
     assert [told(one) for one in results] == [1, 2, 3]
     assert inner.runs == [[1], [2], [3]]
     assert batcher.concurrency == 1

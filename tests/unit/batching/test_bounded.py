@@ -36,6 +36,10 @@ class Inner:
             raise self.error
         return Prediction((), (), self.seconds)
 
+    async def run_eager(self) -> str:
+        """Tell what was left."""
+        return "freeze"
+
     async def close(self) -> None:
         """Count."""
         self.closed += 1
@@ -171,6 +175,11 @@ async def test_it_can_be_loaded_again_after_closing(inner: Inner) -> None:
     assert executor.ready
     inner.go.set()
     await executor.run(NOTHING, timeout_seconds=1.0)
+
+
+async def test_the_form_of_the_network_is_the_inner_ones(inner: Inner) -> None:
+    """What is asked of the queue is done by what runs behind it."""
+    assert await bounded(inner).run_eager() == "freeze"
 
 
 async def test_readiness_and_device_are_those_of_the_model(inner: Inner) -> None:

@@ -44,6 +44,18 @@ def test_buckets_hold_their_upper_bound(seconds: float, le: str, count: int) -> 
     assert value(metrics, "bedside_request_seconds_bucket", model="m", version="1", le=le) == count
 
 
+def test_runs_are_counted_by_how_many_requests_share_them() -> None:
+    """The sum is the requests, the count the runs: their quotient is the mean size."""
+    metrics = Metrics()
+    for size in (1, 3, 8):
+        metrics.count_run("chest", "2", size)
+    model = {"model": "chest", "version": "2"}
+    assert value(metrics, "bedside_batch_size_count", **model) == 3
+    assert value(metrics, "bedside_batch_size_sum", **model) == 12
+    buckets = {le: value(metrics, "bedside_batch_size_bucket", **model, le=le) for le in ("1.0", "2.0", "4.0", "8.0")}
+    assert buckets == {"1.0": 1, "2.0": 1, "4.0": 2, "8.0": 3}
+
+
 def test_request_without_a_model_has_a_fixed_label() -> None:
     """Made-up names do not become labels."""
     metrics = Metrics()

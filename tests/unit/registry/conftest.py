@@ -43,6 +43,10 @@ class FakeExecutor:
         """Run nothing."""
         raise NotImplementedError
 
+    async def run_eager(self) -> str:
+        """Do nothing."""
+        return ""
+
     async def close(self) -> None:
         """End."""
         self.ready, self.closed = False, True

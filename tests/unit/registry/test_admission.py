@@ -39,6 +39,10 @@ class Loader:
     async def run(self, inputs: Any, *, timeout_seconds: float) -> Any:
         """Run nothing."""
 
+    async def run_eager(self) -> str:
+        """Do nothing."""
+        return ""
+
     async def close(self) -> None:
         """End."""
 

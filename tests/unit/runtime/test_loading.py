@@ -1,9 +1,12 @@
 """From a folder to a warm engine and the facts for its contract."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -188,3 +191,47 @@ def test_grids_without_geometry_are_told_by_shape() -> None:
     """A mask of a PNG lies on its grid."""
     image = DecodedImage("image", b"", ".png", (4, 5), 2, 1, "uint8")
     assert _on_grid(OutputArray("pred", np.zeros((4, 5))), image)
+
+
+@pytest.mark.parametrize(("patience", "shown"), [(0.0, 1), (3600.0, 4)])
+def test_a_slow_network_that_took_an_input_is_not_shown_others(
+    breaking_behind: Callable[[], None], monkeypatch: pytest.MonkeyPatch, patience: float, shown: int
+) -> None:
+    """What fails behind a network fails of every form of the input, each as slowly; a quick one is shown them all."""
+    items: list[object] = []
+
+    def counted(*args: Any) -> Any:
+        items.append(args)
+        return item_of(*args)
+
+    monkeypatch.setattr(loading, "_SLOW_SECONDS", patience)
+    monkeypatch.setattr(loading, "item_of", counted)
+    with pytest.raises(LoadFailed, match="ZeroDivisionError"):
+        breaking_behind()
+    assert len(items) == shown
+
+
+def test_a_failure_names_the_packages_that_the_bundle_had_in_other_versions(
+    breaking_behind: Callable[[], None],
+) -> None:
+    """Of what it says it needs: another release of the same is named with both, a patch and what is absent are not."""
+    with pytest.raises(LoadFailed, match=rf"it was made with pillow 1\.0\.0 \({version('pillow')} here\)$"):
+        breaking_behind()
+
+
+@pytest.fixture
+def breaking_behind(
+    bundles: Path, tmp_path: Path, settings: Settings, staging: Staging, output_dir: Path
+) -> Callable[[], None]:
+    """Return what loads a bundle whose postprocessing divides by zero."""
+    root = tmp_path / "breaking_behind"
+    shutil.copytree(bundles / "plane_classification", root)
+    configuration = json.loads((root / "configs" / "inference.json").read_text())
+    broken = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda pred: 1 // 0"}
+    configuration["postprocessing"]["transforms"].append(broken)
+    (root / "configs" / "inference.json").write_text(json.dumps(configuration))
+    metadata = json.loads((root / "configs" / "metadata.json").read_text())
+    patch = ".".join([*version("numpy").split(".")[:2], "99"])
+    metadata["required_packages_version"] = {"pillow": "1.0.0", "numpy": patch, "surely_not_installed": "1.0"}
+    (root / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    return lambda: (load(open_bundle(root), settings.runtime, staging, output_dir), None)[1]

@@ -112,6 +112,10 @@ class FakeExecutor:
         self.runs += 1
         return await self.run_one(inputs, timeout_seconds)
 
+    async def run_eager(self) -> str:
+        """Do nothing."""
+        return ""
+
     async def close(self) -> None:
         """Do nothing."""
 
