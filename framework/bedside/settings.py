@@ -487,5 +487,5 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     try:
         return _WithFile(**overrides)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(str(s) for s in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(problems, field=str(error.errors()[0]["loc"])) from None
+        problems = [(".".join(map(str, e["loc"])) or "settings", e["msg"]) for e in error.errors()]
+        raise ConfigurationError("; ".join(map(": ".join, problems)), field=problems[0][0]) from None

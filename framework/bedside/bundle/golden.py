@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from bedside.bundle.media_types import media_type_of_suffix
@@ -139,6 +137,8 @@ def dice(left: NDArray[Any], right: NDArray[Any], label: int) -> float:
 
 def overlap(left: bytes, right: bytes) -> float:
     """Return the least Dice over the labels of two masks, each a NIfTI file in gzip; 0 where their shapes differ."""
+    from nibabel.filebasedimages import ImageFileError  # noqa: PLC0415 - half a second that most commands need not
+
     try:
         a, b = _mask(left), _mask(right)
     except (ValueError, OSError, EOFError, ImageFileError):
@@ -149,6 +149,8 @@ def overlap(left: bytes, right: bytes) -> float:
 
 
 def _mask(packed: bytes) -> NDArray[Any]:
+    import nibabel  # noqa: PLC0415 - half a second that most commands need not
+
     return np.asanyarray(nibabel.Nifti1Image.from_bytes(gzip.decompress(packed)).dataobj)
 
 
@@ -179,6 +181,8 @@ def _inside(folder: Path, name: object) -> Path:
 
 
 def _crop_of_package(described: Mapping[str, Any]) -> bytes:
+    import nibabel  # noqa: PLC0415 - half a second that most commands need not
+
     package = str(described["package"])
     if not _PACKAGE.fullmatch(package):  # to find 'a.b', Python would import 'a'
         raise InvalidBundle("golden/cases.json: 'package' must be a top-level package", field="golden/cases.json")
@@ -192,6 +196,8 @@ def _crop_of_package(described: Mapping[str, Any]) -> bytes:
 
 
 def _mask_differences(name: str, output: OutputArray, path: Path, least: float) -> list[str]:
+    import nibabel  # noqa: PLC0415 - half a second that most commands need not
+
     expected = np.asanyarray(nibabel.load(path).dataobj)
     if expected.shape != output.array.shape:
         return [f"{name}: shape {output.array.shape}, expected {expected.shape}"]

@@ -206,6 +206,8 @@ def read_metadata(bundle_root: Path) -> Metadata:
         InvalidBundle: the file is absent, is not JSON, or a part has the wrong type; the part is named.
     """
     path = bundle_root / "configs" / "metadata.json"
+    if not bundle_root.is_dir():
+        raise InvalidBundle(f"there is no folder {bundle_root}", field="bundle")
     if not path.is_file():  # nor a pipe, which would be waited for
         raise InvalidBundle("configs/metadata.json is missing: is this folder a MONAI bundle?", field="metadata.json")
     try:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import nibabel
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -71,6 +70,8 @@ def _sample_input(
 
 def with_spacing(image: DecodedImage, millimetres: float) -> DecodedImage:
     """Return a NIfTI sample with the same voxels, of another size along all three axes."""
+    import nibabel  # noqa: PLC0415 - half a second that most commands need not
+
     affine = np.diag([millimetres, millimetres, millimetres, 1.0])
     array = np.asanyarray(nibabel.Nifti1Image.from_bytes(image.payload).dataobj)
     return replace(image, payload=_nifti(array, affine), affine=affine)
@@ -203,6 +204,8 @@ def _describe(spec: InputSpec, size: tuple[int, ...], channels: int, array: NDAr
 
 
 def _nifti(array: NDArray[Any], affine: NDArray[np.float64] | None = None) -> bytes:
+    import nibabel  # noqa: PLC0415 - half a second that most commands need not
+
     image = nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine)
     image.header.set_xyzt_units("mm", "sec")
     return bytes(image.to_bytes())

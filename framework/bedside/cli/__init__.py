@@ -77,5 +77,5 @@ def main() -> None:
     except BedsideError as error:
         where = f" ({error.field})" if error.field else ""
         message = Text.assemble(("Error:", "bold red"), " ", plain(f"{error.detail}{where}"))
-        Console(stderr=True).print(message, highlight=False)
+        Console(stderr=True).print(message, highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -74,6 +74,8 @@ def _print(verdict: Verdict) -> None:
 
 def _table(verdict: Verdict) -> Table:
     table = Table("severity", "rule", "where", "what and why", "what to do", pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
     for finding in sorted(verdict.findings, key=_weight):
         remedy = "" if finding.severity == "info" else finding.remedy
         # Text, not markup: what a bundle calls its files is not for the terminal to interpret.

@@ -104,7 +104,9 @@ def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
         TextColumn("{task.description}", markup=False),
         *([BarColumn(), MofNCompleteColumn()] if job else []),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=(console := Console(stderr=True)),
+        transient=True,
+        disable=not console.is_terminal,
     )
     with connected(url, token, ca, timeout) as client, progress:
         for case, stem in zip(files, _stems(files), strict=True):
@@ -113,7 +115,7 @@ def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
             answer = hand_in(client, model, case, accept, timeout, tell) if job else send(client, model, case, accept)
             paths = answer.save(f"{stem}.{model}", output)
             progress.update(task, total=1, completed=1)
-            progress.console.print(_table(answer, paths), highlight=False)
+            console.print(_table(answer, paths), highlight=False)
 
 
 def send(client: httpx.Client, model: str, case: str, accept: str | None = None) -> Answer:

@@ -22,6 +22,11 @@ Token = Annotated[
 Ca = Annotated[Path | None, typer.Option(envvar="BEDSIDE_CA", help="PEM file that signed the server's certificate.")]
 
 
+_ADVICE = {
+    httpx.codes.UNAUTHORIZED: ". For a server on this machine: export BEDSIDE_TOKEN=$(bedside token)",
+}
+
+
 class CallFailed(BedsideError):
     """Read the server's answer and correct the request."""
 
@@ -40,8 +45,11 @@ def asked(
     """Return the answer to a request; raises CallFailed with the server's own explanation."""
     try:
         response = client.request(method, path, **request)
+    except httpx.UnsupportedProtocol:
+        raise CallFailed("the server's address begins with http:// or https:// (--url, or BEDSIDE_URL)") from None
     except httpx.HTTPError as error:
-        raise CallFailed(f"no answer from {client.base_url}: {type(error).__name__}. Is the server running?") from None
+        why = f"{type(error).__name__} ({error})" if isinstance(error, httpx.ConnectError) else type(error).__name__
+        raise CallFailed(f"no answer from {client.base_url}: {why}. Is the server running?") from None
     if response.status_code not in expected:
         raise CallFailed(_explanation(response))
     return response
@@ -51,6 +59,7 @@ def _explanation(response: httpx.Response) -> str:
     try:
         problem = response.json()
         field = f" (field: {problem['field']})" if problem.get("field") else ""
-        return f"{response.status_code} {problem['title']}: {problem['detail']}{field}, request {problem['request_id']}"
+        said = f"{response.status_code} {problem['title']}: {problem['detail'].removesuffix('.')}{field}"
+        return f"{said}, request {problem['request_id']}{_ADVICE.get(response.status_code, '')}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"the server answered {response.status_code}"

@@ -69,7 +69,8 @@ class ModelObserver:
             shims = "+".join(model.shims) or None
         log = self._log.error if model.state == "UNAVAILABLE" else self._log.info
         event = _EVENTS[model.state]
-        log(event, model=model.name, version=model.version, digest=model.digest, load_ms=load_ms, shims=shims)
+        digest = model.digest or None  # nothing has read the bundle while it is still to be loaded
+        log(event, model=model.name, version=model.version, digest=digest, load_ms=load_ms, shims=shims)
 
     def golden(self, model: tuple[str, str, str], counts: Mapping[str, int], seconds: float) -> None:
         """Tell how the golden cases of a bundle went: ``model`` is name, version and digest, ``counts`` by outcome."""

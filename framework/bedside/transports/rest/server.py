@@ -144,5 +144,6 @@ def _bind(settings: Settings) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}", field="server.port") from error
+        why = f"cannot listen on {host}:{port}: {error.strerror}; --port takes another, 0 a free one"
+        raise ConfigurationError(why, field="server.port") from error
     return listener
