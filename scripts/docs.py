@@ -284,7 +284,7 @@ def _default(name: str, field: FieldInfo) -> str:
     }
     if name in words:
         return words[name]
-    value = field.default
+    value = field.get_default(call_default_factory=True)
     return "" if value in (None, "") else f"`{value}`"
 
 

@@ -35,6 +35,10 @@ class AuditSettings(BaseModel):
     """Records kept in memory while the disk takes none (about 1 KiB each); later ones are lost, counted in
     ``bedside_lost_audit_records`` and told by a record of their own once there is room again."""
 
+    strangers_per_minute: int = Field(default=60, ge=0)
+    """Records of callers whom nobody knows (no token, none that verifies) in each minute; the others are counted by a
+    record of their own, so that nobody without a token can push out what is recorded of others."""
+
     segment_bytes: int = Field(default=64 * MEBIBYTE, gt=0)
     """Size in bytes at which a chain goes on in a new file."""
 

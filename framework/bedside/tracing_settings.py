@@ -26,8 +26,8 @@ class TracingSettings(BaseModel):
     """Send to an ``http://`` address that is not on loopback: spans and header fields go in the clear."""
 
     ratio: float = Field(default=0.1, ge=0, le=1)
-    """Share, from 0 to 1, of the traces that begin here which are sent. Where a caller sends ``traceparent``, its own
-    decision is kept."""
+    """Share, from 0 to 1, of the traces that begin here which are sent. Where a caller with a token
+    sends ``traceparent``, its own decision is kept."""
 
     queue_calls: int = Field(default=4096, gt=0)
     """Calls whose spans may wait, about 2 KiB each; beyond it the oldest are lost. Requests never wait."""

@@ -64,6 +64,7 @@ def test_a_mistake_names_the_setting_and_not_its_value(monkeypatch: pytest.Monke
         load_settings()
     path = name.removeprefix("BEDSIDE_").lower().replace("__", ".")
     assert path in caught.value.detail
+    assert (caught.value.field or "").startswith(path)
     assert value not in caught.value.detail
 
 

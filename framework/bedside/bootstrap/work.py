@@ -64,4 +64,4 @@ def make_references(settings: Settings) -> References:
     }
     for name, root in settings.references.folders.items():
         sources[FileReference, name] = Folder(root, settings.limits)
-    return References(sources, authorise_retrieval, settings.references.seconds)
+    return References(sources, authorise_retrieval, settings.references.seconds, settings.limits.body_bytes)

@@ -22,7 +22,7 @@ Token = Annotated[
 Ca = Annotated[Path | None, typer.Option(envvar="BEDSIDE_CA", help="PEM file that signed the server's certificate.")]
 
 
-_ADVICE = {
+_ADVICE: dict[int, str] = {
     httpx.codes.UNAUTHORIZED: ". For a server on this machine: export BEDSIDE_TOKEN=$(bedside token)",
 }
 

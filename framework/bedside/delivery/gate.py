@@ -164,7 +164,7 @@ class Gate:
         """(1) Every case is answered as it must be, by the right digest."""
         begin, wrong, asked = perf_counter(), [], 0
         for case in cases:
-            for call in self._call(case):
+            for call in self._call(case) if case.expected else ():  # else any answer would be as it must be
                 asked += 1
                 reply = await ask(self.candidate, call)
                 if not reply.ok:

@@ -1,5 +1,6 @@
 """What a gate found, for machines and for whoever approves."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -7,6 +8,9 @@ from typing import Any, Literal
 from bedside.delivery.sequential import Decision, Rule
 
 Outcome = Literal["passed", "failed", "undecided", "skipped"]
+
+_MARKUP = re.compile(r"[\\`*_\[\]<>|~&#!]")
+"""What Markdown and HTML make something of: a bundle names its cases, and must not write its own verdict."""
 
 _DECISIONS = {
     "promote": "nothing speaks against giving it all the traffic.",
@@ -154,4 +158,4 @@ def _why(stage: Stage) -> list[str]:
         for finding in stage.findings
         if finding.requests
     ]
-    return [text.replace("|", "\\|") for text in (*told, *stage.remarks)]
+    return [_MARKUP.sub(r"\\\g<0>", " ".join(text.split())) for text in (*told, *stage.remarks)]

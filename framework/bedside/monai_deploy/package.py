@@ -63,7 +63,7 @@ def export(root: Path, target: Path, *, kind: Kind = "application", memory: str 
 
     Raises:
         InvalidBundle: it is no bundle, or its version is not semantic.
-        ConfigurationError: the target holds something.
+        ConfigurationError: the target holds something, or lies in the bundle.
     """
     folder = open_bundle(root)
     if not _SEMANTIC.fullmatch(folder.metadata.version):
@@ -72,6 +72,8 @@ def export(root: Path, target: Path, *, kind: Kind = "application", memory: str 
         raise ConfigurationError("memory is a whole number of Mi or Gi: 4Gi", field="memory")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigurationError(f"{target} holds something already", field="output")
+    if target.resolve().is_relative_to(folder.root):
+        raise ConfigurationError("the output would be part of the bundle", field="output")
     for name, content, mode in _files(folder, kind, memory):
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)

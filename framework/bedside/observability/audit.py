@@ -22,6 +22,7 @@ from bedside.audit_settings import AuditSettings
 from bedside.errors import AuditUnavailable, ConfigurationError
 from bedside.observability.audit_chain import Chain, Link, retire
 from bedside.observability.audit_lines import AuditLines, Record
+from bedside.observability.audit_strangers import Strangers
 from bedside.observability.events import AuditAction, Event
 from bedside.observability.logging import get_logger
 from bedside.observability.rendering import Service
@@ -76,6 +77,7 @@ class AuditTrail:
         lines = AuditLines(service, lru_cache(maxsize=4096)(lambda *who: caller_hash(key, *who)))
         synchronise = settings.durability != "relaxed"
         self._chain = Chain(folder, key, lines, segment_bytes=settings.segment_bytes, synchronise=synchronise)
+        self._strangers = Strangers(settings.strangers_per_minute)
         self._log = get_logger("bedside.audit").bind()
         self._queue: deque[_Entry] = deque()
         self._order = threading.Lock()  # records stand in the queue as in the chain
@@ -116,7 +118,8 @@ class AuditTrail:
         varying: Mapping[str, Any] = _NOTHING,
     ) -> None:
         """Add a record (see ``audit_lines.Record``); never blocks and never raises."""
-        self._add(Record(action, self._clock(), principal, same, varying))
+        if self._admits(action, principal, same):
+            self._add(Record(action, self._clock(), principal, same, varying))
 
     async def commit(
         self,
@@ -130,6 +133,8 @@ class AuditTrail:
         Raises:
             AuditUnavailable: it could not be written, or was not within half a minute.
         """
+        if not self._admits(action, principal, same):
+            return
         done: Future[None] = Future()
         if not self._add(Record(action, self._clock(), principal, same, varying), done):
             raise AuditUnavailable
@@ -144,6 +149,11 @@ class AuditTrail:
         self._closing = True
         self._wake.set()
         self._thread.join(_CLOSE_SECONDS)
+
+    def _admits(self, action: AuditAction, principal: Principal | None, same: Mapping[str, Any]) -> bool:
+        # Nobody asked for a bundle's judgement, nor for the run of a job by itself.
+        is_stranger = principal is None and action is not AuditAction.BUNDLE_JUDGED and not same.get("job")
+        return not is_stranger or self._strangers.admits(self._clock())
 
     def _own(self, action: AuditAction, **facts: Any) -> Record:
         return Record(action, self._clock(), None, facts, _NOTHING)
@@ -215,6 +225,7 @@ class AuditTrail:
 
     def _look_around(self) -> None:
         now = self._clock()
+        self._tell_strangers(self._strangers.beyond(now))
         if now >= self._anchor_due:
             self._anchor_due = now + self._settings.anchor_seconds
             self._anchor()
@@ -223,6 +234,10 @@ class AuditTrail:
             before = now - self._settings.retention_days * _DAY_SECONDS
             for chain, sequence in retire(self._folder, self._chain.id, before):
                 self._add(self._own(AuditAction.SEGMENT_RETIRED, retired_chain=chain, retired_sequence=sequence))
+
+    def _tell_strangers(self, beyond: int) -> None:
+        if beyond:
+            self._add_own(AuditAction.STRANGERS_COUNTED, audit_strangers=beyond)
 
     def _shorten(self) -> None:
         if self._chain.segment == self._segment:
@@ -247,6 +262,7 @@ class AuditTrail:
 
     def _end(self) -> None:
         left = len(self._queue)
+        self._tell_strangers(self._strangers.beyond())
         self._add_own(AuditAction.CHAIN_CLOSED)
         if not self._write(closing=True):
             self.lost_records += left

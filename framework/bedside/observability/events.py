@@ -72,6 +72,7 @@ class AuditAction(StrEnum):
     CHAIN_OPENED = "chain_opened"
     CHAIN_CLOSED = "chain_closed"
     RECORDS_LOST = "records_lost"
+    STRANGERS_COUNTED = "strangers_counted"
     SEGMENT_RETIRED = "segment_retired"
 
 

@@ -119,12 +119,16 @@ class References:
         sources: how each is read, by its kind and name.
         authorise: lets a principal use a source, by name; raises InsufficientScope.
         seconds: that reading the inputs of one call may take.
+        most_bytes: of all inputs of one call together, as of a body that holds them.
     """
 
-    def __init__(self, sources: Sources, authorise: Callable[[Principal, str], None], seconds: float) -> None:
+    def __init__(
+        self, sources: Sources, authorise: Callable[[Principal, str], None], seconds: float, most_bytes: int
+    ) -> None:
         self._sources = sources
         self._authorise = authorise
         self._seconds = seconds
+        self._most_bytes = most_bytes
 
     def expected(self, spec: InputSpec | None) -> bool:
         """Tell whether JSON for this input is a reference: no image is JSON."""
@@ -171,7 +175,7 @@ class References:
         begin = perf_counter()
         try:
             async with asyncio.timeout(min(seconds, self._seconds)):
-                return [await self._fetched(part, contract) if is_reference(part) else part for part in inputs]
+                return await self._all(inputs, contract)
         except TimeoutError:
             late = ArchiveUnavailable("the input did not come within references.seconds")
             raise _told(DeadlineExceeded() if seconds < self._seconds else late) from None
@@ -179,6 +183,19 @@ class References:
             raise _told(error) from None
         finally:
             call.stages["receive"] = perf_counter() - begin
+
+    async def _all(self, inputs: Sequence[RawInput], contract: Contract) -> list[RawInput]:
+        found: list[RawInput] = []
+        room = self._most_bytes
+        for part in inputs:
+            if is_reference(part):
+                found.append(fetched := await self._fetched(part, contract))
+                room -= len(fetched.data)
+                if room < 0:  # a few bytes may name the largest file again and again
+                    raise PayloadTooLarge("the inputs are larger than the limits allow", field="source")
+            else:
+                found.append(part)
+        return found
 
     async def _fetched(self, part: Any, contract: Contract) -> RawPart:
         reference = _reference(orjson.loads(part.data))
@@ -189,7 +206,7 @@ class References:
         return RawPart(part.name, found.media_type, found.data)
 
 
-NONE = References({}, lambda _principal, _source: None, 0.0)
+NONE = References({}, lambda _principal, _source: None, 0.0, 0)
 """Of a server that reads nothing on its own."""
 
 

@@ -149,6 +149,12 @@ def test_metadata_must_be_there(root: Path) -> None:
         open_bundle(root)
 
 
+def test_a_path_with_a_typing_error_is_told_as_such(tmp_path: Path) -> None:
+    """Not as a bundle that lacks its metadata."""
+    with pytest.raises(InvalidBundle, match=r"there is no folder .*/spelen"):
+        open_bundle(tmp_path / "spelen")
+
+
 @pytest.mark.parametrize("name", ["models/x", "configs/metadata.json", "bedside.toml", "models/deep/x"])
 def test_a_pipe_in_a_bundle_is_refused_unread(root: Path, name: str) -> None:
     """Reading it would wait for ever."""

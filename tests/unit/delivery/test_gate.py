@@ -297,6 +297,31 @@ def test_where_nobody_calls_time_goes_on(golden: BundleFolder) -> None:
     assert gateway.weights == [5, 25, 50, 0]
 
 
+def test_a_candidate_does_not_write_its_own_verdict(golden: BundleFolder) -> None:
+    """The names of its golden cases are text in the report that a person approves: no line, heading, link or markup."""
+    cases = golden.root / "golden" / "cases.json"
+    (case,) = json.loads(cases.read_text())
+    name = "x |\n\n## heart 2: promote\n\n<img src=x> [approve](https://evil.example) `ok`\u2028# y"
+    cases.write_text(json.dumps([{**case, "name": name}]))
+    wrong = Server(golden.digest, {"probabilities": {"no": 0.2, "yes": 0.8}})
+    lines = decide(Gate(golden, wrong.client(), None, "t", LIMITS)).to_markdown().splitlines()
+    assert [line for line in lines if line.startswith("#")] == [f"## {golden.name} {golden.metadata.version}: rollback"]
+    (row,) = (line for line in lines if line.startswith("| golden"))
+    for markup in ("|", "#", "<", "[", "`"):
+        assert f"\\{markup}" in row
+
+
+def test_a_golden_case_that_expects_nothing_vouches_for_nothing(golden: BundleFolder) -> None:
+    """Any answer would be as it must be; it is asked in the shadow all the same."""
+    cases = golden.root / "golden" / "cases.json"
+    (case,) = json.loads(cases.read_text())
+    cases.write_text(json.dumps([{**case, "expected": {}}]))
+    server = Server(golden.digest)
+    verdict = decide(Gate(golden, server.client(), server.client(), "t", LIMITS))
+    assert outcomes(verdict)[0] == "golden: skipped"
+    assert verdict.stages[0].remarks == ("0 of 1 cases asked and answered as they must be",)
+
+
 def test_a_verdict_explains_itself(golden: BundleFolder) -> None:
     """For machines and for people: counts, proportions, what was decided and by which risk."""
     server = Server(golden.digest)

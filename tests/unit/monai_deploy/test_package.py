@@ -179,6 +179,15 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
 
 
+def test_a_package_is_not_written_into_its_bundle(tmp_path: Path, bundles: Path) -> None:
+    """It would hold itself, under a digest of what the bundle was before."""
+    root = Path(shutil.copytree(bundles / "volume_segmentation", tmp_path / "ct"))
+    with pytest.raises(ConfigurationError) as refused:
+        export(root, root / "map")
+    assert refused.value.field == "output"
+    assert not (root / "map").exists()
+
+
 @pytest.mark.parametrize("memory", ["4 Gi", "0Gi", "1.5Gi", "4GB", "-1Mi", ""])
 def test_an_amount_of_memory_is_that_of_the_specification(tmp_path: Path, memory: str) -> None:
     """Whole numbers of Mi or Gi."""

@@ -156,6 +156,26 @@ def test_full_disk_is_told_once_and_costs_nothing_that_has_room(tmp_path: Path, 
     assert events == ["audit_write_failed", "audit_anchored"]
 
 
+async def test_strangers_do_not_push_out_the_records_of_others(tmp_path: Path, captured: Capture) -> None:
+    """A flood without a token is told as a number; callers that are known, runs of jobs and bundles are recorded."""
+    made = trail(tmp_path, strangers_per_minute=2, durability="strict")
+    refused = {"transport": "rest", "operation": "predict", "outcome": "failure", "error_code": "missing_token"}
+    for _ in range(500):
+        made.record(AuditAction.ACCESS_REFUSED, None, refused)
+    await made.commit(AuditAction.ACCESS_REFUSED, None, refused)
+    made.record(AuditAction.ACCESS_REFUSED, SOMEBODY, refused)
+    made.record(AuditAction.MODEL_CALLED, None, {**SAME, "job": "a" * 32}, VARYING)
+    made.record(
+        AuditAction.BUNDLE_JUDGED, None, {"outcome": "success", "model": "a", "version": "1", "trust": "pinned"}
+    )
+    await asyncio.to_thread(made.close)
+    kept = [*["access_refused"] * 3, "model_called", "bundle_judged", "strangers_counted"]
+    assert actions(tmp_path) == ["chain_opened", *kept, "chain_closed"]
+    (counted,) = (record for record in records(tmp_path) if record["message"] == "strangers_counted")
+    assert counted["bedside"]["audit"]["strangers"] == 499
+    assert Verifier(tmp_path, KEY).findings() == []
+
+
 def test_disk_that_stays_full_fills_nothing(tmp_path: Path, captured: Capture, disk: Disk) -> None:
     """What was lost is told once, not at each try; what waits keeps within the backlog and one file."""
     made = trail(tmp_path, backlog_records=3, segment_bytes=1, chain_bytes=1)

@@ -44,6 +44,14 @@ def test_each_change_is_an_event_and_a_gauge(capture: Build, state: str, event: 
     assert value(metrics, "bedside_model_ready", model="spleen_ct", version="1") == ready
 
 
+def test_a_bundle_that_nothing_has_read_yet_has_no_digest(capture: Build) -> None:
+    """Its event has no field that the schema must drop."""
+    captured = capture()
+    ModelObserver(Metrics()).changed(Model("LOADING", digest=""))
+    assert captured.record["inference"]["bundle"] == {"name": "spleen_ct", "version": "1"}
+    assert "labels" not in captured.record
+
+
 def test_what_was_changed_for_a_bundle_is_told(capture: Build) -> None:
     """By the names of the compatibility shims."""
     captured = capture()

@@ -132,6 +132,8 @@ async def test_views_are_chosen_when_the_images_are_there() -> None:
         (lambda _: Answer(body=b'{"a": 1}'), ArchiveUnavailable),
         (lambda _: Answer(body=b"[1]"), ArchiveUnavailable),
         (archive_of({"uid": "../../admin"}), ArchiveUnavailable),
+        (archive_of({"uid": "..", "modality": "MR"}), ArchiveUnavailable),
+        (archive_of({"uid": "1." + "2" * 64, "modality": "MR"}), ArchiveUnavailable),
         (archive_of({"uid": 5}), ArchiveUnavailable),
         (archive_of({"uid": CT, "count": "many"}), ArchiveUnavailable),
         (lambda _: Answer(media_type="text/html", body=b"<html>"), ArchiveUnavailable),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.unit.transports.dicom_world import JOBS, RELATED, Hospital, maker, related
 from tests.unit.transports.fakes import until
 
-from bedside.errors import ArchiveUnavailable, InsufficientScope, ReferenceNotFound, RequestError
+from bedside.dataplane.call import Call
+from bedside.errors import ArchiveUnavailable, InsufficientScope, PayloadTooLarge, ReferenceNotFound, RequestError
 from bedside.jobs.states import JobState
 from bedside.security.scopes import authorise_retrieval
 from bedside.transports.jobs.lane import JobLane
@@ -167,7 +168,7 @@ class Wing(Hospital):
             (DicomwebReference, "old"): self.archive,
             (FileReference, "scans"): self.archive,
         }
-        references = References(sources, self._authorise, seconds)
+        references = References(sources, self._authorise, seconds, most_bytes=64 * 1024 * 1024)
         parts = replace(self.world.parts, references=references)
         self.world = replace(self.world, parts=parts, app=create_app(parts))
         work = SpineWork(parts.dataplane, JOBS, references)
@@ -361,3 +362,14 @@ async def test_openapi_describes_references(wing: Wing) -> None:
         for kind in document["components"]["schemas"]["Reference"]["properties"]["source"]["anyOf"]
     ]
     assert members == [{"dicomweb", "study"}, {"file", "path"}]
+
+
+async def test_a_file_that_is_named_again_and_again_is_bounded_like_a_body(wing: Wing) -> None:
+    """A few bytes for each name would else fill the memory; what comes after the bound is not read."""
+    bounded = References({(FileReference, "scans"): wing.archive}, lambda *_: None, 30.0, len(SERIES.data) * 2)
+    named = RawPart("image", REFERENCE, FileReference(**FILE).model_dump_json().encode())
+    contract = wing.world.model("mask").contract
+    with pytest.raises(PayloadTooLarge):
+        await bounded.fetch(Call("a" * 32, "rest", "predict"), contract, [named] * 9, 30.0)
+    assert len(wing.archive.asked) == 3
+    assert len(await bounded.fetch(Call("a" * 32, "rest", "predict"), contract, [named] * 2, 30.0)) == 2

@@ -81,10 +81,12 @@ class Tracer:
         Returns:
             ids of the trace and of the call's span, in hex, for the log.
         """
-        parent, span = call.parent, _ids.generate_span_id()
-        trace = _ids.generate_trace_id() if parent is None else int(parent.trace_id, 16)
-        # Parent-based; else by the trace id's lower half, as other services' ratios are.
-        if parent.sampled if parent is not None else trace & TraceIdRatioBased.TRACE_ID_LIMIT < self._bound:
+        parent, span, own = call.parent, _ids.generate_span_id(), _ids.generate_trace_id()
+        trace = own if parent is None else int(parent.trace_id, 16)
+        # Parent-based; else by the trace id's lower half, as other services' ratios are. Who has shown no token decides
+        # nothing, nor by the id that it chose: a span costs more than the refusal that it tells of.
+        asked = parent.sampled if parent is not None and call.principal is not None else None
+        if asked if asked is not None else own & TraceIdRatioBased.TRACE_ID_LIMIT < self._bound:
             self._processor.on_end(self._span(call, facts, seconds, trace, span))
         return f"{trace:032x}", f"{span:016x}"
 

@@ -24,7 +24,7 @@ from bedside.transports.dicom.web import WebService
 from bedside.transports.references import DicomwebReference
 from bedside.types import EncodedAnswer, RawPart
 
-_UID = re.compile(r"[0-9.]{1,64}")
+_UID = re.compile(r"[0-9](\.?[0-9]){0,63}")  # leading zeros are met; `..` would be a step up in an address
 _MODALITY, _DESCRIPTION, _BODY_PART = "00080060", "0008103E", "00180015"
 _SERIES_UID, _COUNT = "0020000E", "00201209"
 _LISTED = {"Accept": "application/dicom+json", "Accept-Encoding": "identity"}

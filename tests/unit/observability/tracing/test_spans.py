@@ -105,6 +105,16 @@ def test_the_callers_decision_comes_before_the_ratio(capture: Build) -> None:
     assert [record["trace"]["id"] for record in captured.records] == [PARENT.trace_id] * 2
 
 
+def test_a_stranger_has_nothing_traced(capture: Build) -> None:
+    """Neither by its decision nor by an id that any ratio would take; the log has its ids all the same."""
+    captured = capture()
+    chosen = PARENT._replace(trace_id="f" * 16 + "0" * 15 + "1")
+    refused = {"principal": None, "error": InvalidToken("expired"), "parent": chosen}
+    assert not spans_of(*[finished(**refused) for _ in range(50)], ratio=0)
+    assert 100 < len(spans_of(*[finished(**refused, stages={}) for _ in range(1000)], ratio=0.5)) < 900
+    assert {record["trace"]["id"] for record in captured.records} == {chosen.trace_id}
+
+
 def test_the_ratio_is_that_of_traces_begun_here(capture: Build) -> None:
     """None at 0; at a half, of a thousand, neither few nor nearly all."""
     capture(level="error")
