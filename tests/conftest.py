@@ -1,6 +1,5 @@
 """What every test may use: a clean environment, small limits, and the bundles of ``tests/assets/bundles``."""
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -19,8 +18,6 @@ from tests.emitted import (  # noqa: E402 - after the path is known
     _watch_servers,  # noqa: F401
 )
 
-BUILDER = REPOSITORY / "tests" / "assets" / "bundles" / "build_bundles.py"
-
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,13 +29,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build every test bundle once; return the folder that holds them."""
-    spec = importlib.util.spec_from_file_location("build_bundles", BUILDER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    from tests.assets.bundles.build_bundles import build_all  # noqa: PLC0415 - imports torch and MONAI
+
     folder = tmp_path_factory.mktemp("bundles")
-    module.build_all(folder)
+    build_all(folder)
     return folder
 
 

@@ -1,6 +1,5 @@
 """Tokens of a real, certified OpenID provider: npm's ``oidc-provider``, and ``bedside serve`` in front of it."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -22,7 +21,6 @@ from bedside.settings import AuthSettings
 from bedside.types import UnverifiedToken
 
 PROVIDER = Path(__file__).parent / "oidc_provider" / "provider.mjs"
-BUILDER = Path(__file__).parents[1] / "assets" / "bundles" / "build_bundles.py"
 CLIENT = ("radiology-viewer", "a-secret-for-tests-only")
 SCOPES = ("bedside.infer", "bedside.infer:record_classification", "bedside.infer:other", "bedside.admin")
 RECORD = {"age": 63, "chol": 233, "thalach": 150}
@@ -207,10 +205,9 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(shared_provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(shared_provider: Provider, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Return a server that trusts the provider, with one record model, once it is ready."""
     folder = tmp_path_factory.mktemp("served")
-    _build_record_bundle(folder / "record_classification")
     log, messages = folder / "out.jsonl", folder / "messages.txt"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BEDSIDE_")}
     environment |= {
@@ -220,22 +217,13 @@ def served(shared_provider: Provider, tmp_path_factory: pytest.TempPathFactory) 
         "BEDSIDE_RUNTIME__DEVICE": "cpu",
     }
     with log.open("wb") as out, messages.open("wb") as told:
-        command = [sys.executable, "-m", "bedside", "serve", str(folder / "record_classification"), "--port", "0"]
+        command = [sys.executable, "-m", "bedside", "serve", str(bundles / "record_classification"), "--port", "0"]
         process = subprocess.Popen(command, stdout=out, stderr=told, env=environment)
     try:
         yield Served(_wait_until_ready(process, log), log)
     finally:
         process.terminate()
         assert process.wait(timeout=60) == 0, messages.read_text()
-
-
-def _build_record_bundle(root: Path) -> None:
-    spec = importlib.util.spec_from_file_location("build_bundles", BUILDER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.record_classification(root)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:

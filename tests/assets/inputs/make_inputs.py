@@ -60,12 +60,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def volumes() -> dict[str, bytes]:
-    """Return the NIfTI files."""
+def sound_volumes() -> dict[str, bytes]:
+    """Return the NIfTI files that can be read, and say what they hold."""
     good = volume(ramp(4, 5, 6))
-    nan = ramp(4, 5, 6, dtype="float32")
-    nan[1, 2, 3] = np.nan
-    rgb = np.zeros((4, 5, 6), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
     big_endian = nibabel.Nifti1Image(ramp(4, 5, 6, dtype=">i2"), AFFINE, nibabel.Nifti1Header(endianness=">"))
     packed = gzip.compress(good, mtime=0)
     return {
@@ -84,6 +81,17 @@ def volumes() -> dict[str, bytes]:
         "volume_slope_nan.nii": volume(ramp(4, 5, 6), scl_slope=np.nan, scl_inter=0.0),
         "plane.nii": volume(ramp(7, 5)),
         "plane_one_voxel_thick.nii": volume(ramp(7, 5, 1)),
+    }
+
+
+def defective_volumes() -> dict[str, bytes]:
+    """Return the NIfTI files that contradict themselves, are damaged, or hold what no model takes."""
+    good = volume(ramp(4, 5, 6))
+    nan = ramp(4, 5, 6, dtype="float32")
+    nan[1, 2, 3] = np.nan
+    rgb = np.zeros((4, 5, 6), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    packed = gzip.compress(good, mtime=0)
+    return {
         "gzip_truncated.nii.gz": packed[:-20],
         "gzip_trailing_garbage.nii.gz": packed + b"garbage",
         "gzip_wrong_checksum.nii.gz": packed[:-8] + b"\0\0\0\0" + packed[-4:],
@@ -200,7 +208,7 @@ def arrays() -> dict[str, bytes]:
 
 def main() -> None:
     """Write everything beside this script."""
-    for name, data in {**volumes(), **pictures(), **arrays()}.items():
+    for name, data in {**sound_volumes(), **defective_volumes(), **pictures(), **arrays()}.items():
         (HERE / name).write_bytes(data)
 
 

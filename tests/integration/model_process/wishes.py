@@ -1,0 +1,39 @@
+"""A bundle that misbehaves on wish, in processes of its own, and what is seen of them."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import numpy as np
+
+from bedside.runtime.process import ProcessExecutor
+from bedside.types import DecodedRecord, ValidatedInputs
+
+EXIT, HANG, RAISE, SEGFAULT, PRINT, WELL = 101.0, 102.0, 103.0, 104.0, 105.0, 5.0
+LONG = 60.0
+Serve = Callable[..., AbstractAsyncContextManager[ProcessExecutor]]
+
+
+def record(first: float) -> ValidatedInputs:
+    """Return a record whose first number is the wish of the misbehaving bundle."""
+    return ValidatedInputs((DecodedRecord("features", np.array([first, 1, 1], np.float32), {}),))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, as long as the test's time-out lets it."""
+    while not condition():  # noqa: ASYNC110 - processes set no events
+        await asyncio.sleep(0.005)
+
+
+def pids(executor: ProcessExecutor) -> list[int]:
+    """Return the process ids of an executor's processes."""
+    return [process._process.pid for process in executor._all if process._process and process._process.pid]
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended (a zombie has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+    except FileNotFoundError:
+        return True
