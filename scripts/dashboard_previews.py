@@ -17,7 +17,17 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from bedside.dashboards.boards import BYTES_IN, BYTES_OUT, DASHBOARDS, DURATION, OUTCOME_OK
+from bedside.dashboards.boards import (
+    BYTES_IN,
+    BYTES_OUT,
+    CHANGE_FAILED,
+    DASHBOARDS,
+    DISAGREED,
+    DURATION,
+    LEAD,
+    OUTCOME_OK,
+    RESTORED,
+)
 from bedside.dashboards.evaluation import Event, Group, evaluate, flat
 from bedside.dashboards.model import COLUMNS, Dashboard, Measure, Panel, Place
 
@@ -121,7 +131,10 @@ def _over_time(axes: Axes, panel: Panel, groups: Sequence[Group], edges: Sequenc
     for (name, measure, values), colour in zip(series, COLOURS, strict=False):
         scaled = [None if value is None else value * _scale(measure) for value in values]
         if panel.kind == "line":
-            axes.plot(middle, [float("nan") if v is None else v for v in scaled], color=colour, lw=1.6, label=name)  # type: ignore[arg-type]
+            shown = [float("nan") if v is None else v for v in scaled]
+            # Between gaps there is no line to be seen; Kibana, too, draws a point.
+            dot = "o" if scaled.count(None) > len(scaled) / 2 else ""
+            axes.plot(middle, shown, color=colour, lw=1.6, marker=dot, ms=3, label=name)  # type: ignore[arg-type]
         else:
             heights = [value or 0.0 for value in scaled]
             axes.bar(middle, heights, bottom=stacked, width=(edges[1] - edges[0]) * 0.85, color=colour, label=name)  # type: ignore[arg-type]
@@ -133,8 +146,8 @@ def _over_time(axes: Axes, panel: Panel, groups: Sequence[Group], edges: Sequenc
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, axis="y", color="#e9eef6")
     axes.set_axisbelow(True)
-    if panel.measures[0].field == DURATION:
-        axes.set_ylabel("ms", fontsize=8, color=PALE)
+    if unit := {DURATION: "ms", LEAD: "min", DISAGREED: "%"}.get(panel.measures[0].field):
+        axes.set_ylabel(unit, fontsize=8, color=PALE)
     axes.legend(
         *_legend(axes),
         fontsize=7.5,
@@ -215,7 +228,7 @@ def _quiet(axes: Axes) -> None:
 
 
 def _scale(measure: Measure) -> float:
-    return 1e-6 if measure.field == DURATION else 1.0
+    return {DURATION: 1e-6, LEAD: 1 / 60, DISAGREED: 100}.get(measure.field, 1.0)
 
 
 def _shown(measure: Measure, value: float | None) -> str:
@@ -223,8 +236,10 @@ def _shown(measure: Measure, value: float | None) -> str:
         return "-"
     if measure.field == DURATION:
         return f"{value * 1e-6:,.0f} ms"
-    if measure.field == OUTCOME_OK:
+    if measure.field in {OUTCOME_OK, CHANGE_FAILED, DISAGREED}:
         return f"{value:.1%}"
+    if measure.field in {LEAD, RESTORED}:
+        return f"{value / 60:,.1f} min"
     if measure.field in {BYTES_IN, BYTES_OUT}:
         return f"{value / 1024:,.1f} KB"
     return f"{value:,.0f}" if value == int(value) or value > 100 else f"{value:,.1f}"

@@ -19,6 +19,8 @@ from bedside.errors import ConfigurationError
 ROOT = Path(__file__).resolve().parents[2]
 REFUSAL = re.compile(r"│ *(refused|failed|differs) *│")
 SIGNED_BY = "radiology"
+COMMAND_SECONDS = 600
+"""Longest that a stage may take: the gate's own limits together, and what a loaded machine adds."""
 
 
 class StageFailed(Exception):
@@ -116,14 +118,21 @@ class World:
         return self.command(str(self.runner / "deploy" / "pipeline.sh"), *arguments, **variables)
 
     def command(self, *command: str, **variables: str) -> str:
-        """Run a command; returns its last line. Raises StageFailed."""
+        """Run a command, for ``COMMAND_SECONDS`` at most; returns its last line. Raises StageFailed."""
         environment = {**self._environment, **variables}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=self.work)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        # In a session of its own, to be ended with all that it started.
+        with subprocess.Popen(command, **pipes, env=environment, cwd=self.work, start_new_session=True) as process:
+            try:
+                out, err = process.communicate(timeout=COMMAND_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise StageFailed(f"took longer than {COMMAND_SECONDS} s") from None
         with (self.work / "commands.log").open("a") as log:
-            print(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}", file=log)
-        if done.returncode:
-            raise StageFailed(_reason(done.stdout + done.stderr))
-        return done.stdout.strip().rpartition("\n")[2]
+            print(f"$ {' '.join(command)}\n{out}{err}", file=log)
+        if process.returncode:
+            raise StageFailed(_reason(out + err))
+        return str(out).strip().rpartition("\n")[2]
 
     def git(self, clone: Path, *arguments: str) -> str:
         """Run git in a clone."""

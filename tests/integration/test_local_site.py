@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,24 @@ def test_a_canary_gets_what_it_is_given_and_takes_over(
     assert versions(site, folder, token) == {"2.0.0": 20}
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{old.url}/livez", trust_env=False)
+
+
+def test_a_gate_that_is_killed_leaves_its_canary_no_call(
+    site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
+) -> None:
+    """By `kill -9`, which nothing catches; nobody has to come and look."""
+    site.deploy("dev", registry["2.0.0"], layouts)
+    code = f"from pathlib import Path; from bedside.delivery.local import Site; Site(Path({str(folder)!r})).weigh(50)"
+    command = [sys.executable, "-c", f"import signal; {code}; print(flush=True); signal.pause()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as gate:
+        assert gate.stdout is not None
+        gate.stdout.readline()
+        assert versions(site, folder, token) == {"1.0.0": 10, "2.0.0": 10}
+        gate.kill()
+    deadline = time.monotonic() + 60
+    while versions(site, folder, token) != {"1.0.0": 20}:
+        assert time.monotonic() < deadline
+    assert Site(folder).environment("dev").port  # it waits, without calls
 
 
 def test_large_bodies_pass(site: Site, folder: Path, token: str) -> None:

@@ -14,8 +14,10 @@ import httpx
 import typer
 
 from bedside.bundle.folder import open_bundle
+from bedside.cli.delivery_log import Events, delivery_log
 from bedside.delivery.gate import Gate, Limits
 from bedside.delivery.local import PRODUCTION, Site
+from bedside.delivery.record import record_verdict
 from bedside.delivery.verdict import Verdict
 from bedside.errors import ConfigurationError
 
@@ -53,11 +55,18 @@ def gate(  # noqa: PLR0913, PLR0917 - each is an option of the command
     mirror: Mirror = "",
     seconds: Annotated[float, typer.Option(help="Longest time of the shadow.")] = _DEFAULT.seconds,
     step_seconds: Annotated[float, typer.Option(help="Longest time at one weight.")] = _DEFAULT.step_seconds,
+    step_requests: Annotated[
+        int, typer.Option(help="Calls of its own at one weight; the last takes more.", min=1)
+    ] = _DEFAULT.step_requests,
+    mirror_bytes: Annotated[
+        int, typer.Option(help="Bytes of copies held in memory at one time.", min=1)
+    ] = _DEFAULT.mirror_bytes,
     slower_than: Annotated[float, typer.Option(help="Times as long that count as slower.")] = _DEFAULT.slower_than,
     tolerance: Annotated[float, typer.Option(help="Difference of numbers that is none.")] = _DEFAULT.tolerance,
     failures: Annotated[float, typer.Option(help="Part that may not fail.")] = _DEFAULT.failures.bad,
     disagreements: Annotated[float, typer.Option(help="Part that may not differ.")] = _DEFAULT.disagreements.bad,
     report: Report = None,
+    events: Events = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON, not as Markdown.")] = False,  # noqa: FBT002
 ) -> None:
     """Decide whether a candidate gets the traffic: golden cases, then shadow, then weights (docs/rehearsal.md).
@@ -69,6 +78,8 @@ def gate(  # noqa: PLR0913, PLR0917 - each is an option of the command
         _DEFAULT,
         seconds=seconds,
         step_seconds=step_seconds,
+        step_requests=step_requests,
+        mirror_bytes=mirror_bytes,
         slower_than=slower_than,
         tolerance=tolerance,
         failures=replace(_DEFAULT.failures, bad=failures),
@@ -80,10 +91,12 @@ def gate(  # noqa: PLR0913, PLR0917 - each is an option of the command
         mirror = mirror or traffic.mirror
     if not candidate:
         raise ConfigurationError("--candidate or --site is needed", field="candidate")
-    try:
-        verdict = asyncio.run(_decide(path, (candidate, stable), token or _typed(), ca, limits, mirror, traffic))
-    except asyncio.CancelledError:
-        raise typer.Exit(128 + signal.SIGTERM) from None
+    with delivery_log(events, site):
+        try:
+            verdict = asyncio.run(_decide(path, (candidate, stable), token or _typed(), ca, limits, mirror, traffic))
+        except asyncio.CancelledError:
+            raise typer.Exit(128 + signal.SIGTERM) from None
+        record_verdict(verdict)
     if report is not None:
         _save(verdict, report)
     typer.echo(json.dumps(verdict.to_json()) if as_json else verdict.to_markdown())

@@ -1,16 +1,19 @@
 """``bedside ship``: the steps between a commit and what an environment runs."""
 
 import subprocess
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bedside.cli.delivery_log import Events, delivery_log
 from bedside.delivery.detect import as_json
 from bedside.delivery.detect import detect as changed
 from bedside.delivery.local import PRODUCTION, Site
 from bedside.delivery.pins import Pins, previous_pins, read_pins, write_pins
+from bedside.delivery.record import deliveries, recorded
 from bedside.errors import BedsideError, ConfigurationError
 
 ENVIRONMENTS = Path("deploy/k8s/environments")
@@ -71,7 +74,7 @@ def pin(
 
 
 @ship_app.command()
-def deploy(
+def deploy(  # noqa: PLR0913, PLR0917 - each is an option of the command
     environment: Annotated[str, ENVIRONMENT],
     target: Annotated[Target, typer.Option(help="Where it runs.")] = Target.LOCAL,
     site: Annotated[Path | None, SITE] = None,
@@ -83,6 +86,7 @@ def deploy(
         str | None, typer.Option(help="Kustomize overlay. [default: onprem, aws or kserve by target]")
     ] = None,
     minutes: Annotated[int, typer.Option(help="Time to get ready.", min=1)] = 20,
+    events: Events = None,
     folder: Annotated[Path, FOLDER] = ENVIRONMENTS,
 ) -> None:
     """Make what an environment pins run; calls go on meanwhile.
@@ -92,12 +96,16 @@ def deploy(
     """
     pins = read_pins(folder / environment)
     if target is not Target.LOCAL:
-        _apply(overlay or _OVERLAYS[target], minutes)
+        changes = deliveries(folder / environment, target, _pinned_before(folder / environment), pins.bundles)
+        with delivery_log(events, None), recorded(changes):
+            _apply(overlay or _OVERLAYS[target], minutes)
     elif site is None:
         raise ConfigurationError("--site names the folder of a site on this machine", field="site")
     else:
         opened = Site(site, port)
-        running = opened.deploy(environment, pins, registry, minutes * 60.0)
+        changes = deliveries(folder / environment, target, opened.bundles(environment), pins.bundles)
+        with delivery_log(events, site), recorded(changes):
+            running = opened.deploy(environment, pins, registry, minutes * 60.0)
         typer.echo(opened.url if environment == PRODUCTION else running.url)
 
 
@@ -107,6 +115,7 @@ def promote(
     target: Annotated[str, typer.Argument(help="Environment that shall run it.", show_default=False)],
     bundle: Annotated[list[str] | None, typer.Option(help="Only this bundle; may be repeated. [default: all]")] = None,
     site: Annotated[Path | None, SITE] = None,
+    events: Events = None,
     folder: Annotated[Path, FOLDER] = ENVIRONMENTS,
 ) -> None:
     """Write into one environment what another runs, digest for digest; prints the files that changed.
@@ -123,7 +132,10 @@ def promote(
     else:
         pins = proven
     if site is not None:
-        _promote_here(Site(site), source, target, pins)
+        opened = Site(site)
+        changes = deliveries(folder / target, Target.LOCAL, opened.bundles(target), pins.bundles, "promote")
+        with delivery_log(events, site), recorded(changes):
+            _promote_here(opened, source, target, pins)
     _write(folder / target, pins)
 
 
@@ -134,18 +146,33 @@ def rollback(
     registry: Annotated[
         Path | None, typer.Option(help="Folder of OCI layouts in place of the registry.", show_default=False)
     ] = None,
+    events: Events = None,
     folder: Annotated[Path, FOLDER] = ENVIRONMENTS,
 ) -> None:
     """Write what an environment ran before its last commit; prints the files that changed.
 
     With `--site`, a canary is ended first, and production gets its earlier bundles back while calls go on.
     """
-    if site is not None and environment != PRODUCTION:
-        Site(site).withdraw(environment)
+    # What must not answer is ended before anything is asked that can be wrong.
+    opened = Site(site) if site is not None else None
+    ran = opened.bundles(environment) if opened is not None else {}
+    if opened is not None and environment != PRODUCTION:
+        opened.withdraw(environment)
     pins = previous_pins(folder / environment)
-    if site is not None and environment == PRODUCTION:
-        Site(site).deploy(environment, pins, registry)
+    if opened is not None:
+        changes = deliveries(folder / environment, Target.LOCAL, ran, pins.bundles, "rollback")
+        with delivery_log(events, site), recorded(changes):
+            if environment == PRODUCTION:
+                opened.deploy(environment, pins, registry)
     _write(folder / environment, pins)
+
+
+def _pinned_before(environment: Path) -> Mapping[str, str]:
+    """Return what an environment of a cluster ran, by its history; nothing where that begins now."""
+    try:
+        return previous_pins(environment).bundles
+    except ConfigurationError:
+        return {}
 
 
 def _promote_here(site: Site, source: str, target: str, pins: Pins) -> None:

@@ -3,9 +3,11 @@
 from bedside.dashboards.boards import (
     AUDIT,
     CALL,
+    DELIVERED,
     DELIVERY,
     DURATION,
     ERROR,
+    FAILED,
     HEALTH,
     MAY_NOT,
     MODEL,
@@ -95,6 +97,16 @@ ALERTS = (
         per=MODEL,
         action="It is not the model that was released, or not the library that it was released with. Do not serve it: "
         "run `bedside bundle test` where it was made, and here.",
+    ),
+    Alert(
+        "Bedside: a delivery failed",
+        DELIVERY,
+        (DELIVERED, FAILED),
+        least=1,
+        minutes=10,
+        per=MODEL,
+        action="What ran before goes on. error.type says what kind of failure it was; what it printed in the "
+        "pipeline's run says the rest.",
     ),
     Alert(
         "Bedside: a source of bundles does not answer",

@@ -18,6 +18,9 @@ MODEL, VERSION, DIGEST = "inference.bundle.name", "inference.bundle.version", "i
 DURATION, ERROR, OUTCOME = "event.duration", "error.code", "event.outcome"
 ACTION, LEVEL, USER = "event.action", "log.level", "user.hash"
 OUTCOME_OK = "inference.outcome_ok"
+ENVIRONMENT, COMMIT = "inference.delivery.environment", "inference.delivery.commit"
+LEAD, RESTORED = "inference.delivery.lead_seconds", "inference.delivery.restored_seconds"
+CHANGE_FAILED, DISAGREED = "inference.delivery.change_failed", "inference.gate.disagreed"
 BYTES_IN, BYTES_OUT = "http.request.body.bytes", "http.response.body.bytes"
 
 CALL = event(Event.INFERENCE_COMPLETED)
@@ -188,55 +191,73 @@ MODEL_PERFORMANCE = Dashboard(
 )
 
 CHANGES_FAILED = event(Event.BUNDLE_REFUSED, Event.MODEL_LOAD_FAILED, Event.GOLDEN_CASES_FAILED)
+DELIVERED = event(Event.DELIVERY_ENDED)
+TO_PRODUCTION = (DELIVERED, Where(ENVIRONMENT, ("production",)))
+BROUGHT = (*TO_PRODUCTION, Where("inference.operation", ("deploy", "promote")), Where(OUTCOME, ("success",)))
 
 DELIVERY_BOARD = Dashboard(
     DELIVERY,
     "Bedside: delivery",
-    "Which versions came into service, and which did not.",
+    "How often and how fast versions reach production, how many fail, and what servers made of them.",
     (
-        _links("A version is deployed when it has made a forward pass and answers: once for each replica."),
+        _links(
+            "A delivery is one version of one bundle that `bedside ship` brought to an environment, for all replicas."
+        ),
         _figures(
-            _figure("Versions put into service", Measure("deployments"), event(Event.MODEL_READY)),
+            _figure("Deliveries to production", Measure("deliveries"), *BROUGHT),
+            _figure("Lead time, median", percentile(50, LEAD, "lead time"), *TO_PRODUCTION),
+            _figure("Change failure rate", Measure("failed", "average", CHANGE_FAILED), *TO_PRODUCTION),
+            _figure("Time to restore, longest", Measure("longest", "max", RESTORED), *TO_PRODUCTION),
             _figure("Refused before loading", Measure("refused"), event(Event.BUNDLE_REFUSED)),
-            _figure("Failed to load", Measure("failed"), event(Event.MODEL_LOAD_FAILED)),
             _figure("Golden cases not met", Measure("not met"), event(Event.GOLDEN_CASES_FAILED)),
-            _figure("Server versions", Measure("versions", "unique_count", "service.version")),
         ),
         Row(
             11,
             (
-                _counted("Versions put into service", MODEL, event(Event.MODEL_READY)),
-                _counted("Changes that failed", ACTION, CHANGES_FAILED),
-            ),
-        ),
-        Row(
-            11,
-            (
-                _table(
-                    "In service: versions by digest",
-                    (MODEL, VERSION, DIGEST),
-                    (Measure("times ready"), Measure("slowest load, ms", "max", "inference.load_ms")),
-                    event(Event.MODEL_READY),
+                _counted("Deliveries to production", MODEL, *BROUGHT),
+                Panel(
+                    "Lead time to production, from commit",
+                    "line",
+                    (percentile(50, LEAD), percentile(95, LEAD)),
+                    TO_PRODUCTION,
                 ),
-                _table("Changes that failed", (MODEL, VERSION, ACTION), (Measure("times"),), CHANGES_FAILED),
+                _counted("Changes that servers refused or failed to load", ACTION, CHANGES_FAILED),
             ),
         ),
         Row(
             11,
             (
                 Panel(
-                    "Admitted bundles by trust",
-                    "bar_horizontal",
-                    (Measure("bundles"),),
-                    (event(Event.BUNDLE_ADMITTED),),
-                    ("inference.bundle.trust",),
+                    "Answers of a candidate that were not production's",
+                    "line",
+                    (Measure("disagreed", "average", DISAGREED),),
+                    (event(Event.CANDIDATE_JUDGED), Where(DISAGREED)),
+                    (MODEL,),
                 ),
-                _counted("Servers started, by version", "service.version", event(Event.SERVER_STARTED)),
+                _counted("What the gate decided", "inference.gate.decision", event(Event.CANDIDATE_JUDGED)),
                 _counted("Sources of bundles that do not answer", ACTION, event(Event.SOURCE_UNAVAILABLE)),
             ),
         ),
+        Row(
+            11,
+            (
+                _table(
+                    "Deliveries by commit",
+                    (MODEL, COMMIT, ENVIRONMENT),
+                    (Measure("lead time", "max", LEAD), Measure("failed", where=(Where(OUTCOME, ("failure",)),))),
+                    DELIVERED,
+                ),
+                _table(
+                    "In service: versions by digest",
+                    (MODEL, VERSION, DIGEST),
+                    (Measure("loads"), Measure("most ms", "max", "inference.load_ms")),
+                    event(Event.MODEL_READY),
+                ),
+                _table("Changes that failed", (MODEL, VERSION, ACTION), (Measure("times"),), CHANGES_FAILED),
+            ),
+        ),
     ),
-    _CONTROLS,
+    (Control("Delivered to", ENVIRONMENT), Control("Model", MODEL)),
     days=30,
 )
 

@@ -20,9 +20,15 @@ _NAMESPACE = uuid.UUID("5f8b2a52-4a1d-5f0e-9c59-0d5f0b6b1c11")
 _TERMS = 10
 _SHOWN = {"line": "lnsXY", "bar_stacked": "lnsXY", "bar_horizontal": "lnsXY"}
 _SHOWN |= {"metric": "lnsMetric", "data_table": "lnsDatatable"}
+_PERCENT = {"id": "percent", "params": {"pattern": "0.0%"}}
+_SPAN = {"inputFormat": "seconds", "outputFormat": "humanizePrecise", "outputPrecision": 1, "useShortSuffix": True}
 _FORMATS: dict[str, Any] = {
     "event.duration": {"id": "duration", "params": {"inputFormat": "nanoseconds", "outputFormat": "asMilliseconds"}},
-    "inference.outcome_ok": {"id": "percent", "params": {"pattern": "0.0%"}},
+    "inference.outcome_ok": _PERCENT,
+    "inference.delivery.change_failed": _PERCENT,
+    "inference.gate.disagreed": _PERCENT,
+    "inference.delivery.lead_seconds": {"id": "duration", "params": _SPAN},
+    "inference.delivery.restored_seconds": {"id": "duration", "params": _SPAN},
     "http.request.body.bytes": {"id": "bytes"},
     "http.response.body.bytes": {"id": "bytes"},
 }

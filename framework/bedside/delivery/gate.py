@@ -46,8 +46,10 @@ class Limits:
         pause_seconds: pause after a golden input that the stable version did not answer.
         seconds: longest time of the shadow; undecided after that, the candidate is held.
         steps: percents of the traffic, one after the other.
-        step_requests: requests that the candidate answers at each step, at least.
+        step_requests: requests that the candidate answers at each step, at least; at the last, as many as it takes for
+            both questions to accept.
         step_seconds: time after which a step ends with fewer: where nobody calls, nothing speaks against it.
+        mirror_bytes: bytes of copies held in memory at one time; what comes meanwhile is not looked at.
     """
 
     failures: Rule = field(default_factory=lambda: Rule("failures", 0.01, 0.05))
@@ -60,6 +62,7 @@ class Limits:
     steps: Sequence[int] = (5, 25, 50)
     step_requests: int = 20
     step_seconds: float = 60.0
+    mirror_bytes: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,8 @@ class Gate:
         remarks = ["the first version: nothing to compare with"] if first else []
         async with AsyncExitStack() as stack:
             if self.mirror and not first:
-                source = (await stack.enter_async_context(listening(self.mirror, self.bundle.name))).calls()
+                copies = listening(self.mirror, self.bundle.name, limits.mirror_bytes)
+                source = (await stack.enter_async_context(copies)).calls()
             else:
                 source = _again(calls)
                 remarks.append("golden inputs, again and again")
@@ -202,7 +206,7 @@ class Gate:
         """(3) So many percent of the users' requests; ``_stages`` takes them back."""
         begin = perf_counter()
         traffic.weigh(percent)  # in no thread, which would go on after an interrupt
-        step = _Step(self.limits)
+        step = _Step(self.limits, last=percent == self.limits.steps[-1])
         doubt = ""
         while not doubt and not step.enough(perf_counter() - begin):
             await asyncio.sleep(LOOK_SECONDS)
@@ -260,11 +264,13 @@ class _Comparison:
 class _Step:
     """The evidence at one weight."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, last: bool) -> None:
         self._limits = limits
         self._stable: list[float] = []
         self._asked = 0
-        self.tally = Tally([limits.failures, limits.slower])
+        self._rules = [limits.failures, limits.slower]
+        self._needed = self._rules if last else []
+        self.tally = Tally(self._rules)
 
     def look(self, requests: Sequence[Live]) -> None:
         """Take in what has ended."""
@@ -279,7 +285,8 @@ class _Step:
 
     def enough(self, seconds: float) -> bool:
         """Tell whether the next step may follow."""
-        return self._asked >= self._limits.step_requests or seconds >= self._limits.step_seconds
+        seen = self._asked >= self._limits.step_requests and self.tally.accepted(self._needed)
+        return seen or seconds >= self._limits.step_seconds
 
 
 def _refuse_token(status: int) -> None:

@@ -54,6 +54,17 @@ class _State:
     mirror: int
     running: dict[str, Running] = field(default_factory=dict)
     canary_percent: int = 0
+    gate: tuple[int, int] = (0, 0)
+    """Process that gave the canary its weight, and its start; while it runs, that is its own to take back."""
+
+    def weigh(self, percent: int) -> None:
+        """Give the canary a weight, in the name of this process."""
+        self.canary_percent = percent
+        self.gate = (os.getpid(), started(os.getpid())) if percent else (0, 0)
+
+    def is_abandoned(self) -> bool:
+        """Tell whether a gate has ended and left its canary with a weight."""
+        return self.canary_percent > 0 and not runs(*self.gate)
 
     def environment(self, name: str) -> Running:
         """Return what runs. Raises ConfigurationError where nothing does."""
@@ -87,6 +98,7 @@ class Site:
         self._folder = folder
         self._state = self._read() or _State(port, free_port())
         self._offset = self._gateway.logged_bytes()
+        self._watcher: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -101,6 +113,11 @@ class Site:
     def environment(self, name: str) -> Running:
         """Return what runs. Raises ConfigurationError where nothing does."""
         return self._state.environment(name)
+
+    def bundles(self, name: str) -> Mapping[str, str]:
+        """Return what an environment runs: references by model, none where it does not run."""
+        running = self._state.running.get(name)
+        return {} if running is None else running.bundles
 
     @property
     def canary(self) -> str:
@@ -129,7 +146,7 @@ class Site:
                 old = state.running.get(name)
                 state.running[name] = new
                 if name != PRODUCTION:
-                    state.canary_percent = 0
+                    state.weigh(0)
         except BaseException:  # an interrupt, too: nobody else knows of the process
             _retire(new)
             raise
@@ -142,7 +159,7 @@ class Site:
         with self._change() as state:
             old = state.running.get(PRODUCTION)
             state.running = {PRODUCTION: state.environment(name)}
-            state.canary_percent = 0
+            state.weigh(0)
             self._gateway.rotate()
         if old is not None:
             _retire(old)
@@ -152,7 +169,7 @@ class Site:
         with self._change() as state:
             old = state.running.pop(name, None)
             if old is not None:
-                state.canary_percent = 0
+                state.weigh(0)
         if old is not None:
             _retire(old)
 
@@ -172,11 +189,32 @@ class Site:
         """
         name = self.canary
         known = self._state.running[name]
+        self._watched(percent)
         with self._change() as state:
             if state.running.get(name) == known:
-                state.canary_percent = percent
+                state.weigh(percent)
             elif percent:
                 raise ConfigurationError(f"{name} was replaced, promoted or withdrawn meanwhile", field="environment")
+        if not percent:
+            self._unwatched()
+
+    def mend(self) -> bool:
+        """Take the weight back that a gate has left; tell whether one that runs has given one."""
+        with self._change() as state:
+            return state.canary_percent > 0
+
+    def _watched(self, percent: int) -> None:
+        """Have a process look after this one while the canary has weight (``watch``), for ``kill -9`` is not caught."""
+        if percent and self._watcher is None:
+            command = [sys.executable, "-m", "bedside.delivery.watch", str(self._folder.absolute())]
+            self._watcher = subprocess.Popen(  # noqa: S603 - our own
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def _unwatched(self) -> None:
+        if self._watcher is not None:
+            self._watcher.communicate(b"done")
+            self._watcher = None
 
     def live(self) -> Sequence[Live]:
         """Implements ``gate.Traffic``."""
@@ -193,6 +231,8 @@ class Site:
         with (self._folder / "site.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before, state = self._read(), self._read() or self._state
+            if state.is_abandoned():
+                state.weigh(0)
             yield state
             if state == before:
                 return
@@ -253,7 +293,8 @@ class Site:
             return None
         content = json.loads(path.read_bytes())
         running = {name: Running(**one) for name, one in content["running"].items()}
-        return _State(content["port"], content["mirror"], running, content["canary_percent"])
+        gate, start = content.get("gate", (0, 0))  # a site of an earlier version has none
+        return _State(content["port"], content["mirror"], running, content["canary_percent"], (gate, start))
 
     def _write(self, state: _State) -> None:
         part = self._folder / ".site.json"

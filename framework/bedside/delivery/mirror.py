@@ -20,9 +20,6 @@ WAITING = 32
 MOST_BYTES = 64 * 1024 * 1024
 """Largest body that is kept; a larger one is not looked at."""
 
-HELD_BYTES = 256 * 1024 * 1024
-"""Bodies held at one time, together with those that are on their way; what comes meanwhile is not looked at."""
-
 _KEPT = frozenset({b"authorization", b"content-type", b"content-encoding", b"inference-header-content-length"})
 
 
@@ -31,10 +28,11 @@ class Mirror:
 
     Args:
         model: whose calls are kept.
-        held_bytes: most bytes of bodies in memory at one time.
+        held_bytes: most bytes of bodies in memory at one time, together with those that are on their way; what comes
+            meanwhile is not looked at.
     """
 
-    def __init__(self, model: str, held_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, model: str, held_bytes: int) -> None:
         self._free = held_bytes
         self._paths = f"/v1/models/{model}/", f"/v2/models/{model}/"
         self._calls: asyncio.Queue[Call] = asyncio.Queue(WAITING)
@@ -90,7 +88,7 @@ def _kept(headers: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
 
 
 @asynccontextmanager
-async def listening(address: str, model: str) -> AsyncIterator[Mirror]:
+async def listening(address: str, model: str, held_bytes: int) -> AsyncIterator[Mirror]:
     """Take copies at ``HOST:PORT`` while the block runs. Raises ConfigurationError."""
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal()):
@@ -99,7 +97,7 @@ async def listening(address: str, model: str) -> AsyncIterator[Mirror]:
         listener = socket.create_server((host, int(port)))
     except (OSError, OverflowError):
         raise ConfigurationError(f"nothing can listen on {address}", field="mirror") from None
-    mirror = Mirror(model)
+    mirror = Mirror(model, held_bytes)
     config = uvicorn.Config(mirror, log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     # `_serve` and not `serve`: signals stay with whoever called.

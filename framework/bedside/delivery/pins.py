@@ -86,17 +86,20 @@ def previous_pins(environment: Path) -> Pins:
     Raises:
         ConfigurationError: git knows no earlier pins of it.
     """
-    last = _git(environment, "log", "-1", "--format=%H", "--", PINS).strip()
-    before = _git(environment, "show", f"{last}^:./{PINS}") if last else ""
+    last = git(environment, "log", "-1", "--format=%H", "--", PINS).strip()
+    before = git(environment, "show", f"{last}^:./{PINS}") if last else ""
     if not before:
         raise ConfigurationError(f"git knows no earlier {PINS} of {environment.name}", field="environment")
     return _parsed(before)
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    """Return what git says, nothing where it says no."""
+def git(folder: Path, *arguments: str) -> str:
+    """Return what git says in a folder, nothing where it says no or is not installed."""
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - ours alone
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - ours alone
+    except FileNotFoundError:
+        return ""
 
 
 def write_pins(environment: Path, pins: Pins) -> list[Path]:

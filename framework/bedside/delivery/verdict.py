@@ -19,45 +19,40 @@ _DECISIONS = {
 }
 
 
-class Tally:
-    """Hits and requests, by rule."""
-
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = rules
-        self._counts = {rule.name: [0, 0] for rule in rules}
-
-    def add(self, rule: Rule, hit: bool) -> None:  # noqa: FBT001 - what was seen
-        """Count one request, until the rule has decided: Wald's test ends there, and its risk holds for that only."""
-        counts = self._counts[rule.name]
-        if rule.decide(*counts) == "undecided":
-            counts[0] += 1
-            counts[1] += hit
-
-    def findings(self) -> tuple["Finding", ...]:
-        """Return what each rule says by now."""
-        return tuple(Finding(rule, *self._counts[rule.name]) for rule in self._rules)
-
-    def rejected(self) -> bool:
-        """Tell whether one rule has seen enough against the candidate."""
-        return any(finding.decision == "reject" for finding in self.findings())
-
-    def accepted(self, needed: Sequence[Rule]) -> bool:
-        """Tell whether these rules have seen enough, and all in favour."""
-        return all(finding.decision == "accept" for finding in self.findings() if finding.rule in needed)
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one rule says of a stage."""
+    """What one rule says of a stage.
+
+    Attributes:
+        rule: the question.
+        requests: how many were asked.
+        hits: how many of them answered yes.
+        evidence: for a bad candidate (positive) or a good one, at most as much as decides.
+        accepted: whether there was once enough in favour.
+    """
 
     rule: Rule
-    requests: int
-    hits: int
+    requests: int = 0
+    hits: int = 0
+    evidence: float = 0.0
+    accepted: bool = False
 
     @property
     def decision(self) -> Decision:
         """Return what it says."""
-        return self.rule.decide(self.requests, self.hits)
+        if self.evidence >= self.rule.bound:
+            return "reject"
+        return "accept" if self.accepted else "undecided"
+
+    def after(self, hit: bool) -> "Finding":  # noqa: FBT001 - what was seen
+        """Return what it says with one request more.
+
+        After an acceptance it is asked on, and what was good counts for no more than that: to be rejected then takes
+        twice the evidence, in requests that need not be many (Page's test; docs/decisions/0109).
+        """
+        evidence = max(-self.rule.bound, self.evidence + self.rule.evidence(1, int(hit)))
+        accepted = self.accepted or evidence <= -self.rule.bound
+        return Finding(self.rule, self.requests + 1, self.hits + hit, evidence, accepted)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -65,13 +60,38 @@ class Finding:
             "rule": self.rule.name,
             "requests": self.requests,
             "hits": self.hits,
-            "evidence": round(self.rule.evidence(self.requests, self.hits), 3),
+            "evidence": round(self.evidence, 3),
             "bound": round(self.rule.bound, 3),
             "good": self.rule.good,
             "bad": self.rule.bad,
             "risk": self.rule.risk,
             "decision": self.decision,
         }
+
+
+class Tally:
+    """What the rules say, as requests are made."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._findings = {rule.name: Finding(rule) for rule in rules}
+
+    def add(self, rule: Rule, hit: bool) -> None:  # noqa: FBT001 - what was seen
+        """Count one request; a rejection is final."""
+        found = self._findings[rule.name]
+        if found.decision != "reject":
+            self._findings[rule.name] = found.after(hit)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what each rule says by now."""
+        return tuple(self._findings.values())
+
+    def rejected(self) -> bool:
+        """Tell whether one rule has seen enough against the candidate."""
+        return any(finding.decision == "reject" for finding in self.findings())
+
+    def accepted(self, needed: Sequence[Rule]) -> bool:
+        """Tell whether these rules have seen enough, and all in favour."""
+        return all(self._findings[rule.name].decision == "accept" for rule in needed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class Event(StrEnum):
     AUDIT_WRITE_FAILED = "audit_write_failed"
     AUDIT_ANCHORED = "audit_anchored"
     EVENT_UNLISTED = "event_unlisted"
+    DELIVERY_ENDED = "delivery_ended"
+    CANDIDATE_JUDGED = "candidate_judged"
 
 
 class AuditAction(StrEnum):

@@ -45,6 +45,7 @@ def lines(since: datetime = NOW - timedelta(days=DAYS)) -> Iterator[bytes]:
     month = _Month()
     _deliveries(month)
     _calls(month)
+    _shipments(month)
     for moment, line in sorted(month.lines):
         if moment >= since:
             yield line
@@ -106,6 +107,40 @@ def _deliveries(month: _Month) -> None:
         month.write(moment, "error", Event.TOKEN_KEYS_UNAVAILABLE, reason="timeout")
         month.write(moment, "warning", Event.INSTANCE_REFUSED, error_code="missing_tag", patient="DOE^JANE")
         month.write(moment, "error", Event.REQUEST_ERROR_UNEXPECTED, error_type="KeyError", request_id="0" * 32)
+
+
+def _shipments(month: _Month) -> None:
+    """What `bedside ship` tells: a bundle every second day or so, one that fails, one that is taken back."""
+    chance = random.Random(7)  # noqa: S311 - made-up data
+    for number in range(14):
+        model = chance.choice(list(MODELS))
+        moment = NOW - timedelta(days=28 - 2 * number, hours=chance.uniform(0, 6))
+        failed, back = number == 5, number == 9
+        judged = {"gate_failed": 0.0, "gate_slower": chance.uniform(0.02, 0.2)}
+        judged |= {"gate_disagreed": 0.4 if failed else chance.uniform(0, 0.06), "seconds": 41.0}
+        decision, level = ("rollback", "warning") if failed else ("promote", "info")
+        about = {"model": model, "version": f"0.{number}.0", "digest": _digest(model, str(number))}
+        month.write(moment, level, Event.CANDIDATE_JUDGED, **about, gate_decision=decision, **judged)
+        for environment, minutes in (("dev", 9), ("production", 16)):
+            if failed and environment == "production":
+                continue
+            lead = minutes * 60 * chance.lognormvariate(0, 0.4)
+            _ship(month, moment, model, environment, operation="deploy", delivery_lead_seconds=lead, number=number)
+        if failed or back:
+            how: dict[str, Any] = {"operation": "rollback", "delivery_restored_seconds": chance.uniform(200, 2400)}
+            where = "production" if back else "dev"
+            _ship(month, moment + timedelta(minutes=31), model, where, **how, delivery_change_failed=1, number=number)
+    how = {"operation": "deploy", "outcome": "failure", "outcome_ok": 0, "delivery_change_failed": 1}
+    moment = NOW - timedelta(days=12)
+    _ship(month, moment, "heart_disease", "production", **how, error_type="RolloutFailed", number=99)
+
+
+def _ship(month: _Month, moment: datetime, model: str, environment: str, *, number: int, **how: Any) -> None:
+    commit = random.Random(number).randbytes(20).hex()  # noqa: S311 - made-up data
+    fields = {"outcome": "success", "outcome_ok": 1, "model": model, "delivery_change_failed": 0, "seconds": 38.0}
+    fields |= {"delivery_environment": environment, "delivery_target": "k3s", "delivery_commit": commit}
+    fields |= {"delivery_artifact": _digest(model, f"artifact {number}"), **how}
+    month.write(moment, "warning" if fields["outcome"] == "failure" else "info", Event.DELIVERY_ENDED, **fields)
 
 
 def _calls(month: _Month) -> None:

@@ -173,3 +173,20 @@ def test_only_what_runs_becomes_production(environments: Path, tmp_path: Path) -
     (tmp_path / "site.json").write_text(json.dumps(state))
     assert "deploy it first" in str(ship(*promote, "production").exception)
     assert read_pins(environments / "production").bundles == {}
+
+
+def test_a_delivery_to_a_cluster_is_told_once(environments: Path, kubectl: Path, tmp_path: Path) -> None:
+    """By the pins' history: what the last commit changed, and what became of it; a second file gets nothing."""
+    commit(environments, "first")
+    ship("pin", "dev", "--bundle", f"xr={CT}", "--folder", environments)
+    commit(environments, "second")
+    (kubectl / "fails").write_text("")
+    events = tmp_path / "events"
+    assert ship("deploy", "dev", "--target", "k3s", "--folder", environments, "--events", events).exit_code == 0
+    (kubectl / "fails").write_text("get canary\nrollout status\n")
+    assert ship("deploy", "dev", "--target", "k3s", "--folder", environments, "--events", events).exit_code == 1
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [line["event"]["outcome"] for line in told] == ["success", "failure"]
+    assert {line["inference"]["bundle"]["name"] for line in told} == {"xr"}
+    assert told[0]["inference"]["delivery"]["environment"] == "dev"
+    assert told[1]["error"]["type"] == "RolloutFailed"

@@ -1,5 +1,7 @@
 """What a site does to its processes and tells its gateway, with a gateway that only takes notes."""
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bedside.delivery import local
+from bedside.delivery import local, watch
 from bedside.delivery.gateway import Gateway, GatewayFailed
 from bedside.delivery.local import PRODUCTION, DeployFailed, Running, Site, _retire, _runs
 from bedside.delivery.pins import Pins
@@ -207,3 +209,46 @@ def test_one_that_ends_while_it_is_ended_is_ended(world: World, monkeypatch: pyt
     _retire(running)
     _retire(running)
     assert not _runs(running)
+
+
+def left_by_a_gate(world: World) -> Site:
+    """Return a site whose canary has half of the calls, of a gate that has ended."""
+    site = Site(world.folder)
+    site.deploy(PRODUCTION, PINS, None)
+    site.deploy("dev", PINS, None)
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        gate = [ended.pid, started(ended.pid) or 1]
+    path = world.folder / "site.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"canary_percent": 50, "gate": gate}))
+    return Site(world.folder)
+
+
+def test_a_weight_that_a_gate_has_left_goes_with_the_next_change(world: World) -> None:
+    """Whatever that is; here an update of production."""
+    left_by_a_gate(world).deploy(PRODUCTION, PINS, None)
+    assert world.routes[-1] == {9002: 0, 9003: 100}
+    assert json.loads((world.folder / "site.json").read_text())["gate"] == [0, 0]
+
+
+@pytest.mark.parametrize(("said", "weight"), [(b"", 0), (b"done", 50)])
+def test_a_watcher_acts_where_the_gate_said_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, said: bytes, weight: int
+) -> None:
+    """One that ended in its own way has taken its weight back, or has none to take."""
+    left_by_a_gate(world)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(said)))
+    watch.main(world.folder)
+    assert json.loads((world.folder / "site.json").read_text())["canary_percent"] == weight
+
+
+def test_a_gate_that_runs_keeps_its_weight(world: World) -> None:
+    """Until it takes it back itself, or its patience with a process that ends is over."""
+    site = Site(world.folder)
+    site.deploy(PRODUCTION, PINS, None)
+    site.deploy("dev", PINS, None)
+    site.weigh(25)
+    assert Site(world.folder).mend()
+    assert world.routes[-1] == {9001: 75, 9002: 25}
+    site.weigh(0)
+    assert not Site(world.folder).mend()
+    assert world.routes[-1] == {9001: 100, 9002: 0}

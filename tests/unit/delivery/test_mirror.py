@@ -20,7 +20,10 @@ def address() -> str:
 async def test_a_copy_is_answered_at_once_and_kept_with_its_token(address: str) -> None:
     """What only concerns the way between two servers is left out."""
     headers = {"authorization": "Bearer t", "content-type": "application/json", "x-other": "a"}
-    async with listening(address, "heart") as mirror, httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with (
+        listening(address, "heart", 1 << 20) as mirror,
+        httpx.AsyncClient(base_url=f"http://{address}") as client,
+    ):
         answer = await client.post("/v1/models/heart/predict", content=b"{}", headers=headers)
         call = await anext(aiter(mirror.calls()))
     assert answer.status_code == 202
@@ -30,7 +33,10 @@ async def test_a_copy_is_answered_at_once_and_kept_with_its_token(address: str) 
 
 async def test_only_calls_of_the_model_are_kept_and_only_so_many(address: str) -> None:
     """Other models, other routes, what is too large, and what comes while others wait."""
-    async with listening(address, "heart") as mirror, httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with (
+        listening(address, "heart", 1 << 20) as mirror,
+        httpx.AsyncClient(base_url=f"http://{address}") as client,
+    ):
         for path in ("/v1/models/hearts/predict", "/v1/models/heart/jobs", "/v1/jobs/1"):
             assert (await client.post(path)).status_code == 202
         assert (await client.post("/v1/models/heart/predict", content=bytes(MOST_BYTES + 1))).status_code == 202
@@ -74,5 +80,5 @@ async def test_all_bodies_together_take_only_so_much_memory() -> None:
 async def test_an_address_that_is_none_is_refused(address: str) -> None:
     """Also one that is not this machine's."""
     with pytest.raises(ConfigurationError):
-        async with listening(address, "heart"):
+        async with listening(address, "heart", 1 << 20):
             pass

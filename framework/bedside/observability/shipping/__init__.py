@@ -8,20 +8,26 @@ from bedside.observability.metrics import Metrics
 from bedside.observability.shipping.content import data_stream
 from bedside.observability.shipping.shipper import Shipper
 from bedside.observability.shipping.spool import Spool
+from bedside.observability.writer import ByteStream
 from bedside.settings import Settings
 
 
-def open_log(settings: Settings, metrics: Metrics) -> Log:
+def open_log(settings: Settings, metrics: Metrics, stream: ByteStream | None = None) -> Log:
     """Configure the log and start what ships it, where ``log.sink`` asks for that; ``log.close`` ends both.
+
+    Args:
+        settings: ``log`` and ``elastic``.
+        metrics: count what is shipped and lost.
+        stream: takes the place of standard output.
 
     Raises:
         ConfigurationError: the spool cannot be used, or the extra is missing.
     """
     if settings.log.sink == "stdout":
-        log = configure(settings)
+        log = configure(settings, stream=stream)
     else:
         shipper, spool = _open_shipper(settings)
-        log = configure(settings, spool=spool)
+        log = configure(settings, stream=stream, spool=spool)
         log.closed = shipper.close
         metrics.show_shipping(lambda: shipper.shipped, lambda: shipper.refused, lambda: len(spool))
         shipper.start()
