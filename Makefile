@@ -77,5 +77,9 @@ test-servers: $(VENV)/.created ## Install the real servers that integration test
 clean: ## Remove what make made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov demo-output
 
+$(VENV)/.ship: $(VENV)/.demo
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ship]'
+	@touch $@
+
 .PHONY: install
-install: $(VENV)/.demo ## Install Bedside into .venv, and nothing else
+install: $(VENV)/.ship ## Install Bedside into .venv as a pipeline needs it, and nothing else

@@ -11,6 +11,8 @@
 #   pipeline.sh promote FROM TO BUNDLE…     `bedside ship promote`, then a commit
 #   pipeline.sh rollback ENVIRONMENT        `bedside ship rollback`, then a commit
 #   pipeline.sh rollout ENVIRONMENT OVERLAY `bedside ship deploy`: watch the canary, take it back where it fails
+#   pipeline.sh manifests REPOSITORY        what Flux pulls: deploy/k8s of this commit, as an OCI artifact; prints
+#                                           REPOSITORY@sha256:…
 #   pipeline.sh gate BUNDLE CANDIDATE [STABLE]
 #                                           `bedside ship gate` between two addresses; the token is in BEDSIDE_TOKEN
 #
@@ -62,8 +64,13 @@ case ${1:-} in
   rollout)
     case $3 in
       /*) bedside ship deploy "$2" --site "$3" ${REGISTRY:+--registry "$REGISTRY"} ${PORT:+--port "$PORT"} ;;
-      *) bedside ship deploy "$2" --target k3s --overlay "$3" ;;
+      *) bedside ship deploy "$2" --target "${TARGET:-k3s}" --overlay "$3" ${EVENTS:+--events "$EVENTS"} ;;
     esac ;;
+  manifests)
+    # Commits are counted, so that a newer one is a higher version.
+    reference=$2@$(python deploy/manifests.py "$2" "0.1.$(git rev-list --count HEAD)")
+    echo "$reference"
+    output "reference=$reference" ;;
   gate)
     # The verdict is for whoever approves: GitHub shows it beside the run.
     case $3 in /*) servers=(--site "$3") ;; *) servers=(--candidate "$3" ${4:+--stable "$4"}) ;; esac
@@ -71,5 +78,5 @@ case ${1:-} in
     bedside ship gate "apps/$2" "${servers[@]}" --report "${REPORTS:-reports}" || status=$?
     if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat "${REPORTS:-reports}/verdict.md" >> "$GITHUB_STEP_SUMMARY"; fi
     exit "$status" ;;
-  *) sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,21s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -34,7 +34,7 @@ def test_every_job_ends(workflow: dict[str, Any]) -> None:
     """GitHub's own limit is six hours."""
     for job in jobs(workflow):
         assert job["timeout-minutes"] <= 60
-        assert job["runs-on"] == "ubuntu-24.04"
+        assert job["runs-on"] in {"ubuntu-24.04", "${{ vars.DELIVERY_RUNNER || 'ubuntu-24.04' }}"}
 
 
 def test_actions_are_pinned_by_commit(workflow: dict[str, Any]) -> None:
@@ -81,3 +81,16 @@ def test_production_waits_for_dev_and_for_its_approval() -> None:
     assert pipeline["production"]["with"]["from"] == "dev"
     deliver = yaml.safe_load((folder / "_deliver.yml").read_text())["jobs"]["deliver"]
     assert deliver["environment"] == "${{ inputs.environment }}"
+
+
+def test_roles_are_trusted_for_the_environments_of_the_workflows() -> None:
+    """What Terraform writes into a role's trust is the name by which a job asks for it."""
+    root = WORKFLOWS[0].parents[2]
+    jobs_of = {path.name: yaml.safe_load(path.read_text())["jobs"] for path in WORKFLOWS}
+    asked = {job["with"]["environment"] for job in jobs_of["bundle-to-production.yml"].values() if "with" in job}
+    asked |= {job["environment"] for job in jobs_of["infra.yml"].values() if "environment" in job}
+    site = (root / "infra/terraform/modules/aws/site/main.tf").read_text()
+    trusted = (root / "infra/terraform/modules/aws/github/main.tf").read_text()
+    assert asked == {"dev", "production", "infra-plan", "infra-apply"}
+    assert 'environment  = var.environment == "prod" ? "production" : var.environment' in site
+    assert {name for name in asked if f"environment:{name}" in trusted} == {"infra-plan", "infra-apply"}

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,23 @@ def test_the_same_tree_has_the_same_digest(clone: Path, tmp_path: Path) -> None:
         references.append(done.stdout.strip())
     assert references[0] == references[1]
     assert references[0].startswith("localhost/bundles/heart_disease@sha256:")
+
+
+def test_what_flux_pulls_is_the_commit(clone: Path, tmp_path: Path) -> None:
+    """The manifests of every site, by a digest that is the same wherever they are packed, with a version that grows."""
+    layout = tmp_path / "layout"
+    first, again = (stage(clone, "manifests", layout).stdout.strip() for _ in range(2))
+    assert first == again
+    assert first.startswith(f"{layout}@sha256:")
+    manifest = json.loads((layout / "blobs" / "sha256" / first.partition("sha256:")[2]).read_bytes())
+    (layer,) = manifest["layers"]
+    assert layer["mediaType"] == "application/vnd.cncf.flux.content.v1.tar+gzip"
+    assert git(clone, "rev-parse", "HEAD") in manifest["annotations"]["org.opencontainers.image.revision"]
+    with tarfile.open(layout / "blobs" / "sha256" / layer["digest"].partition(":")[2], "r:gz") as archive:
+        names = set(archive.getnames())
+    assert {"deploy/k8s/overlays/onprem/kustomization.yaml", "deploy/k8s/environments/production/pins.json"} <= names
+    assert not any(name.startswith("apps") for name in names)
+    (tagged,) = json.loads((layout / "index.json").read_text())["manifests"]
+    assert (
+        tagged["annotations"]["org.opencontainers.image.ref.name"] == f"0.1.{git(clone, 'rev-list', '--count', 'HEAD')}"
+    )

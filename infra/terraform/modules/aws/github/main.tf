@@ -8,11 +8,12 @@ locals {
   manages  = var.state != null
 
   # A job that names an environment has it in `sub` instead of its branch (github/docs#28292). Planning reads, so pull requests of the
-  # repository's own branches may; those of forks get no token. Applying and deploying wait for the environment's reviewers.
+  # repository's own branches may; those of forks get no token. Applying and deploying wait for their environments' reviewers. The
+  # names are those of .github/workflows (a test compares).
   subjects = {
     deploy = ["repo:${var.repository}:environment:${var.environment}"]
-    plan   = ["repo:${var.repository}:pull_request", "repo:${var.repository}:environment:${var.environment}-plan"]
-    apply  = ["repo:${var.repository}:environment:${var.environment}"]
+    plan   = ["repo:${var.repository}:pull_request", "repo:${var.repository}:environment:infra-plan"]
+    apply  = ["repo:${var.repository}:environment:infra-apply"]
   }
   roles = local.manages ? local.subjects : { deploy = local.subjects.deploy }
 }

@@ -21,7 +21,7 @@ variable "repository" {
 }
 
 variable "environment" {
-  description = "GitHub environment whose protection rules (reviewers, branches) stand before applying and deploying."
+  description = "GitHub environment whose protection rules (reviewers, branches) stand before deploying; before applying stand those of infra-apply."
   type        = string
   nullable    = false
 

@@ -112,7 +112,7 @@ module "github" {
 
   name         = module.contract.id
   repository   = var.delivery.repository
-  environment  = var.environment
+  environment  = var.environment == "prod" ? "production" : var.environment
   provider_arn = var.delivery.provider_arn
   state = var.delivery.state == null ? null : {
     bucket_arn = var.delivery.state.bucket_arn, kms_key_arn = var.delivery.state.kms_key_arn, prefix = module.contract.id

@@ -15,7 +15,7 @@ provider "aws" {
 variables {
   name                     = "ward-prod"
   repository               = "hospital/bedside-site"
-  environment              = "prod"
+  environment              = "production"
   provider_arn             = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
   state                    = { bucket_arn = "arn:aws:s3:::ward-state", prefix = "ward-prod", kms_key_arn = "arn:aws:kms:eu-central-1:111122223333:key/2" }
   permissions_boundary_arn = "arn:aws:iam::111122223333:policy/boundary"
@@ -63,11 +63,11 @@ run "only_the_repositorys_environments_come_in" {
   }
 
   assert {
-    condition     = { for name in ["deploy", "apply"] : name => jsondecode(data.aws_iam_policy_document.trust[name].json).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] } == { deploy = "repo:hospital/bedside-site:environment:prod", apply = "repo:hospital/bedside-site:environment:prod" }
+    condition     = { for name in ["deploy", "apply"] : name => jsondecode(data.aws_iam_policy_document.trust[name].json).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] } == { deploy = "repo:hospital/bedside-site:environment:production", apply = "repo:hospital/bedside-site:environment:infra-apply" }
     error_message = "Applying and deploying wait for the environment's reviewers."
   }
   assert {
-    condition     = toset(jsondecode(data.aws_iam_policy_document.trust["plan"].json).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"]) == toset(["repo:hospital/bedside-site:pull_request", "repo:hospital/bedside-site:environment:prod-plan"])
+    condition     = toset(jsondecode(data.aws_iam_policy_document.trust["plan"].json).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"]) == toset(["repo:hospital/bedside-site:pull_request", "repo:hospital/bedside-site:environment:infra-plan"])
     error_message = "Pull requests plan, and no more."
   }
   assert {
