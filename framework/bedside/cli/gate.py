@@ -5,6 +5,7 @@ import json
 import signal
 import ssl
 import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -74,16 +75,15 @@ def gate(  # noqa: PLR0913, PLR0917 - each is an option of the command
     Exits 0 to promote, 1 to roll back, 3 where too little was seen. With `--site` the weights are moved, and
     back to 0 in the end, also where it is interrupted: `bedside ship promote` gives the candidate all calls.
     """
-    limits = replace(
-        _DEFAULT,
-        seconds=seconds,
-        step_seconds=step_seconds,
-        step_requests=step_requests,
-        mirror_bytes=mirror_bytes,
-        slower_than=slower_than,
-        tolerance=tolerance,
+    limits = Limits(
         failures=replace(_DEFAULT.failures, bad=failures),
         disagreements=replace(_DEFAULT.disagreements, bad=disagreements),
+        tolerance=tolerance,
+        slower_than=slower_than,
+        seconds=seconds,
+        step_requests=step_requests,
+        step_seconds=step_seconds,
+        mirror_bytes=mirror_bytes,
     )
     traffic = None if site is None else Site(site)
     if traffic is not None:
@@ -92,22 +92,28 @@ def gate(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if not candidate:
         raise ConfigurationError("--candidate or --site is needed", field="candidate")
     with delivery_log(events, site):
-        try:
-            verdict = asyncio.run(_decide(path, (candidate, stable), token or _typed(), ca, limits, mirror, traffic))
-        except asyncio.CancelledError:
-            raise typer.Exit(128 + signal.SIGTERM) from None
-        record_verdict(verdict)
-    if report is not None:
-        _save(verdict, report)
+        verdict = _decided(_decide(path, (candidate, stable), token or _typed(), ca, limits, mirror, traffic))
+    _save(verdict, report)
     typer.echo(json.dumps(verdict.to_json()) if as_json else verdict.to_markdown())
     raise typer.Exit(STATUS[verdict.decision])
+
+
+def _decided(deciding: Coroutine[None, None, Verdict]) -> Verdict:
+    try:
+        verdict = asyncio.run(deciding)
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None
+    record_verdict(verdict)
+    return verdict
 
 
 def _typed() -> str:
     return sys.stdin.readline().strip()
 
 
-def _save(verdict: Verdict, folder: Path) -> None:
+def _save(verdict: Verdict, folder: Path | None) -> None:
+    if folder is None:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "verdict.json").write_text(json.dumps(verdict.to_json(), indent=2) + "\n", encoding="utf-8")
     (folder / "verdict.md").write_text(verdict.to_markdown(), encoding="utf-8")
