@@ -38,7 +38,7 @@ ADDED_PACKAGES = [folder for folder in os.environ.get("PYTHONPATH", "").split(os
 THREADS = os.environ.get("BEDSIDE_ZOO_THREADS", "1")
 WEIGHTS = Path(__file__).with_name("random_weights.py")
 LOAD_SECONDS = 1800
-ANSWER_SECONDS = 3600
+ANSWER_SECONDS = 7200
 FRAMES = 8
 _MEDIA_TYPES = {".nii": "application/x-nifti", ".png": "image/png", ".tiff": "image/tiff", ".npy": "application/x-npy"}
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -164,7 +165,8 @@ def _first_run(
         staged = staging.put(sample)
         try:
             with _answers(built) as answers:
-                return inputs, sample, _tried(engine, item_of(sample, staged.paths))
+                run = engine.warm_up if inputs else partial(_warm_sampler, engine)
+                return inputs, sample, run(item_of(sample, staged.paths))
         except ModelFailure as failure:
             if _missing_package(failure):
                 raise
@@ -190,14 +192,13 @@ def _answers(built: BuiltBundle) -> Iterator[list[object]]:
         handle.remove()
 
 
-def _tried(engine: BundleEngine, item: Item) -> Prediction:
-    """Make the first run: of a sampler, which takes no input, in one step, unless its code needs more than one."""
-    if not item:
-        with suppress(ModelFailure), one_step() as shortened:
-            prediction = engine.warm_up(item)
-            if shortened:
-                applied.add(ONE_STEP)
-            return prediction
+def _warm_sampler(engine: BundleEngine, item: Item) -> Prediction:
+    """Make the first run of a bundle that takes no input: in one step, unless its code needs more than one."""
+    with suppress(ModelFailure), one_step() as shortened:
+        prediction = engine.warm_up(item)
+        if shortened:
+            applied.add(ONE_STEP)
+        return prediction
     return engine.warm_up(item)
 
 
