@@ -2,7 +2,8 @@
 
 The rules: five files per module; every variable typed, described and (but for booleans) validated; a test per
 validation that the value is refused; every output described; local sources only; the target modules share their
-variables. It reads HCL as ``terraform fmt`` lays it out (a block begins in the first column, its brace ends there).
+variables, and the sites in live/ have the same types and defaults. It reads HCL as ``terraform fmt`` lays it out
+(a block begins in the first column, its brace ends there).
 """
 
 import argparse
@@ -23,6 +24,9 @@ TYPE = re.compile(r"^  type\s+= ([a-z]+)", re.MULTILINE)
 DEFAULT = re.compile(r"^  default\s+= (.*)$", re.MULTILINE)
 VALIDATION = re.compile(r"^  validation \{$", re.MULTILINE)
 REFUSED = re.compile(r"expect_failures = \[var\.([a-z0-9_]+)\]")
+ASIDE = re.compile(
+    r"^  (?:description = (?:<<-EOT\n.*?^\s*EOT|\"[^\n]*\")|validation \{\n.*?^  \})\n", re.DOTALL | re.MULTILINE
+)
 SOURCE = re.compile(r'^module "[^"]+" \{\n\s+source\s+= "([^"]+)"', re.MULTILINE)
 
 
@@ -46,6 +50,11 @@ class Block:
         """The outermost type constructor, such as ``map``; empty where there is none."""
         found = TYPE.search(self.body)
         return found[1] if found else ""
+
+    @property
+    def shape(self) -> str:
+        """Type, default and the like: what is left without the description and the rules."""
+        return " ".join(ASIDE.sub("", self.body).split())
 
     @property
     def default(self) -> str | None:
@@ -152,6 +161,15 @@ def _shared(root: Path) -> Iterator[str]:
     for name in others:
         if (root / name / "variables.tf").read_text(encoding="utf-8") != wanted:
             yield f"{root / name}/variables.tf differs from {first}'s"
+    shapes = {block.name: block.shape for block in _blocks(root / first, "variables.tf", "variable")}
+    for live in sorted(root.glob("live/*")):
+        for block in _blocks(live, "variables.tf", "variable"):
+            if _is_site(live) and block.shape != shapes.get(block.name, block.shape):
+                yield f"{live}/variables.tf: the type or the default of {block.name} is not that of {first}"
+
+
+def _is_site(live: Path) -> bool:
+    return any(source.endswith("/site") for source in SOURCE.findall((live / "main.tf").read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

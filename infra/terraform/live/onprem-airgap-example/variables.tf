@@ -95,7 +95,7 @@ variable "limits" {
   EOT
   type = object({
     body_bytes          = optional(number, 536870912)
-    request_seconds     = optional(number, 300)
+    request_seconds     = optional(number, 60)
     requests_per_second = optional(number, 50)
     burst               = optional(number, 100)
   })
