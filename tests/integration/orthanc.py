@@ -101,10 +101,10 @@ class Orthanc:
                 study = answer.json()["ParentStudy"]
         return study
 
-    def instances(self, modality: str) -> list[dict[str, Any]]:
-        """Return what QIDO-RS finds of a modality (PS3.18 §10.6)."""
+    def instances(self, study: str, modality: str) -> list[dict[str, Any]]:
+        """Return what QIDO-RS finds of a modality in a study (PS3.18 §10.6)."""
         with self.client() as client:
-            answer = client.get("/dicom-web/instances", params={"Modality": modality})
+            answer = client.get(f"/dicom-web/studies/{study}/instances", params={"Modality": modality})
             return list(answer.json()) if answer.status_code == httpx.codes.OK and answer.content else []
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Service:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
     def start(self) -> None:
-        """Start it and wait until the model answers."""
+        """Start it and wait until the models answer."""
         bundles = [str(APPS / name) for name in ("hippocampus_mr", "chest_xray_pneumonia")]
         self.process = self.run("serve", *bundles, "--port", str(self.port))
         wait_until(lambda: httpx.get(f"{self.url}/readyz").status_code == httpx.codes.OK, STARTUP_SECONDS)
@@ -88,8 +89,9 @@ class Service:
             return list(client.get("/v1/jobs").json())
 
 
-def written(folder: Path, archive: Orthanc, destination: str) -> None:
-    """Write the settings of a service that answers to an archive."""
+def written(folder: Path, archive: Orthanc, destination: str = "stow", port: int | None = None) -> Service:
+    """Write the settings of a service that answers to an archive; without a port it is the one that Orthanc knows."""
+    port = port or archive.modality
     folder.mkdir(parents=True, exist_ok=True)
     ways = {
         "stow": f'url = "{archive.dicomweb}"\nusername = "{USER[0]}"\npassword = "{USER[1]}"',
@@ -104,7 +106,7 @@ retry_seconds = 0.2
 retry_most_seconds = 0.5
 poll_seconds = 0.1
 [dicom]
-port = {archive.modality}
+port = {port}
 calling_ae_titles = {senders}
 stable_seconds = {STABLE_SECONDS}
 results_to = ["pacs"]
@@ -119,31 +121,59 @@ modality = "MR"
 model = "chest_xray_pneumonia"
 modality = "DX"
 """)
+    return Service(folder, free_port(), port)
 
 
 @contextmanager
-def service(archive: Orthanc, folder: Path, destination: str = "stow") -> Iterator[Service]:
-    """Run a service for an archive."""
-    written(folder, archive, destination)
-    found = Service(folder, free_port(), archive.modality)
+def running_service(service: Service) -> Iterator[Service]:
+    """Run a service."""
     try:
-        found.start()
-        yield found
+        service.start()
+        yield service
     finally:
-        found.stop()
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """Run an archive, empty at first."""
+    with running(tmp_path_factory.mktemp("orthanc")) as found:
+        yield found
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Orthanc]:
-    """Run an empty archive."""
-    with running(tmp_path / "orthanc") as found:
+def archive(shared_archive: Orthanc) -> Iterator[Orthanc]:
+    """Return the archive; whoever ended it need not start it again."""
+    yield shared_archive
+    if shared_archive.process is None:
+        wait_until(lambda: _is_free(shared_archive.dicom), 60)
+        shared_archive.start()
+
+
+@pytest.fixture(scope="module")
+def bedside(shared_archive: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run a service that sends its results to the archive by STOW-RS; each test has a study of its own."""
+    with running_service(written(tmp_path_factory.mktemp("service"), shared_archive)) as found:
         yield found
 
 
-@pytest.fixture(scope="session")
-def study(bedside_data: Path) -> Path:
-    """Return the folder of a public MR series that the model takes."""
-    return bedside_data / "hippocampus_mr" / "dicom" / "study1_hippocampus_crop"
+@pytest.fixture
+def study(bedside_data: Path, tmp_path: Path) -> Path:
+    """Return the folder of a public MR series that the model takes, with UIDs of its own."""
+    folder, uids = tmp_path / "study", defaultdict[str, str](pydicom.uid.generate_uid)
+    folder.mkdir()
+    for path in (bedside_data / "hippocampus_mr" / "dicom" / "study1_hippocampus_crop").iterdir():
+        dataset = pydicom.dcmread(path)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
+            dataset[keyword].value = uids[str(dataset[keyword].value)]
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(folder / path.name)
+    return folder
+
+
+def uid_of(study: Path) -> str:
+    """Return the Study Instance UID of a folder."""
+    return str(pydicom.dcmread(next(study.iterdir()), stop_before_pixels=True).StudyInstanceUID)
 
 
 def secrets_of(study: Path) -> set[str]:
@@ -156,11 +186,12 @@ def secrets_of(study: Path) -> set[str]:
     return found
 
 
-def results(archive: Orthanc) -> list[dict[str, Any]]:
+def results(archive: Orthanc, study: Path) -> list[dict[str, Any]]:
     """Return SEG and SR once both are in the archive."""
+    uid = uid_of(study)
 
     def both() -> list[dict[str, Any]]:
-        found = [archive.instances("SEG"), archive.instances("SR")]
+        found = [archive.instances(uid, "SEG"), archive.instances(uid, "SR")]
         return found[0] + found[1] if all(found) else []
 
     return list(wait_until(both, 120))
@@ -179,15 +210,14 @@ def storescu(port: int, study: Path, calling: str = "STORESCU") -> "subprocess.C
     )
 
 
-def test_a_study_goes_there_and_comes_back(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+def test_a_study_goes_there_and_comes_back(bedside: Service, archive: Orthanc, study: Path) -> None:
     """Pushed by Orthanc over C-STORE; SEG and SR are found by QIDO in the patient's study."""
     stored = archive.store(study)
-    with service(archive, tmp_path / "service") as bedside, archive.client() as client:
+    with archive.client() as client:
         pushed = client.post("/modalities/bedside/store", json={"Resources": [stored], "Synchronous": True})
         assert pushed.status_code == httpx.codes.OK, pushed.text
-        found = results(archive)
-        dataset = pydicom.dcmread(next(study.iterdir()), stop_before_pixels=True)
-        assert {item["0020000D"]["Value"][0] for item in found} == {str(dataset.StudyInstanceUID)}
+        found = results(archive, study)
+        assert {item["0020000D"]["Value"][0] for item in found} == {uid_of(study)}
         (identifier,) = client.post("/tools/lookup", content=found[0]["00080018"]["Value"][0]).json()
         segmentation = pydicom.dcmread(BytesIO(client.get(f"/instances/{identifier['ID']}/file").content))
         assert segmentation.SOPClassUID.keyword == "SegmentationStorage"
@@ -203,11 +233,11 @@ def test_a_study_goes_there_and_comes_back(archive: Orthanc, study: Path, tmp_pa
 @pytest.mark.slow
 def test_a_foreign_client_sends_and_results_go_by_c_store(archive: Orthanc, study: Path, tmp_path: Path) -> None:
     """Dcmtk's storescu and echoscu; sending the study twice makes one job and one result."""
-    with service(archive, tmp_path / "service", "store") as bedside:
+    with running_service(written(tmp_path, archive, "store", free_port())) as bedside:
         echo = ["echoscu", "-aet", "STORESCU", "-aec", "BEDSIDE", "127.0.0.1", str(bedside.dicom)]
         assert subprocess.run(echo, check=False, timeout=60).returncode == 0
         assert storescu(bedside.dicom, study).returncode == 0
-        assert len(results(archive)) == 2
+        assert len(results(archive, study)) == 2
         assert storescu(bedside.dicom, study).returncode == 0
         inbox = bedside.folder / "state" / "inbox" / "data"
         wait_until(lambda: not list(inbox.iterdir()), 60)
@@ -215,9 +245,9 @@ def test_a_foreign_client_sends_and_results_go_by_c_store(archive: Orthanc, stud
         assert storescu(bedside.dicom, study, calling="STRANGER").returncode != 0
 
 
-def test_stow_by_a_foreign_client(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+def test_stow_by_a_foreign_client(bedside: Service, archive: Orthanc, study: Path) -> None:
     """dicomweb-client understands the answer; the results reach the archive."""
-    with service(archive, tmp_path / "service") as bedside, bedside.client() as caller:
+    with bedside.client() as caller:
         session = session_utils.create_session()
         session.headers["Authorization"] = caller.headers["Authorization"]
         client = dicomweb_client.DICOMwebClient(f"{bedside.url}/dicomweb/models/hippocampus_mr", session=session)
@@ -225,19 +255,24 @@ def test_stow_by_a_foreign_client(archive: Orthanc, study: Path, tmp_path: Path)
         answer = client.store_instances(datasets)
         assert len(answer.ReferencedSOPSequence) == len(datasets)
         assert "FailedSOPSequence" not in answer
-        assert len(results(archive)) == 2
+        assert len(results(archive, study)) == 2
 
 
-def test_an_archive_that_is_away_gets_everything_later(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+def test_an_archive_that_is_away_gets_everything_later(bedside: Service, archive: Orthanc, study: Path) -> None:
     """The job succeeds, its result waits, and is delivered when the archive is back."""
-    with service(archive, tmp_path / "service") as bedside:
-        archive.stop()
-        assert storescu(bedside.dicom, study).returncode == 0
-        wait_until(lambda: [job for job in bedside.jobs() if job["state"] == "succeeded"], 120)
-        wait_until(lambda: "result_not_delivered" in bedside.log, 60)
-        wait_until(lambda: _is_free(archive.dicom), 60)
-        archive.start()
-        assert len(results(archive)) == 2
+    earlier, said = len(succeeded(bedside)), len(bedside.log)
+    archive.stop()
+    assert storescu(bedside.dicom, study).returncode == 0
+    wait_until(lambda: len(succeeded(bedside)) > earlier, 120)
+    wait_until(lambda: "result_not_delivered" in bedside.log[said:], 60)
+    wait_until(lambda: _is_free(archive.dicom), 60)
+    archive.start()
+    assert len(results(archive, study)) == 2
+
+
+def succeeded(bedside: Service) -> list[dict[str, Any]]:
+    """Return the jobs that came to their end."""
+    return [job for job in bedside.jobs() if job["state"] == "succeeded"]
 
 
 def _is_free(port: int) -> bool:
@@ -248,20 +283,19 @@ def _is_free(port: int) -> bool:
 @pytest.mark.slow
 def test_nothing_is_lost_by_kill(archive: Orthanc, study: Path, tmp_path: Path) -> None:
     """The server is killed between the success of C-STORE and the job; after a restart the assembly goes on."""
-    with service(archive, tmp_path / "service") as bedside:
+    with running_service(written(tmp_path, archive, port=free_port())) as bedside:
         assert storescu(bedside.dicom, study).returncode == 0
         bedside.stop(signal.SIGKILL)
         assert list((bedside.folder / "state" / "inbox" / "data").iterdir())
-        assert not archive.instances("SEG")
+        assert not archive.instances(uid_of(study), "SEG")
         bedside.start()
-        assert len(results(archive)) == 2
+        assert len(results(archive, study)) == 2
 
 
 @pytest.mark.slow
 def test_a_listener_of_its_own(archive: Orthanc, study: Path, tmp_path: Path) -> None:
     """``bedside dicom listen`` takes studies while no model is there; a server makes jobs of them later."""
-    written(tmp_path / "service", archive, "stow")
-    bedside = Service(tmp_path / "service", free_port(), archive.modality)
+    bedside = written(tmp_path, archive, port=free_port())
     listener = bedside.run("dicom", "listen")
     try:
         wait_until(lambda: not _is_free(bedside.dicom), 60)
@@ -269,47 +303,39 @@ def test_a_listener_of_its_own(archive: Orthanc, study: Path, tmp_path: Path) ->
         listener.send_signal(signal.SIGTERM)
         assert listener.wait(30) == 0
         bedside.start()
-        assert len(results(archive)) == 2
+        assert len(results(archive, study)) == 2
     finally:
         listener.kill()
         listener.wait()
         bedside.stop()
 
 
-def test_a_refused_study_is_listed_and_driven_again(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+def test_a_refused_study_is_listed_and_driven_again(bedside: Service, study: Path) -> None:
     """A series with a gap: a dead job with its reason, which an administrator may drive again."""
-    cut = tmp_path / "cut"
-    shutil.copytree(study, cut)
-    (cut / "9.dcm").unlink()
-    with service(archive, tmp_path / "service") as bedside:
-        assert storescu(bedside.dicom, cut).returncode == 0
-        with bedside.client("bedside.admin", "bedside.infer") as admin:
-            (dead,) = wait_until(lambda: admin.get("/v1/jobs", params={"state": "dead"}).json(), 60)
-            assert dead["error"]["code"] == "missing_slice"
-            again = admin.post(f"/v1/jobs/{dead['id']}/redrive")
-            assert (again.status_code, again.json()["state"]) == (200, "queued")
+    (study / "9.dcm").unlink()
+    assert storescu(bedside.dicom, study).returncode == 0
+    with bedside.client("bedside.admin", "bedside.infer") as admin:
+        (dead,) = wait_until(lambda: admin.get("/v1/jobs", params={"state": "dead"}).json(), 60)
+        assert dead["error"]["code"] == "missing_slice"
+        again = admin.post(f"/v1/jobs/{dead['id']}/redrive")
+        assert (again.status_code, again.json()["state"]) == (200, "queued")
     assert not [secret for secret in secrets_of(study) if secret in json.dumps(dead) + bedside.log]
 
 
 def reference(study: Path, **more: str) -> dict[str, Any]:
     """Return what names a study in the archive."""
-    dataset = pydicom.dcmread(next(study.iterdir()), stop_before_pixels=True)
-    return {"source": {"dicomweb": "pacs", "study": str(dataset.StudyInstanceUID), **more}}
+    return {"source": {"dicomweb": "pacs", "study": uid_of(study), **more}}
 
 
-def test_a_study_is_pulled_by_its_name(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+def test_a_study_is_pulled_by_its_name(bedside: Service, archive: Orthanc, study: Path) -> None:
     """A job that only names a study: the series is found by QIDO, taken by WADO, and SEG and SR are back."""
     archive.store(study)
-    with (
-        service(archive, tmp_path / "service") as bedside,
-        bedside.client("bedside.infer", "bedside.retrieve") as caller,
-    ):
+    with bedside.client("bedside.infer", "bedside.retrieve") as caller:
         path = "/v1/models/hippocampus_mr/jobs"
         answer = caller.post(path, json=reference(study))
         assert answer.status_code == httpx.codes.ACCEPTED, answer.text
-        found = results(archive)
-        dataset = pydicom.dcmread(next(study.iterdir()), stop_before_pixels=True)
-        assert {item["0020000D"]["Value"][0] for item in found} == {str(dataset.StudyInstanceUID)}
+        found = results(archive, study)
+        assert {item["0020000D"]["Value"][0] for item in found} == {uid_of(study)}
         # Now the study holds results, too; they are not taken for the series.
         job = caller.post(path, json=reference(study)).headers["location"]
         assert wait_until(lambda: caller.get(job).json()["state"] == "succeeded", 120)
@@ -324,15 +350,12 @@ def test_a_study_is_pulled_by_its_name(archive: Orthanc, study: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_predict_names_a_series(archive: Orthanc, study: Path, tmp_path: Path) -> None:
+def test_predict_names_a_series(bedside: Service, archive: Orthanc, study: Path, tmp_path: Path) -> None:
     """On the command line, and the same objects as for the files themselves; while the archive is away, 503."""
     archive.store(study)
     dataset = pydicom.dcmread(next(study.iterdir()), stop_before_pixels=True)
     name = f"dicomweb:pacs/{dataset.StudyInstanceUID}/{dataset.SeriesInstanceUID}"
-    with (
-        service(archive, tmp_path / "service") as bedside,
-        bedside.client("bedside.infer", "bedside.retrieve") as caller,
-    ):
+    with bedside.client("bedside.infer", "bedside.retrieve") as caller:
         token = caller.headers["Authorization"].removeprefix("Bearer ")
         made: list[list[str]] = []
         for case in (name, str(study)):
@@ -342,10 +365,11 @@ def test_predict_names_a_series(archive: Orthanc, study: Path, tmp_path: Path) -
             subprocess.run([*command, "-o", str(out)], env=environment, check=True, timeout=120)
             made.append(sorted(str(pydicom.dcmread(path).SOPInstanceUID) for path in out.iterdir()))
         assert made[0] == made[1]
+        said = len(bedside.log)
         archive.stop()
         away = caller.post("/v1/models/hippocampus_mr/predict", json=reference(study))
         assert (away.status_code, away.json()["type"]) == (503, "urn:bedside:problem:archive-unavailable")
-        wait_until(lambda: "reference_not_retrieved" in bedside.log)
+        wait_until(lambda: "reference_not_retrieved" in bedside.log[said:])
         wait_until(lambda: _is_free(archive.dicom), 60)
 
 
@@ -363,17 +387,14 @@ def radiograph(folder: Path) -> Path:
     return folder
 
 
-def test_a_radiograph_comes_back_as_a_report(archive: Orthanc, tmp_path: Path) -> None:
+def test_a_radiograph_comes_back_as_a_report(bedside: Service, archive: Orthanc, tmp_path: Path) -> None:
     """By C-STORE, and pulled: the classifier's probability is in the patient's study."""
     chest = radiograph(tmp_path / "chest")
     archive.store(chest)
-    with (
-        service(archive, tmp_path / "service") as bedside,
-        bedside.client("bedside.infer", "bedside.retrieve") as caller,
-    ):
+    with bedside.client("bedside.infer", "bedside.retrieve") as caller:
         assert storescu(bedside.dicom, chest).returncode == 0
-        (report,) = wait_until(lambda: archive.instances("SR"), 120)
-        assert report["0020000D"]["Value"] == [reference(chest)["source"]["study"]]
+        (report,) = wait_until(lambda: archive.instances(uid_of(chest), "SR"), 120)
+        assert report["0020000D"]["Value"] == [uid_of(chest)]
         headers = {"Accept": "application/dicom"}
         pulled = caller.post("/v1/models/chest_xray_pneumonia/predict", json=reference(chest), headers=headers)
         assert pulled.status_code == httpx.codes.OK, pulled.text
