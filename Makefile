@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo rehearse test test-slow check check-infra format bench docs protos test-servers clean
+.PHONY: help demo rehearse test test-slow check check-infra format bench docs pictures protos test-servers clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,8 +35,9 @@ $(VENV)/.dev: $(VENV)/.demo
 demo: $(VENV)/.demo ## Serve the bundles in apps/, send them real input, keep the answers (ONCE=1: then exit)
 	@python demo/run.py $(if $(ONCE),--once,) $(DEMO_OPTIONS)
 
+# In the order of the folders: files that start servers come first, the many short ones of tests/unit fill the end.
 test: $(VENV)/.dev ## Run every test but the slow ones
-	@pytest -n auto --dist loadfile -m 'not slow' --cov --cov-report=term:skip-covered --cov-fail-under=95 $(PYTEST_OPTIONS)
+	@pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not slow' --cov --cov-report=term:skip-covered --cov-fail-under=95 $(PYTEST_OPTIONS)
 
 test-slow: $(VENV)/.dev ## Run the slow tests (load, soak, fuzz at length)
 	@pytest -m slow $(PYTEST_OPTIONS)
@@ -60,6 +61,9 @@ format: $(VENV)/.dev ## Format and mend what can be mended
 
 docs: $(VENV)/.dev ## Write the generated parts of docs/ and README.md
 	@python scripts/docs.py
+
+pictures: $(VENV)/.dev ## Draw the pictures of docs/images
+	@python scripts/pictures
 
 rehearse: $(VENV)/.dev ## Rehearse a delivery here, from git push to HTTPS (FAULTS=1: bad bundles too)
 	@python deploy/rehearse $(if $(FAULTS),--faults --write docs/rehearsal.md)

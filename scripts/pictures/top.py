@@ -1,8 +1,7 @@
-"""Draws docs/images/top.svg: `bedside top` over made-up metrics, written by the product's own registry."""
+"""`bedside top` over made-up metrics, written by the product's own registry: top.svg."""
 
 import random
 import re
-import sys
 from pathlib import Path
 
 from rich import _export_format
@@ -12,7 +11,6 @@ from bedside.cli.top import View, render
 from bedside.observability.metrics import Metrics
 from bedside.observability.snapshot import Activity, read
 
-ROOT = Path(__file__).resolve().parent.parent
 PROCESS = "process_cpu_seconds_total {cpu}\nprocess_resident_memory_bytes 4.2e8\n"
 MODELS = {  # share of calls, median seconds, waiting, running
     ("hippocampus_mr", "0.1.0"): (0.2, 0.9, 3, 1),
@@ -21,8 +19,8 @@ MODELS = {  # share of calls, median seconds, waiting, running
 }
 
 
-def main() -> int:
-    """Write the picture; returns the exit status."""
+def draw(folder: Path) -> None:
+    """Write the picture into a folder."""
     metrics = Metrics()
     for (name, version), (_, _, waiting, running) in MODELS.items():
         metrics.for_model(name, version).ready.set(1)
@@ -38,8 +36,7 @@ def main() -> int:
     # Without rich's link to a font on another server.
     style = re.sub(r"@font-face \{\{.*?\}\}", "", _export_format.CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     picture = console.export_svg(title="bedside top", code_format=style, unique_id="top")
-    (ROOT / "docs" / "images" / "top.svg").write_text(re.sub("<!--.*?-->", "", picture) + "\n", encoding="utf-8")
-    return 0
+    (folder / "top.svg").write_text(re.sub("<!--.*?-->", "", picture) + "\n", encoding="utf-8")
 
 
 def _text(metrics: Metrics, cpu: float) -> str:
@@ -59,7 +56,3 @@ def _serve(metrics: Metrics, chance: random.Random) -> None:
     for _ in range(7):
         metrics.for_model("", "").finished("rest", "failure", 0.0004, {})
         metrics.refusal("expired_token").inc()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

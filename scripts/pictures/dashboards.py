@@ -1,4 +1,4 @@
-"""Draws docs/images/dashboard-*.png: each dashboard as Kibana would lay it out, over tests/assets/logs.
+"""Each dashboard as Kibana would lay it out, over tests/assets/logs: dashboard-*.png.
 
 Needs the extra `docs` (matplotlib). The pictures show what is computed and where it stands, not Kibana's own look.
 """
@@ -31,7 +31,7 @@ from bedside.dashboards.boards import (
 from bedside.dashboards.evaluation import Event, Group, evaluate, flat
 from bedside.dashboards.model import COLUMNS, Dashboard, Measure, Panel, Place
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 UNIT = 0.22  # inches per row of Kibana's grid
 WIDTH = 16.0  # inches of its 48 columns
 BUCKETS = 48
@@ -41,14 +41,11 @@ INK, PALE, GROUND = "#1d2a3e", "#5a6d8c", "#f6f9fc"
 mpl.use("Agg")
 
 
-def main() -> int:
-    """Draw every dashboard; returns the exit status."""
+def draw(folder: Path) -> None:
+    """Write the pictures into a folder."""
     events = _events()
     for board in DASHBOARDS:
-        path = ROOT / "docs" / "images" / f"dashboard-{board.id.removeprefix('bedside-')}.png"
-        _draw(board, events, path)
-        print(path.relative_to(ROOT))
-    return 0
+        _draw(board, events, folder / f"dashboard-{board.id.removeprefix('bedside-')}.png")
 
 
 def _events() -> list[Event]:
@@ -246,7 +243,3 @@ def _shown(measure: Measure, value: float | None) -> str:
 
 
 _TEXTS = {"metric": _figure, "data_table": _table, "markdown": _text}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,8 @@
-"""Draws docs/images: the golden masks of hippocampus_mr as the server's own overlay shows them.
+"""The golden masks of hippocampus_mr as the server's own overlay shows them: hippocampus_overlay.png.
 
 The MR image behind them is left out, because its licence does not let us copy it: the background is drawn.
 """
 
-import sys
 from pathlib import Path
 
 import nibabel
@@ -14,12 +13,12 @@ from bedside.bundle.contract import Contract, InputSpec, OutputSpec
 from bedside.codecs import Answers
 from bedside.types import DecodedImage, OutputArray, Prediction, ValidatedInputs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LABELS = {0: "background", 1: "anterior", 2: "posterior"}
 
 
-def main() -> int:
-    """Write the picture; returns the exit status."""
+def draw(folder: Path) -> None:
+    """Write the picture into a folder."""
     mask = nibabel.load(ROOT / "apps" / "hippocampus_mr" / "golden" / "mni152_right_mask.nii.gz")
     array = np.asarray(mask.dataobj)
     noise = np.random.default_rng(0).normal(size=array.shape)
@@ -38,11 +37,4 @@ def main() -> int:
     )
     prediction = Prediction((OutputArray("pred", array, mask.affine),))
     answer = Answers().encode("image/png", contract, ValidatedInputs((image,)), prediction)
-    target = ROOT / "docs" / "images" / "hippocampus_overlay.png"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(answer.body)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    (folder / "hippocampus_overlay.png").write_bytes(answer.body)
