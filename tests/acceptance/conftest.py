@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.loopback import PLAIN
 
 from bedside.bootstrap import mint_token
 from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
@@ -49,7 +50,7 @@ class Served:
     def client(self, *scopes: str) -> httpx.Client:
         """Return a client that sends a token with these scopes."""
         headers = {"Authorization": f"Bearer {self.token(*scopes)}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, verify=PLAIN)
 
 
 def start(bundles: list[Path], folder: Path, **environment: str) -> Served:
@@ -71,6 +72,7 @@ def start_program(program: list[str], bundles: list[Path], folder: Path, environ
         "BEDSIDE_RUNTIME__STATE_DIR": str(folder / "state"),
         "BEDSIDE_LIMITS__BODY_BYTES": str(8 << 20),
         "BEDSIDE_LIMITS__DECOMPRESSED_BYTES": str(64 << 20),
+        "BEDSIDE_RUNTIME__FORECAST_SECONDS": "0.5",
         **environment,
     }
     with log.open("wb") as stream:
@@ -79,7 +81,7 @@ def start_program(program: list[str], bundles: list[Path], folder: Path, environ
     deadline = time.monotonic() + STARTUP_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(httpx.TransportError):
-            if httpx.get(f"{served.url}/readyz").status_code == httpx.codes.OK:
+            if httpx.get(f"{served.url}/readyz", verify=PLAIN).status_code == httpx.codes.OK:
                 return served
         time.sleep(0.1)  # a server that starts has nothing to wait on but its port
     stop(served)

@@ -4,6 +4,7 @@ import ast
 import importlib
 import pkgutil
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -142,10 +143,14 @@ def test_the_server_does_not_import_torch(module: str) -> None:
 
 
 def test_every_module_can_be_imported() -> None:
-    """Also those that nothing imports yet; the operators need an SDK that has an environment of its own."""
+    """Also those that nothing imports yet; the operators need an SDK that has an environment of its own.
+
+    Whoever imports them can still be ended: only the fork server ignores SIGTERM (``runtime.preload``).
+    """
     for module in pkgutil.walk_packages([str(PACKAGE)], "bedside."):
         if not module.name.endswith(("__main__", "monai_deploy.operators")):
             importlib.import_module(module.name)
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
 
 
 @pytest.mark.parametrize("event", Event, ids=str)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from elasticsearch import Elasticsearch, NotFoundError, helpers
 from tests.integration.orthanc import free_port, wait_until
+from tests.loopback import PLAIN
 
 INSTALL = "needs noida-db: scripts/install_test_servers.sh"
 
@@ -46,7 +47,7 @@ class Noida:
         command += ["--elasticsearch-port", str(self.port)]
         with (self.folder / "noida.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(lambda: httpx.get(self.url, trust_env=False).status_code == httpx.codes.OK)
+        wait_until(lambda: httpx.get(self.url, trust_env=False, verify=PLAIN).status_code == httpx.codes.OK)
 
     def stop(self) -> None:
         """End it in its orderly way, with no request under way.

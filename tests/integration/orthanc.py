@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.loopback import PLAIN
 
 INSTALL = "apt-get install orthanc orthanc-dicomweb dcmtk (scripts/install_test_servers.sh)"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -57,7 +58,7 @@ class Orthanc:
 
     def client(self) -> httpx.Client:
         """Return a client of its REST API."""
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.http}", auth=USER, timeout=60)
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.http}", auth=USER, timeout=60, verify=PLAIN)
 
     def start(self) -> None:
         """Start it and wait until it answers."""

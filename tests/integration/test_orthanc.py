@@ -20,6 +20,7 @@ import httpx
 import numpy as np
 import pytest
 from tests.integration.orthanc import INSTALL, USER, Orthanc, free_port, running, wait_until
+from tests.loopback import PLAIN
 
 from bedside.bootstrap import mint_token
 from bedside.settings import load_settings
@@ -58,13 +59,13 @@ class Service:
         """Return a client with a token of the embedded issuer."""
         settings = load_settings(runtime={"state_dir": self.folder / "state"})
         token = mint_token(settings, subject="tester", scopes=scopes or ("bedside.infer",), seconds=3600)
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60, verify=PLAIN)
 
     def start(self) -> None:
         """Start it and wait until the models answer."""
         bundles = [str(APPS / name) for name in ("hippocampus_mr", "chest_xray_pneumonia")]
         self.process = self.run("serve", *bundles, "--port", str(self.port))
-        wait_until(lambda: httpx.get(f"{self.url}/readyz").status_code == httpx.codes.OK, STARTUP_SECONDS)
+        wait_until(lambda: httpx.get(f"{self.url}/readyz", verify=PLAIN).status_code == httpx.codes.OK, STARTUP_SECONDS)
 
     def run(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start a command of ``bedside`` with these settings."""
@@ -101,6 +102,7 @@ def written(folder: Path, archive: Orthanc, destination: str = "stow", port: int
     (folder / "bedside.toml").write_text(f"""
 [runtime]
 state_dir = "{folder / "state"}"
+forecast_seconds = 0.5
 [jobs]
 retry_seconds = 0.2
 retry_most_seconds = 0.5

@@ -133,15 +133,6 @@ async def test_a_server_that_never_closed_its_executor_can_still_exit(bundles: P
     await _ends(until(lambda: gone(pid)))
 
 
-def test_importing_the_preload_leaves_the_importers_signals_alone() -> None:
-    """Only the fork server ignores SIGTERM; whoever else imports the module can still be ended."""
-    code = "import signal, bedside.runtime.preload; print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)"
-
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == "True"
-
-
 async def test_a_signal_to_the_whole_group_does_not_take_the_models_with_it(serve: Serve) -> None:
     """The fork server outlives a SIGTERM: the server drains first."""
     async with serve("record_classification") as executor:
