@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 MEBIBYTE = 1024 * 1024
+_KEY_CHARACTERS = 32
 
 
 class AuditSettings(BaseModel):
@@ -19,9 +20,18 @@ class AuditSettings(BaseModel):
     folder: Path | None = None
     """Folder of the trail, one chain of files per process. Unset: ``audit`` in ``runtime.state_dir``."""
 
+    key: SecretStr | None = None
+    """Secret of at least 32 characters (white space around it is left out) that keys the hashes of inputs and callers
+    and seals the heads of chains, the same for all replicas: as ``BEDSIDE_AUDIT__KEY``, from where the site keeps its
+    secrets. Not with ``key_file``."""
+
     key_file: Path | None = None
-    """File with at least 32 secret bytes that key the hashes of inputs and callers and seal the heads of chains; the
-    same for all replicas. Unset: ``audit.key`` in ``runtime.state_dir``, made at the first start."""
+    """File with that secret. Unset, and ``key`` too: ``audit.key`` in ``runtime.state_dir``, made at the first
+    start."""
+
+    ship: bool | None = None
+    """Send the trail straight to Elasticsearch as well, which ``elastic`` describes. Unset: where ``log.sink`` sends
+    the log there (docs/shipping.md)."""
 
     durability: Literal["relaxed", "interval", "strict"] = "interval"
     """When a record is safe: ``relaxed``, written after ``flush_seconds`` and left to the operating system;
@@ -52,6 +62,23 @@ class AuditSettings(BaseModel):
     anchor_seconds: float = Field(default=300.0, gt=0)
     """Seconds between two events ``audit_anchored`` in the log, which hold the head of the chain: kept elsewhere, they
     show what was cut off here."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> "AuditSettings":
+        if self.key is not None and self.key_file is not None:
+            raise ValueError("key and key_file exclude each other")
+        if self.key is not None and len(self.secret) < _KEY_CHARACTERS:
+            raise ValueError(f"key: needs at least {_KEY_CHARACTERS} characters")
+        return self
+
+    @property
+    def secret(self) -> bytes:
+        """Return ``key``, as a file would be read; empty where it is not set."""
+        return b"" if self.key is None else self.key.get_secret_value().strip().encode()
+
+    def ships(self, log_sink: str) -> bool:
+        """Tell whether the trail goes straight to Elasticsearch."""
+        return self.enabled and (log_sink != "stdout" if self.ship is None else self.ship)
 
     def folder_in(self, state_dir: Path) -> Path:
         """Return where the trail is."""

@@ -1,6 +1,6 @@
 """Small Protocols: what the spine needs of its stages, so that it knows none of their implementations."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from bedside.bundle.contract import Contract, InputSpec
 from bedside.errors import ModelFailure
-from bedside.observability.events import AuditAction
+from bedside.observability.audit_lines import Record
 from bedside.types import (
     DecodedInput,
     EncodedAnswer,
@@ -268,23 +268,11 @@ class AuditSink(Protocol):
         """Return the keyed hash of an input."""
         ...
 
-    def record(
-        self,
-        action: AuditAction,
-        principal: Principal | None,
-        same: Mapping[str, Any],
-        varying: Mapping[str, Any] = ...,
-    ) -> None:
-        """Add a record; facts that differ from call to call are ``varying``. Must not block and must not raise."""
+    def record(self, record: Record) -> None:
+        """Add a record. Must not block and must not raise."""
         ...
 
-    async def commit(
-        self,
-        action: AuditAction,
-        principal: Principal | None,
-        same: Mapping[str, Any],
-        varying: Mapping[str, Any] = ...,
-    ) -> None:
+    async def commit(self, record: Record) -> None:
         """Add a record and wait until it is on the disk. Raises AuditUnavailable."""
         ...
 

@@ -445,6 +445,8 @@ class Settings(BaseSettings):
             )
         if self.log.sink != "stdout" and not self.elastic.urls:
             raise ValueError("elastic.urls is empty: log.sink asks for Elasticsearch")
+        if self.audit.ship and not self.elastic.urls:
+            raise ValueError("elastic.urls is empty: audit.ship asks for Elasticsearch")
         if self.log.sink != "stdout" and self.log.format != "json":
             raise ValueError("log.format must be json: log.sink asks for Elasticsearch, which takes nothing else")
         if self.env == "production" and self.admission.mode == "warn":

@@ -5,7 +5,7 @@ import logging
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from bedside.observability.shipping.spool import SpooledLine
 from bedside.observability.shipping.verdicts import NotDelivered, Verdict
 
 STREAM = "logs-bedside.inference-test"
+AUDIT = "logs-bedside.audit-test"
 PER_SECOND = 2400
 
 
@@ -33,6 +34,12 @@ def cluster(tmp_path: Path) -> Iterator[Noida]:
     """Run the stand-in."""
     with running(tmp_path / "noida") as server:
         yield server
+
+
+def on_disk(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of the audit trail, chain after chain, without what a killed process left half."""
+    found = (line for path in sorted(folder.glob("*.jsonl")) for line in path.read_bytes().splitlines(keepends=True))
+    return [json.loads(line) for line in found if line.endswith(b"\n")]
 
 
 def settings_for(url: str, folder: Path) -> Path:
@@ -79,6 +86,9 @@ def test_a_servers_lines_arrive_as_they_were_written(cluster: Noida, bundles: Pa
     lines = [json.loads(line) for line in served.log.read_bytes().splitlines() if line.startswith(b"{")]
     assert {"server_ready", "inference_completed", "server_stopped"} <= {line["message"] for line in lines}
     assert [found["_source"] for found in cluster.documents(STREAM)] == lines
+    trail = on_disk(served.state / "audit")
+    assert {"chain_opened", "bundle_judged", "model_called", "chain_closed"} <= {line["message"] for line in trail}
+    assert [found["_source"] for found in cluster.documents(AUDIT)] == trail
 
 
 def _is_at(cluster: Noida, documents: int, load: "subprocess.Popen[bytes]") -> bool:
@@ -153,6 +163,56 @@ def test_a_shipper_that_is_killed_costs_no_event(cluster: Noida, tmp_path: Path)
     assert requests == [f"{request:032x}" for request in range(10, 10 + len(requests))]
     assert len(requests) > 100
     assert all(places[request] == [0, 1, 2] for request in requests[:-1])
+
+
+def test_a_trail_is_shipped_whole_over_kills_and_a_cluster_that_is_away(cluster: Noida, tmp_path: Path) -> None:
+    """``kill -9`` while the cluster is away and while it takes some: what is on the disk arrives, once, as it is."""
+    config = settings_for(cluster.url, tmp_path)
+    folder = tmp_path / "state" / "audit"
+    command = [sys.executable, str(Path(__file__).with_name("shipping_audit.py")), str(config)]
+
+    def kill_when(ready: Callable[[], bool]) -> None:
+        with subprocess.Popen([*command, "1000000", "3000"], stdout=subprocess.PIPE) as load:
+            assert load.stdout is not None
+            assert load.stdout.readline() == b"begun\n"
+            wait_until(ready)
+            load.kill()
+
+    cluster.stop()
+    kill_when(lambda: sum(path.stat().st_size for path in folder.glob("*.jsonl")) > 500_000)
+    cluster.start()
+    kill_when(lambda: cluster.count(AUDIT) > 500)
+    cluster.stop()
+    kill_when(lambda: len(list(folder.glob("*.jsonl"))) == 3)  # a chain that has hardly begun
+    cluster.start()
+    subprocess.run([*command, "30", "3000"], check=True, stdout=subprocess.DEVNULL)
+
+    found, expected = cluster.documents(AUDIT), on_disk(folder)
+    places = [(line["bedside"]["audit"]["chain"], line["bedside"]["audit"]["sequence"]) for line in expected]
+    assert len({chain for chain, _ in places}) == 4
+    assert [hit["_source"] for hit in found] == expected
+    assert [hit["_id"] for hit in found] == [f"{chain}-{sequence}" for chain, sequence in places]
+
+
+def test_records_that_were_removed_unshipped_are_told(cluster: Noida, tmp_path: Path) -> None:
+    """``audit.chain_bytes`` does not wait for a cluster that is away; the log tells how many it will never have."""
+    config = settings_for(cluster.url, tmp_path)
+    with config.open("a") as file:
+        file.write("[audit]\nsegment_bytes = 20000\nchain_bytes = 60000\nflush_seconds = 0.01\n")
+    command = [sys.executable, str(Path(__file__).with_name("shipping_audit.py")), str(config)]
+    cluster.stop()
+    with subprocess.Popen([*command, "3000", "2000"], stdout=subprocess.PIPE) as load:
+        assert load.wait(300) == 0
+    cluster.start()
+    subprocess.run([*command, "0", "1"], check=True, stdout=subprocess.DEVNULL)
+    kept = on_disk(tmp_path / "state" / "audit")
+    assert [hit["_source"] for hit in cluster.documents(AUDIT)] == kept
+    missed = [
+        hit["_source"] for hit in cluster.documents(STREAM) if hit["_source"]["message"] == "audit_records_missed"
+    ]
+    first = kept[0]["bedside"]["audit"]
+    assert first["sequence"] > 1000
+    assert missed[-1]["bedside"]["audit"] == {"chain": first["chain"], "lost": first["sequence"]}
 
 
 def test_the_client_tells_lines_apart(cluster: Noida) -> None:

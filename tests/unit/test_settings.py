@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -134,3 +135,38 @@ def test_production_enforces_admission(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEDSIDE_ADMISSION", "warn")
     with pytest.raises(ConfigurationError, match=r"admission\.mode"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"key": "s3cret-and-short"}, "at least 32"),
+        ({"key": " " * 40 + "s3cret"}, "at least 32"),
+        ({"key": "s3cret" * 6, "key_file": "/k"}, "exclude each other"),
+        ({"ship": True}, "elastic.urls"),
+    ],
+)
+def test_an_audit_trail_that_could_not_be_kept_as_asked_is_refused(given: dict[str, Any], told: str) -> None:
+    """A key that can be guessed, two keys, nowhere to ship to; the key itself is not repeated."""
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        load_settings(audit=given)
+    assert "s3cret" not in caught.value.detail
+
+
+def test_an_audit_key_is_the_same_from_a_file_and_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets made from files end in a new line."""
+    monkeypatch.setenv("BEDSIDE_AUDIT__KEY", "0123456789abcdef" * 2 + "\n")
+    assert load_settings().audit.secret == b"0123456789abcdef" * 2
+    assert "0123456789" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("given", "ships"),
+    [({}, False), ({"ship": True}, True), ({"enabled": False, "ship": True}, False)],
+)
+def test_the_audit_trail_goes_where_the_log_goes_unless_told(given: dict[str, Any], ships: bool) -> None:  # noqa: FBT001
+    """To Elasticsearch with it, or alone."""
+    elastic = {"urls": ["https://es.example:9200"]}
+    assert load_settings(audit=given, elastic=elastic).audit.ships("stdout") is ships
+    assert load_settings(audit={"ship": False}, elastic=elastic).audit.ships("both") is False
+    assert load_settings(elastic=elastic).audit.ships("both") is True

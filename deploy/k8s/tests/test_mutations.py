@@ -76,6 +76,7 @@ MUTATIONS: dict[str, Mutation] = {
     "secret in a variable": lambda m: box(m)["env"].append(
         {"name": "BEDSIDE_LOG__PSEUDONYM_KEY", "value": "0123456789abcdef"}
     ),
+    "audit key in a variable": lambda m: box(m)["env"].append({"name": "BEDSIDE_AUDIT__KEY", "value": "0" * 32}),
     "secret carried": lambda m: m.update(
         s={
             "apiVersion": "v1",

@@ -106,7 +106,8 @@ def no_secret_values(manifests: list[Manifest]) -> Problems:
         yield f"Secret/{manifest['metadata']['name']}: carried in the manifests"
     for where, container in containers(manifests):
         for variable in container.get("env", []):
-            if re.search(r"KEY|SECRET|PASSWORD|TOKEN", variable["name"]) and "value" in variable:
+            name = variable["name"]
+            if re.search(r"KEY|SECRET|PASSWORD|TOKEN", name) and "value" in variable and not name.endswith("_FILE"):
                 yield f"{where}: {variable['name']} has a value"
 
 

@@ -21,7 +21,7 @@ from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.rendering import Service
-from bedside.observability.shipping import open_log
+from bedside.observability.shipping import open_log, open_trail
 from bedside.observability.tracing import open_tracer
 from bedside.registry.finding import Finder
 from bedside.registry.readiness import require_service
@@ -66,9 +66,11 @@ def _serve(
     # Whatever is opened is closed, also where something after it cannot be made.
     log = open_log(settings, metrics := Metrics())
     ending.callback(end, log)
+    if settings.audit.ships(settings.log.sink):
+        ending.callback(open_trail(settings, metrics).close)
     audit = make_audit(settings, metrics)
     if audit is not None:
-        ending.callback(audit.close)
+        ending.callback(audit.close)  # before what ships it, which so has its end
     events = get_logger("bedside.server")
     staging = ending.enter_context(closing(Staging(settings.runtime.staging_dir)))
     authenticator = make_authenticator(settings)
@@ -121,7 +123,7 @@ def make_audit(settings: Settings, metrics: Metrics) -> AuditTrail | None:
     if not settings.audit.enabled:
         return None
     audit, state_dir = settings.audit, settings.runtime.state_dir
-    key = load_or_create_secret(audit.key_file_in(state_dir), "audit.key_file")
+    key = audit.secret or load_or_create_secret(audit.key_file_in(state_dir), "audit.key_file")
     trail = AuditTrail(audit.folder_in(state_dir), key, audit, Service(settings.service_name, settings.env))
     metrics.count_lost_records(lambda: trail.lost_records)
     return trail

@@ -90,7 +90,7 @@ def _of_caller(
 ) -> Iterator[dict[str, Any]]:
     key = _key(settings)
     if key is None:
-        raise ConfigurationError("needed to find a caller", field="audit.key_file")
+        raise ConfigurationError("needed to find a caller", field="audit.key")
     pseudonym = caller_hash(key, issuer, subject)
     return (record for record in found if record.get("user", {}).get("hash") == pseudonym)
 
@@ -119,5 +119,7 @@ def _folder(given: Path | None, settings: Settings) -> Path:
 
 
 def _key(settings: Settings) -> bytes | None:
+    if settings.audit.key is not None:
+        return settings.audit.secret
     file = settings.audit.key_file_in(settings.runtime.state_dir)
     return file.read_bytes().strip() if file.is_file() else None

@@ -151,5 +151,32 @@ ALERTS = (
         minutes=5,
         action="Every call gets 503. Look at the issuer and the way to it (DNS, proxy, certificate).",
     ),
+    Alert(
+        "Bedside: the audit trail cannot be written",
+        AUDIT,
+        (event(Event.AUDIT_WRITE_FAILED),),
+        least=1,
+        minutes=10,
+        action="error.type names the cause: look at the disk of audit.folder. Records wait in memory, up to "
+        "audit.backlog_records; with audit.durability strict, calls get 503.",
+    ),
+    Alert(
+        "Bedside: audit records were removed before Elasticsearch had them",
+        AUDIT,
+        (event(Event.AUDIT_RECORDS_MISSED),),
+        least=1,
+        minutes=60,
+        action="Elasticsearch was away for longer than audit.chain_bytes holds: raise the bound. Or somebody removed "
+        "files: run `bedside audit verify` on the machine.",
+    ),
+    Alert(
+        "Bedside: log lines are lost",
+        HEALTH,
+        (event(Event.LOG_SPOOL_FULL, Event.LOG_LINES_LOST),),
+        least=1,
+        minutes=10,
+        action="log_spool_full: Elasticsearch takes too little, or the disk of elastic.spool_dir is full. "
+        "log_lines_lost: the reader of standard output was too slow.",
+    ),
 )
 """Every alert there is."""

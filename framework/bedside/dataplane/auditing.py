@@ -10,6 +10,7 @@ from bedside.dataplane.call import Call
 from bedside.errors import BedsideError, InsufficientScope, Unauthenticated
 from bedside.interfaces import AuditSink, ModelRepository
 from bedside.observability.accounting import slug
+from bedside.observability.audit_lines import Record
 from bedside.observability.events import AuditAction
 from bedside.types import Principal, RawInput, RawRecord
 
@@ -38,13 +39,13 @@ class Auditor:
     async def settle(self, call: Call) -> None:
         """Before a call is answered: record it where that is asked for. Raises AuditUnavailable."""
         if self._sink is not None and self._sink.strict:
-            await self._sink.commit(*_of_call(call))
+            await self._sink.commit(_of_call(call))
             call.recorded = True
 
     def account(self, call: Call) -> None:
         """After a call was answered: record it unless it is."""
         if self._sink is not None and not call.recorded:
-            self._sink.record(*_of_call(call))
+            self._sink.record(_of_call(call))
 
     async def tell(
         self,
@@ -79,10 +80,11 @@ class Auditor:
             facts["operation"] = action
             action = AuditAction.ACCESS_REFUSED
         assert action is not None  # noqa: S101 - see above
+        record = Record(action, CALLER.get(), facts)
         if self._sink.strict:
-            await self._sink.commit(action, CALLER.get(), facts)
+            await self._sink.commit(record)
         else:
-            self._sink.record(action, CALLER.get(), facts)
+            self._sink.record(record)
 
     def _known(self, target: Mapping[str, str], error: BedsideError | None) -> dict[str, str]:
         # What the caller made up may be a person's name.
@@ -93,7 +95,7 @@ class Auditor:
         return known | ({"job": target["job"]} if "job" in target and error is None else {})
 
 
-def _of_call(call: Call) -> tuple[AuditAction, Principal | None, dict[str, Any], dict[str, Any]]:
+def _of_call(call: Call) -> Record:
     refused = isinstance(call.error, _REFUSALS)
     same = {
         "transport": call.transport,
@@ -105,9 +107,9 @@ def _of_call(call: Call) -> tuple[AuditAction, Principal | None, dict[str, Any],
         **_outcome(call.error),
     }
     if refused:
-        return AuditAction.ACCESS_REFUSED, call.principal, same, {"request_id": call.request_id}
+        return Record(AuditAction.ACCESS_REFUSED, call.principal, same, {"request_id": call.request_id})
     varying = {"request_id": call.request_id, "input_hash": call.input_hash or None, "rows": call.rows}
-    return AuditAction.MODEL_CALLED, call.principal, same, varying
+    return Record(AuditAction.MODEL_CALLED, call.principal, same, varying)
 
 
 def _outcome(error: BedsideError | None) -> dict[str, str]:

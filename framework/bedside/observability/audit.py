@@ -10,7 +10,7 @@ import hmac
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import lru_cache
@@ -26,7 +26,6 @@ from bedside.observability.audit_strangers import Strangers
 from bedside.observability.events import AuditAction, Event
 from bedside.observability.logging import get_logger
 from bedside.observability.rendering import Service
-from bedside.types import Principal
 
 _CLOSE_SECONDS = 10.0
 _COMMIT_SECONDS = 30.0
@@ -35,7 +34,6 @@ _TIDY_SECONDS = 3600.0
 _HASH_CHARACTERS = 16
 _BLOCK = 64  # bytes; SHA-256's
 
-_NOTHING: Mapping[str, Any] = {}
 _Entry = tuple[Link, "Future[None] | None"]
 
 
@@ -74,7 +72,7 @@ class AuditTrail:
         self.strict = settings.durability == "strict"
         self.lost_records = 0
         self._folder, self._key, self._settings, self._clock = folder, key, settings, clock
-        lines = AuditLines(service, lru_cache(maxsize=4096)(lambda *who: caller_hash(key, *who)))
+        lines = AuditLines(service, lru_cache(maxsize=4096)(lambda *who: caller_hash(key, *who)), clock)
         synchronise = settings.durability != "relaxed"
         self._chain = Chain(folder, key, lines, segment_bytes=settings.segment_bytes, synchronise=synchronise)
         self._strangers = Strangers(settings.strangers_per_minute)
@@ -92,7 +90,7 @@ class AuditTrail:
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
         try:
-            self._chain.write([self._chain.link(self._own(AuditAction.CHAIN_OPENED))])
+            self._chain.write([self._chain.link(Record(AuditAction.CHAIN_OPENED, None, {}))])
         except OSError as error:
             raise ConfigurationError(f"it cannot be written ({type(error).__name__})", field="audit.folder") from None
         self._segment = self._chain.segment
@@ -110,33 +108,21 @@ class AuditTrail:
         outer.update(inner.digest())
         return outer.hexdigest()
 
-    def record(
-        self,
-        action: AuditAction,
-        principal: Principal | None,
-        same: Mapping[str, Any],
-        varying: Mapping[str, Any] = _NOTHING,
-    ) -> None:
-        """Add a record (see ``audit_lines.Record``); never blocks and never raises."""
-        if self._admits(action, principal, same):
-            self._add(Record(action, self._clock(), principal, same, varying))
+    def record(self, record: Record) -> None:
+        """Add a record; never blocks and never raises."""
+        if self._admits(record):
+            self._add(record)
 
-    async def commit(
-        self,
-        action: AuditAction,
-        principal: Principal | None,
-        same: Mapping[str, Any],
-        varying: Mapping[str, Any] = _NOTHING,
-    ) -> None:
+    async def commit(self, record: Record) -> None:
         """Add a record, and wait until it is on the disk.
 
         Raises:
             AuditUnavailable: it could not be written, or was not within half a minute.
         """
-        if not self._admits(action, principal, same):
+        if not self._admits(record):
             return
         done: Future[None] = Future()
-        if not self._add(Record(action, self._clock(), principal, same, varying), done):
+        if not self._add(record, done):
             raise AuditUnavailable
         self._wake.set()
         try:
@@ -150,13 +136,10 @@ class AuditTrail:
         self._wake.set()
         self._thread.join(_CLOSE_SECONDS)
 
-    def _admits(self, action: AuditAction, principal: Principal | None, same: Mapping[str, Any]) -> bool:
+    def _admits(self, record: Record) -> bool:
         # Nobody asked for a bundle's judgement, nor for the run of a job by itself.
-        is_stranger = principal is None and action is not AuditAction.BUNDLE_JUDGED and not same.get("job")
-        return not is_stranger or self._strangers.admits(self._clock())
-
-    def _own(self, action: AuditAction, **facts: Any) -> Record:
-        return Record(action, self._clock(), None, facts, _NOTHING)
+        known = record.who is not None or record.action is AuditAction.BUNDLE_JUDGED or bool(record.same.get("job"))
+        return known or self._strangers.admits(self._clock())
 
     def _add(self, record: Record, done: "Future[None] | None" = None) -> bool:
         with self._order:
@@ -173,7 +156,7 @@ class AuditTrail:
 
     def _add_own(self, action: AuditAction, **facts: Any) -> None:
         with self._order:  # though the queue is full, or being ended
-            self._queue.append((self._chain.link(self._own(action, **facts)), None))
+            self._queue.append((self._chain.link(Record(action, None, facts)), None))
 
     def _run(self) -> None:
         while not self._closing:
@@ -233,7 +216,8 @@ class AuditTrail:
             self._tidied = now
             before = now - self._settings.retention_days * _DAY_SECONDS
             for chain, sequence in retire(self._folder, self._chain.id, before):
-                self._add(self._own(AuditAction.SEGMENT_RETIRED, retired_chain=chain, retired_sequence=sequence))
+                facts = {"retired_chain": chain, "retired_sequence": sequence}
+                self._add(Record(AuditAction.SEGMENT_RETIRED, None, facts))
 
     def _tell_strangers(self, beyond: int) -> None:
         if beyond:

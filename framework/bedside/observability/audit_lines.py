@@ -4,8 +4,10 @@ Calls are many and alike, so theirs are filled into templates, which are what th
 in ``inference_line.py``; a test compares them).
 """
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bedside.observability.events import AuditAction
@@ -30,6 +32,7 @@ _FACTS = {
     "audit_sequence": number(1),
 }
 _keyword = CLEAN[Kind.KEYWORD]
+Clock = Callable[[], float]
 
 
 class Record(NamedTuple):
@@ -37,36 +40,37 @@ class Record(NamedTuple):
 
     Attributes:
         action: what happened.
-        moment: when, in seconds since the epoch.
         who: did it; None where nobody is known.
         same: facts that many calls share, by their names in the code.
         varying: ``request_id``, ``input_hash`` and ``rows`` of a call.
     """
 
     action: AuditAction
-    moment: float
     who: Principal | None
     same: Mapping[str, Any]
-    varying: Mapping[str, Any]
+    varying: Mapping[str, Any] = MappingProxyType({})
 
 
 class AuditLines:
-    """Renders the records of one chain.
+    """Renders the records of one chain, each at the moment that it is rendered.
 
     Args:
         service: who writes.
         caller: pseudonym of issuer and subject.
+        clock: seconds since the epoch.
     """
 
-    def __init__(self, service: Service, caller: Callable[[str, str], str]) -> None:
+    def __init__(self, service: Service, caller: Callable[[str, str], str], clock: Clock = time.time) -> None:
         self._service = service.document
         self._caller = caller
+        self._clock = clock
         self._templates: dict[tuple[object, ...], Template] = {}
         self._second = -1, b""
 
     def __call__(self, record: Record, chain: str, sequence: int, previous: str) -> bytes:
         """Return the line of a record at its place in a chain."""
-        action, moment, who, same, varying = record
+        action, who, same, varying = record
+        moment = self._clock()
         if tuple(varying) != _VARYING or not (varying["input_hash"] and _keyword(varying["request_id"])):
             place = {"audit_sequence": sequence, "audit_previous": previous}
             return self._general(

@@ -53,6 +53,7 @@ class Event(StrEnum):
     LOG_LINES_LOST = "log_lines_lost"
     AUDIT_WRITE_FAILED = "audit_write_failed"
     AUDIT_ANCHORED = "audit_anchored"
+    AUDIT_RECORDS_MISSED = "audit_records_missed"
     EVENT_UNLISTED = "event_unlisted"
     DELIVERY_ENDED = "delivery_ended"
     CANDIDATE_JUDGED = "candidate_judged"

@@ -264,6 +264,22 @@ class Metrics:
         spooled = Gauge("bedside_spooled_log_lines", "Log lines that wait in the spool.", registry=self.registry)
         spooled.set_function(waiting)
 
+    def show_audit_shipping(
+        self,
+        shipped: Callable[[], int],
+        refused: Callable[[], int],
+        missed: Callable[[], int],
+        waiting: Callable[[], int],
+    ) -> None:
+        """Show what becomes of the audit records that go straight to Elasticsearch; call it once."""
+        self._count("bedside_shipped_audit_records", "Audit records that Elasticsearch has taken.", shipped)
+        self._count("bedside_refused_audit_records", "Audit records that Elasticsearch will never take.", refused)
+        self._count(
+            "bedside_missed_audit_records", "Audit records that were removed before Elasticsearch had them.", missed
+        )
+        text = "Size of the audit trail that Elasticsearch does not have yet."
+        Gauge("bedside_waiting_audit_bytes", text, registry=self.registry).set_function(waiting)
+
     def _count(self, name: str, documentation: str, count: Callable[[], int]) -> None:
         self.registry.register(_CountedElsewhere(name, documentation, count))
 

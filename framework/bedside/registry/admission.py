@@ -8,6 +8,7 @@ from bedside.bundle.folder import BundleFolder, tree_digest
 from bedside.bundle.vetting import SitePolicy, Verdict, vet
 from bedside.errors import NotAdmitted
 from bedside.interfaces import AuditSink
+from bedside.observability.audit_lines import Record
 from bedside.observability.events import AuditAction, Event
 from bedside.observability.logging import get_logger
 from bedside.settings import AdmissionSettings
@@ -81,7 +82,8 @@ class AdmissionLog:
         if self._audit is not None:
             about = {name: told[name] for name in ("model", "version", "digest", "trust", "mode")}
             outcome = "success" if verdict.admitted else "failure"
-            self._audit.record(AuditAction.BUNDLE_JUDGED, None, {**about, "outcome": outcome, "rules": rules or None})
+            facts = {**about, "outcome": outcome, "rules": rules or None}
+            self._audit.record(Record(AuditAction.BUNDLE_JUDGED, None, facts))
         if verdict.admitted:
             self._log.info(Event.BUNDLE_ADMITTED, **told)
         else:

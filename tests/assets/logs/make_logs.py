@@ -106,6 +106,9 @@ def _deliveries(month: _Month) -> None:
         month.write(moment, "warning", Event.TOKEN_KEYS_STALE, reason="timeout", seconds=40.0, keys=2)
         month.write(moment, "error", Event.TOKEN_KEYS_UNAVAILABLE, reason="timeout")
         month.write(moment, "warning", Event.INSTANCE_REFUSED, error_code="missing_tag", patient="DOE^JANE")
+        month.write(moment, "error", Event.AUDIT_WRITE_FAILED, error_type="OSError")
+        month.write(moment, "error", Event.AUDIT_RECORDS_MISSED, audit_chain="20261101T000000Z-00000000", audit_lost=9)
+        month.write(moment, "error", Event.LOG_SPOOL_FULL, lines=1000)
         month.write(moment, "error", Event.REQUEST_ERROR_UNEXPECTED, error_type="KeyError", request_id="0" * 32)
 
 

@@ -12,6 +12,7 @@ from bedside.audit_settings import AuditSettings
 from bedside.cli import app
 from bedside.errors import ConfigurationError
 from bedside.observability.audit import AuditTrail
+from bedside.observability.audit_lines import Record
 from bedside.observability.events import AuditAction
 from bedside.observability.rendering import Service
 from bedside.security.key_file import load_or_create_secret
@@ -32,7 +33,7 @@ def config(tmp_path: Path) -> list[str]:
     for subject in ("alice", "bob", "alice"):
         caller = Principal(subject, "https://issuer", frozenset(), 4e9)
         facts = {"transport": "rest", "operation": "predict", "outcome": "success", "request_id": "ab"}
-        trail.record(AuditAction.MODEL_CALLED, caller, facts)
+        trail.record(Record(AuditAction.MODEL_CALLED, caller, facts))
     trail.close()
     return ["--config", str(file)]
 
@@ -46,6 +47,16 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_whole_trail_is_verified(config: list[str]) -> None:
     """Nothing to tell but how much was read."""
     assert run("verify", *config) == (0, "5 records read\n")
+
+
+def test_key_may_come_from_the_environment(config: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file need not be there; another key does not fit the seals."""
+    file = tmp_path / "state" / "audit.key"
+    monkeypatch.setenv("BEDSIDE_AUDIT__KEY", file.read_text())
+    file.unlink()
+    assert run("verify", *config) == (0, "5 records read\n")
+    monkeypatch.setenv("BEDSIDE_AUDIT__KEY", "0" * 32)
+    assert run("verify", *config)[0] == 1
 
 
 def test_broken_trail_ends_with_one_and_names_the_record(config: list[str], tmp_path: Path) -> None:

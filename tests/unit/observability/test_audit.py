@@ -77,7 +77,7 @@ def actions(folder: Path) -> list[str]:
 def test_records_are_chained_and_the_end_is_anchored(tmp_path: Path, captured: Capture, durability: str) -> None:
     """In order, by the schema, readable for their owner alone; the log tells the head."""
     made = trail(tmp_path, durability=durability)
-    made.record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
+    made.record(Record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING))
     made.close()
     assert actions(tmp_path) == ["chain_opened", "model_called", "chain_closed"]
     assert Verifier(tmp_path, KEY).findings() == []
@@ -91,7 +91,9 @@ def test_records_are_chained_and_the_end_is_anchored(tmp_path: Path, captured: C
 def test_caller_is_a_pseudonym(tmp_path: Path, captured: Capture) -> None:
     """The same for the same caller, and nobody's name."""
     made = trail(tmp_path)
-    made.record(AuditAction.ACCESS_REFUSED, SOMEBODY, {"outcome": "failure", "error_code": "insufficient_scope"})
+    made.record(
+        Record(AuditAction.ACCESS_REFUSED, SOMEBODY, {"outcome": "failure", "error_code": "insufficient_scope"})
+    )
     made.close()
     (record,) = (record for record in records(tmp_path) if "user" in record)
     assert record["user"]["hash"] == caller_hash(KEY, SOMEBODY.issuer, SOMEBODY.subject)
@@ -112,15 +114,16 @@ def test_fingerprint_is_hmac_and_keeps_parts_apart(tmp_path: Path, captured: Cap
 @pytest.mark.parametrize("who", [SOMEBODY, None], ids=["known", "unknown"])
 def test_short_way_gives_the_line_of_the_long_way(who: Principal | None) -> None:
     """First from a fresh template, then from a kept one; what has no hash of an input takes the long way."""
-    lines = AuditLines(SERVICE, lambda *_: "ab")
-    for second, rows in ((1.8e9 + 0.25, 2), (1.8e9 + 1.5, 3)):
-        record = Record(AuditAction.MODEL_CALLED, second, who, SAME, {**VARYING, "rows": rows})
-        long = Record(AuditAction.MODEL_CALLED, second, who, {**SAME, **VARYING, "rows": rows}, {})
+    now = [0.0]
+    lines = AuditLines(SERVICE, lambda *_: "ab", lambda: now[0])
+    for now[0], rows in ((1.8e9 + 0.25, 2), (1.8e9 + 1.5, 3)):
+        record = Record(AuditAction.MODEL_CALLED, who, SAME, {**VARYING, "rows": rows})
+        long = Record(AuditAction.MODEL_CALLED, who, {**SAME, **VARYING, "rows": rows})
         line = lines(record, "c", 7, "0" * 64)
         assert json.loads(line) == json.loads(lines(long, "c", 7, "0" * 64))
         assert not faults(line, "audit")
     assert len(lines._templates) == 1
-    odd = Record(AuditAction.MODEL_CALLED, 1.8e9, who, SAME, {**VARYING, "request_id": "DOE^JOHN"})
+    odd = Record(AuditAction.MODEL_CALLED, who, SAME, {**VARYING, "request_id": "DOE^JOHN"})
     assert b"DOE" not in lines(odd, "c", 7, "0" * 64)
 
 
@@ -128,7 +131,7 @@ def test_templates_do_not_pile_up() -> None:
     """More models than templates cost time, not memory."""
     lines = AuditLines(SERVICE, lambda *_: "ab")
     for number in range(1100):
-        lines(Record(AuditAction.MODEL_CALLED, 0, None, {**SAME, "model": str(number)}, VARYING), "c", 0, "0" * 64)
+        lines(Record(AuditAction.MODEL_CALLED, None, {**SAME, "model": str(number)}, VARYING), "c", 0, "0" * 64)
     assert len(lines._templates) <= 1024
 
 
@@ -142,7 +145,7 @@ def test_full_disk_is_told_once_and_costs_nothing_that_has_room(tmp_path: Path, 
     made = trail(tmp_path, backlog_records=2)
     disk.full = True
     for _ in range(5):
-        made.record(AuditAction.MODEL_CALLED, None, SAME, VARYING)
+        made.record(Record(AuditAction.MODEL_CALLED, None, SAME, VARYING))
     for _ in range(2):
         disk.tried.clear()
         made._wake.set()
@@ -161,13 +164,12 @@ async def test_strangers_do_not_push_out_the_records_of_others(tmp_path: Path, c
     made = trail(tmp_path, strangers_per_minute=2, durability="strict")
     refused = {"transport": "rest", "operation": "predict", "outcome": "failure", "error_code": "missing_token"}
     for _ in range(500):
-        made.record(AuditAction.ACCESS_REFUSED, None, refused)
-    await made.commit(AuditAction.ACCESS_REFUSED, None, refused)
-    made.record(AuditAction.ACCESS_REFUSED, SOMEBODY, refused)
-    made.record(AuditAction.MODEL_CALLED, None, {**SAME, "job": "a" * 32}, VARYING)
-    made.record(
-        AuditAction.BUNDLE_JUDGED, None, {"outcome": "success", "model": "a", "version": "1", "trust": "pinned"}
-    )
+        made.record(Record(AuditAction.ACCESS_REFUSED, None, refused))
+    await made.commit(Record(AuditAction.ACCESS_REFUSED, None, refused))
+    made.record(Record(AuditAction.ACCESS_REFUSED, SOMEBODY, refused))
+    made.record(Record(AuditAction.MODEL_CALLED, None, {**SAME, "job": "a" * 32}, VARYING))
+    judged = {"outcome": "success", "model": "a", "version": "1", "trust": "pinned"}
+    made.record(Record(AuditAction.BUNDLE_JUDGED, None, judged))
     await asyncio.to_thread(made.close)
     kept = [*["access_refused"] * 3, "model_called", "bundle_judged", "strangers_counted"]
     assert actions(tmp_path) == ["chain_opened", *kept, "chain_closed"]
@@ -181,7 +183,7 @@ def test_disk_that_stays_full_fills_nothing(tmp_path: Path, captured: Capture, d
     made = trail(tmp_path, backlog_records=3, segment_bytes=1, chain_bytes=1)
     disk.full = True
     for number in range(9):
-        made.record(AuditAction.MODEL_CALLED, None, SAME, {**VARYING, "rows": number})
+        made.record(Record(AuditAction.MODEL_CALLED, None, SAME, {**VARYING, "rows": number}))
         made._drain()
         made._shorten()
     assert len(made._queue) == 3
@@ -193,7 +195,7 @@ def test_disk_that_stays_full_fills_nothing(tmp_path: Path, captured: Capture, d
 def test_half_a_write_is_taken_back(tmp_path: Path, captured: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same records are written whole the next time, and the chain holds."""
     made = trail(tmp_path)
-    made.record(AuditAction.MODEL_CALLED, None, SAME, VARYING)
+    made.record(Record(AuditAction.MODEL_CALLED, None, SAME, VARYING))
     fsync = os.fsync
     failures = iter([OSError(5, "io")])
 
@@ -213,7 +215,7 @@ def test_half_a_write_is_taken_back(tmp_path: Path, captured: Capture, monkeypat
 async def test_strict_call_waits_until_it_is_written(tmp_path: Path, captured: Capture) -> None:
     """Though the thread would have waited for more."""
     made = trail(tmp_path, durability="strict")
-    await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
+    await made.commit(Record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING))
     assert actions(tmp_path) == ["chain_opened", "model_called"]
     await asyncio.to_thread(made.close)
 
@@ -224,7 +226,7 @@ async def test_strict_call_that_cannot_be_recorded_is_refused(tmp_path: Path, ca
     disk.full = True
     for _ in range(2):
         with pytest.raises(AuditUnavailable):
-            await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
+            await made.commit(Record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING))
     assert made.lost_records == 1
     await asyncio.to_thread(made.close)
     assert made.lost_records == 2
@@ -239,8 +241,8 @@ async def test_record_without_a_line_and_a_folder_in_disorder_stop_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(AuditLines, "__call__", Mock(side_effect=RuntimeError))
         with pytest.raises(AuditUnavailable):
-            await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
-    await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
+            await made.commit(Record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING))
+    await made.commit(Record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING))
     await asyncio.to_thread(made.close)
     assert made.lost_records == 1
     assert actions(tmp_path) == ["chain_opened", "model_called", "records_lost", "chain_closed"]
@@ -256,7 +258,7 @@ async def test_strict_call_does_not_wait_for_ever(
     made = trail(tmp_path, durability="strict")
     monkeypatch.setattr(made._chain, "write", lambda *_, **__: hanging.wait(10))
     with pytest.raises(AuditUnavailable):
-        await made.commit(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING)
+        await made.commit(Record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, VARYING))
     hanging.set()
     await asyncio.to_thread(made.close)
 
@@ -290,7 +292,7 @@ def test_long_chain_loses_its_oldest_files_and_says_so(tmp_path: Path, captured:
     """It stays below its bound but for two files; what is left verifies, and what went is explained."""
     made = trail(tmp_path, segment_bytes=2000, chain_bytes=6000)
     for number in range(200):
-        made.record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, {**VARYING, "rows": number})
+        made.record(Record(AuditAction.MODEL_CALLED, SOMEBODY, SAME, {**VARYING, "rows": number}))
         if number % 5 == 4:
             made._drain()
             made._shorten()

@@ -30,6 +30,8 @@ def exposition() -> str:
     metrics = Metrics()
     metrics.count_lost_lines(lambda: 1)
     metrics.count_lost_records(lambda: 1)
+    metrics.show_shipping(*[lambda: 1] * 3)
+    metrics.show_audit_shipping(*[lambda: 1] * 4)
     metrics.refusal("queue_full").inc()
     model = metrics.for_model("ct", "1")
     model.finished("rest", "success", 0.2, {"queue": 0.1, "run": 0.1}, "0" * 32, ("normal", 0.9))

@@ -1,7 +1,7 @@
 """In-memory collaborators of the REST transport; codecs and encoders are the real ones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from bedside.errors import (
     ModelVersionNotFound,
 )
 from bedside.interfaces import ModelStatus
+from bedside.observability.audit_lines import Record
 from bedside.observability.events import AuditAction
 from bedside.observability.schema import AUDIT_RULES
 from bedside.settings import Settings
@@ -269,29 +270,18 @@ class Trail:
         """Return the parts themselves, in hex."""
         return b"|".join(parts).hex()
 
-    def record(
-        self,
-        action: AuditAction,
-        principal: Principal | None,
-        same: Mapping[str, Any],
-        varying: Mapping[str, Any] = {},
-    ) -> None:
+    def record(self, record: Record) -> None:
         """Keep what has a value; nothing is told that the schema does not know."""
+        action, principal, same, varying = record
         facts = {name: value for name, value in {**same, **varying}.items() if value is not None}
         assert AUDIT_RULES[action].required <= facts.keys() <= AUDIT_RULES[action].fields
         self.kept.append((action, "" if principal is None else principal.subject, facts))
 
-    async def commit(
-        self,
-        action: AuditAction,
-        principal: Principal | None,
-        same: Mapping[str, Any],
-        varying: Mapping[str, Any] = {},
-    ) -> None:
+    async def commit(self, record: Record) -> None:
         """Keep it, or tell that there is no room."""
         if self.full:
             raise AuditUnavailable
-        self.record(action, principal, same, varying)
+        self.record(record)
 
     @property
     def told(self) -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""Brings what ``content`` says into Elasticsearch, and dashboards into Kibana; done again, it changes nothing."""
+"""Brings what ``content`` says into Elasticsearch, and dashboards and rules into Kibana; again, it changes nothing."""
 
 import os
 import ssl
@@ -12,7 +12,8 @@ from bedside.errors import BedsideError
 from bedside.observability.shipping.content import Request
 
 _SECONDS = 60.0
-_HEADERS = {"kbn-xsrf": "true"}  # Kibana refuses what a browser could be led to send
+_KIBANA = {"kbn-xsrf": "true"}  # Kibana refuses what a browser could be led to send
+_JSON = {"Content-Type": "application/json"}
 
 
 class NotInstalled(BedsideError):
@@ -25,7 +26,7 @@ def connect(url: str, api_key: str, authorities: Path | None) -> httpx.Client:
         context = ssl.create_default_context(cafile=authorities)
     except OSError:
         raise NotInstalled("the authorities' file cannot be read", field="ca") from None
-    headers = {"Authorization": f"ApiKey {api_key}"} if api_key else {}
+    headers = _KIBANA | ({"Authorization": f"ApiKey {api_key}"} if api_key else {})
     return httpx.Client(base_url=url.rstrip("/"), headers=headers, verify=context, timeout=_SECONDS, trust_env=False)
 
 
@@ -56,15 +57,48 @@ def make_key(client: httpx.Client, request: Request, file: Path) -> bool:
     return True
 
 
-def import_dashboards(client: httpx.Client, space: str, ndjson: str) -> str:
-    """Import saved objects into a space of Kibana, replacing those that are there; return the request's path."""
-    path = f"{'' if space == 'default' else f'/s/{space}'}/api/saved_objects/_import"
-    file = {"file": ("dashboards.ndjson", ndjson.encode(), "application/ndjson")}
-    answer = _ask(client, "POST", path, params={"overwrite": "true"}, files=file, headers=_HEADERS)
-    # 200 does not mean that every object was taken.
-    if not answer.is_success or answer.json().get("success") is not True:
-        raise _refused("POST", path, answer)
-    return path
+class Kibana:
+    """Brings what ``dashboards.export`` writes into a space of Kibana.
+
+    Args:
+        client: of Kibana.
+        space: ``default`` or another.
+        done: told each request.
+    """
+
+    def __init__(self, client: httpx.Client, space: str, done: Callable[[str], None]) -> None:
+        self._client = client
+        self._prefix = "" if space == "default" else f"/s/{space}"
+        self._done = done
+
+    def import_objects(self, ndjson: str) -> None:
+        """Import saved objects, replacing those that are there. Raises NotInstalled."""
+        file = {"file": ("dashboards.ndjson", ndjson.encode(), "application/ndjson")}
+        answer = self._ask("POST", "/api/saved_objects/_import", params={"overwrite": "true"}, files=file)
+        # 200 does not mean that every object was taken.
+        if answer.json().get("success") is not True:
+            raise _refused("POST", "/api/saved_objects/_import", answer)
+
+    def put_dashboard(self, name: str, body: str) -> None:
+        """Put a dashboard by the Dashboards API (Kibana 9.5 on). Raises NotInstalled."""
+        self._ask("PUT", f"/api/dashboards/{name}", content=body, headers=_JSON)
+
+    def create_rule(self, name: str, body: str, *, replace: bool) -> None:
+        """Create an alerting rule; one that is there keeps its connectors, or is made anew. Raises NotInstalled."""
+        path = f"/api/alerting/rule/{name}"
+        if self._ask("POST", path, there=True, content=body, headers=_JSON).is_success:
+            return
+        if replace:
+            self._ask("DELETE", path)
+            self._ask("POST", path, content=body, headers=_JSON)
+
+    def _ask(self, method: str, path: str, *, there: bool = False, **options: Any) -> httpx.Response:
+        answer = _ask(self._client, method, self._prefix + path, **options)
+        is_there = there and answer.status_code == httpx.codes.CONFLICT
+        if not (answer.is_success or is_there):
+            raise _refused(method, self._prefix + path, answer)
+        self._done(f"{method} {self._prefix}{path}{' (is there already)' if is_there else ''}")
+        return answer
 
 
 def _send(client: httpx.Client, request: Request) -> httpx.Response | None:

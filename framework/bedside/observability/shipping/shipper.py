@@ -1,4 +1,4 @@
-"""The thread that empties the spool into Elasticsearch: in order, as long as it takes, and no line twice."""
+"""The thread that brings lines into Elasticsearch: in order, as long as it takes, and no line twice."""
 
 import fcntl
 import os
@@ -13,11 +13,43 @@ import orjson
 
 from bedside.log_settings import ElasticSettings
 from bedside.observability.events import Event
-from bedside.observability.logging import get_logger
-from bedside.observability.shipping.spool import Spool, SpooledLine
+from bedside.observability.logging import EventLogger, get_logger
+from bedside.observability.shipping.spool import SpooledLine
 from bedside.observability.shipping.verdicts import NotDelivered, Refusal, Verdict
 
-_LOOK_SECONDS = 1.0  # for lines that other processes have spooled
+
+class Source(Protocol):
+    """Where lines wait: ``spool.Spool`` for the log, ``trail.Trail`` for the audit trail.
+
+    Attributes:
+        folder: of the lock that tells which process ships, and of lines that were refused.
+        arrived: set when lines have come.
+        look_seconds: longest pause between two looks for lines that nobody announces.
+        waiting_lines: how many wait; None where nobody has counted them.
+    """
+
+    folder: Path
+    arrived: threading.Event
+    look_seconds: float
+
+    @property
+    def waiting_lines(self) -> int | None: ...  # noqa: D102 - see above
+
+    def head(self, most_lines: int, most_bytes: int) -> list[SpooledLine]:
+        """Return the oldest lines, at least one where there are any."""
+        ...
+
+    def remove(self, sent: Sequence[SpooledLine]) -> None:
+        """Forget lines that :meth:`head` returned."""
+        ...
+
+    def tell(self, events: EventLogger) -> None:
+        """Log what has gone wrong since the last time."""
+        ...
+
+    def close(self) -> None:
+        """Close files."""
+        ...
 
 
 class Sender(Protocol):
@@ -61,31 +93,33 @@ def _told(refusal: Refusal) -> bytes:
 
 
 class Shipper:
-    """Runs from :meth:`start` to :meth:`close`. Of several processes with one spool, one ships; when it ends, another.
+    """Runs from :meth:`start` to :meth:`close`. Of several processes with one source, one ships; when it ends, another.
 
     Args:
-        spool: where the lines are.
+        source: where the lines are.
         sender: where they go.
         settings: sizes and pauses.
+        name: ``log.logger`` of its events.
 
     Attributes:
         shipped: lines that Elasticsearch has taken.
         refused: lines that it never will.
     """
 
-    def __init__(self, spool: Spool, sender: Sender, settings: ElasticSettings) -> None:
-        self._spool = spool
+    def __init__(
+        self, source: Source, sender: Sender, settings: ElasticSettings, name: str = "bedside.shipping"
+    ) -> None:
+        self._source = source
         self._sender = sender
         self._settings = settings
-        self._refusals = RefusedLines(spool.path.with_name("refused.ndjson"), settings.refused_bytes)
+        self._refusals = RefusedLines(source.folder / "refused.ndjson", settings.refused_bytes)
         self._most_lines = settings.batch_lines
-        self._events = get_logger("bedside.shipping")
+        self._events = get_logger(name)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log-shipper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._failures = 0
         self._down_since: float | None = None
-        self._told = {"full": False, "refusing": False}
-        self._told_damaged = 0
+        self._refusing = False
         self.shipped = 0
         self.refused = 0
 
@@ -96,16 +130,16 @@ class Shipper:
     def close(self) -> None:
         """Ship what waits, for ``stop_seconds`` at most, and end; the rest stays for the next start."""
         self._closing.set()
-        self._spool.arrived.set()
+        self._source.arrived.set()
         self._thread.join(timeout=self._settings.stop_seconds)
         if not self._thread.is_alive():
             self._sender.close()
-            self._spool.close()
+            self._source.close()
 
     def _run(self) -> None:
-        with self._spool.path.with_name("shipper.lock").open("ab") as lock:
+        with (self._source.folder / "shipper.lock").open("ab") as lock:
             while not _locked(lock.fileno()):
-                if self._closing.wait(_LOOK_SECONDS):
+                if self._closing.wait(self._source.look_seconds):
                     return
             while self._step():
                 pass
@@ -114,12 +148,12 @@ class Shipper:
         """Ship one batch; tell whether to go on."""
         closing = self._closing.is_set()
         try:
-            self._spool.arrived.clear()
-            batch = self._spool.head(self._most_lines, self._settings.batch_bytes)
-            self._tell()
+            self._source.arrived.clear()
+            batch = self._source.head(self._most_lines, self._settings.batch_bytes)
+            self._source.tell(self._events)
             if not batch:
                 self._most_lines = self._settings.batch_lines
-                return not closing and (self._spool.arrived.wait(_LOOK_SECONDS) or True)
+                return not closing and (self._source.arrived.wait(self._source.look_seconds) or True)
             settled = self._ship(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the lines are still there and are tried again
             settled = self._fail(type(error).__name__)
@@ -148,16 +182,16 @@ class Shipper:
     def _settle(self, lines: Sequence[SpooledLine], refused: Sequence[Refusal]) -> None:
         if refused:
             self._refusals.add(refused)
-        self._spool.remove(lines)
+        self._source.remove(lines)
         self.refused += len(refused)
         self.shipped += len(lines) - len(refused)
         # Told when it begins, not for each: an event is a line, which may be refused as well.
-        if refused and not self._told["refusing"]:
+        if refused and not self._refusing:
             first = refused[0]
             self._events.error(
                 Event.LOG_LINES_REFUSED, lines=len(refused), status=first.status, error_type=first.error_type
             )
-        self._told["refusing"] = bool(refused)
+        self._refusing = bool(refused)
 
     def _fail(self, error_type: str, status: int | None = None) -> bool:
         self._failures += 1
@@ -171,15 +205,7 @@ class Shipper:
         if self._down_since is not None:
             seconds = round(time.monotonic() - self._down_since, 3)
             self._down_since = None
-            self._events.info(Event.LOG_SHIPPING_RESUMED, seconds=seconds, lines=len(self._spool))
-
-    def _tell(self) -> None:
-        if self._spool.full and not self._told["full"]:
-            self._events.error(Event.LOG_SPOOL_FULL, lines=len(self._spool))
-        self._told["full"] = self._spool.full
-        if self._spool.damaged > self._told_damaged:
-            self._told_damaged = self._spool.damaged
-            self._events.error(Event.LOG_SPOOL_DAMAGED)
+            self._events.info(Event.LOG_SHIPPING_RESUMED, seconds=seconds, lines=self._source.waiting_lines)
 
     def _pause(self) -> float:
         doubled = self._settings.retry_seconds * 2.0 ** min(self._failures - 1, 32)

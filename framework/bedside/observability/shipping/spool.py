@@ -14,6 +14,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from bedside.observability.events import Event
+from bedside.observability.logging import EventLogger
+
 _PAGE_BYTES = 4096
 _LEAST_PAGES = 16
 _WAL_BYTES = 4 * 1024 * 1024
@@ -35,7 +38,7 @@ class SpooledLine(NamedTuple):
 
 
 class Spool:
-    """The queue. Implements ``writer.ByteStream``; thread-safe.
+    """The queue. Implements ``writer.ByteStream`` and ``shipper.Source``; thread-safe.
 
     Args:
         folder: made, for this user alone, where it is missing.
@@ -50,6 +53,7 @@ class Spool:
 
     def __init__(self, folder: Path, most_bytes: int, *, fsync: bool = False) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = folder
         self.path = folder / "lines.db"
         self._most_pages = max(most_bytes // _PAGE_BYTES, _LEAST_PAGES)
         self._fsync = fsync
@@ -58,6 +62,7 @@ class Spool:
         self.full = False
         self.damaged = 0
         self._waiting = 0
+        self._told_full, self._told_damaged = False, 0
         self._open()
 
     def write(self, data: bytes | memoryview, /) -> int:
@@ -94,12 +99,25 @@ class Spool:
             with self._transaction() as database:
                 database.execute("DELETE FROM lines WHERE number <= ?", (sent[-1].number,))
 
-    def __len__(self) -> int:
+    look_seconds = 1.0
+    """Between two looks for what other processes have spooled."""
+
+    @property
+    def waiting_lines(self) -> int:
         """Return how many lines waited when this process last wrote, read or removed some; 0 once closed.
 
         It waits for no lock: metrics ask on the event loop.
         """
         return self._waiting
+
+    def tell(self, events: EventLogger) -> None:
+        """Log that it takes no lines, or was damaged; once each time that it begins."""
+        if self.full and not self._told_full:
+            events.error(Event.LOG_SPOOL_FULL, lines=self._waiting)
+        self._told_full = self.full
+        if self.damaged > self._told_damaged:
+            self._told_damaged = self.damaged
+            events.error(Event.LOG_SPOOL_DAMAGED)
 
     def close(self) -> None:
         """Close the file."""

@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bedside.cli import app
+from bedside.dashboards.alerts import ALERTS
+from bedside.dashboards.boards import DASHBOARDS
 from bedside.errors import ConfigurationError
 from bedside.observability.schema import component_template
 from bedside.observability.shipping.installation import NotInstalled
@@ -23,6 +25,7 @@ class Recorder:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
         self.answers: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.once: dict[str, tuple[int, dict[str, Any]]] = {}
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -30,14 +33,15 @@ class Recorder:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 outer.asked.append((self.command, self.path, headers, body))
-                status, answer = outer.answers.get(self.path, (200, {"success": True, "encoded": "d3JpdGU6a2V5"}))
+                well = 200, {"success": True, "encoded": "d3JpdGU6a2V5"}
+                status, answer = outer.once.pop(self.path, outer.answers.get(self.path, well))
                 told = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(told)))
                 self.end_headers()
                 self.wfile.write(told)
 
-            do_POST = do_PUT  # noqa: N815 - the library's name
+            do_POST = do_DELETE = do_PUT  # noqa: N815 - the library's names
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -168,11 +172,54 @@ def test_a_key_that_is_refused_leaves_no_file(elastic: Recorder, tmp_path: Path)
 def test_dashboards_go_into_kibana(elastic: Recorder, space: str, prefix: str) -> None:
     """By the saved objects API, over those that are there."""
     install("--url", elastic.url, "--kibana-url", elastic.url, "--space", space)
-    method, path, headers, body = elastic.asked[-1]
+    found = [asked for asked in elastic.asked if "_import" in asked[1]]
+    ((method, path, headers, body),) = found
     assert (method, path) == ("POST", f"{prefix}/api/saved_objects/_import?overwrite=true")
     assert headers["kbn-xsrf"] == "true"
     assert b'filename="dashboards.ndjson"' in body
     assert b'"type":"dashboard"' in body.replace(b'": "', b'":"')
+
+
+@pytest.mark.parametrize("space", ["default", "radiology"])
+def test_rules_go_into_kibana_too(elastic: Recorder, space: str) -> None:
+    """Each under its id, after the dashboards; Elasticsearch need not be asked for that."""
+    install("--kibana-url", elastic.url, "--space", space)
+    prefix = "" if space == "default" else "/s/radiology"
+    imported, *rules = elastic.paths
+    assert "_import" in imported
+    assert rules == [f"POST {prefix}/api/alerting/rule/{alert.id}" for alert in ALERTS]
+    assert all(json.loads(body)["rule_type_id"] == ".es-query" for *_, body in elastic.asked[1:])
+    assert {headers["kbn-xsrf"] for _, _, headers, _ in elastic.asked} == {"true"}
+
+
+def test_rules_that_are_there_keep_their_connectors(elastic: Recorder) -> None:
+    """Unless they are asked to be made anew."""
+    elastic.answers = {f"/api/alerting/rule/{alert.id}": (409, {"message": "conflict"}) for alert in ALERTS}
+    assert install("--kibana-url", elastic.url).output.count("is there already") == len(ALERTS)
+    assert not any(method == "DELETE" for method, *_ in elastic.asked)
+
+
+def test_rules_are_made_anew_on_request(elastic: Recorder) -> None:
+    """Deleted and created again; those that are not there are only created."""
+    there = f"/api/alerting/rule/{ALERTS[0].id}"
+    elastic.once[there] = (409, {"message": "conflict"})
+    install("--kibana-url", elastic.url, "--replace-rules")
+    assert [path for path in elastic.paths if there in path] == [f"POST {there}", f"DELETE {there}", f"POST {there}"]
+    assert sum(method == "DELETE" for method, *_ in elastic.asked) == 1
+
+
+def test_the_dashboards_api_is_used_on_request(elastic: Recorder) -> None:
+    """Each dashboard is put under its id."""
+    install("--kibana-url", elastic.url, "--dashboards-api")
+    put = {path for path in elastic.paths if path.startswith("PUT")}
+    assert put == {f"PUT /api/dashboards/{board.id}" for board in DASHBOARDS}
+
+
+def test_a_rule_that_kibana_refuses_fails(elastic: Recorder) -> None:
+    """By its path and status."""
+    elastic.answers[f"/api/alerting/rule/{ALERTS[1].id}"] = (400, {"message": "params invalid"})
+    with pytest.raises(NotInstalled, match=f"rule/{ALERTS[1].id}: 400"):
+        install("--kibana-url", elastic.url)
 
 
 def test_an_import_that_kibana_half_refuses_is_told(elastic: Recorder) -> None:
@@ -205,6 +252,7 @@ def test_what_cannot_work_is_told_before_anything_is_asked(elastic: Recorder, tm
         ("--url", elastic.url, "--kibana-url", "https://user:secret@kibana"),
         ("--url", elastic.url, "--namespace", "prod-eu"),
         ("--url", elastic.url, "--api-key-file", tmp_path / "missing"),
+        ("--namespace", "prod"),
     ):
         with pytest.raises(ConfigurationError) as caught:
             install(*options)

@@ -16,7 +16,7 @@ from bedside.log_settings import ElasticSettings, LogSettings
 from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
 from bedside.observability.metrics import Metrics
-from bedside.observability.shipping import open_log
+from bedside.observability.shipping import open_log, open_trail
 from bedside.settings import RuntimeSettings, Settings, load_settings
 
 
@@ -74,6 +74,28 @@ def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setitem(sys.modules, "bedside.observability.shipping.bulk", None)
     with pytest.raises(ConfigurationError, match=r"bedside\[elastic\]"):
         open_log(settings("both", tmp_path, "http://127.0.0.1:9"), Metrics())
+
+
+def test_a_trail_that_cannot_be_shipped_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By the setting: a folder that is none, an extra that is missing."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError) as caught:
+        open_trail(settings("both", tmp_path / "file", "http://127.0.0.1:9"), Metrics())
+    assert caught.value.field == "audit.folder"
+    monkeypatch.setitem(sys.modules, "bedside.observability.shipping.bulk", None)
+    with pytest.raises(ConfigurationError, match=r"bedside\[elastic\]") as caught:
+        open_trail(settings("both", tmp_path, "http://127.0.0.1:9"), Metrics())
+    assert caught.value.field == "audit.ship"
+
+
+def test_what_becomes_of_the_trail_is_counted(tmp_path: Path) -> None:
+    """By metrics of its own; a folder without a trail is no trouble."""
+    metrics = Metrics()
+    open_trail(settings("both", tmp_path, "http://127.0.0.1:9"), metrics).close()
+    told = metrics.render().decode()
+    for name in ("shipped_audit_records_total", "refused_audit_records_total", "missed_audit_records_total"):
+        assert f"bedside_{name} 0.0" in told
+    assert "bedside_waiting_audit_bytes 0.0" in told
 
 
 def test_authorities_that_cannot_be_read_are_told(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_a_batch_that_is_too_large_is_halved(capture: Build, spool: Spool) -> No
     shipper.close()
     assert cluster.taken == [b"1", b"2", b"4"]
     assert shipper.refused == 1
-    assert len(spool) == 0
+    assert spool.waiting_lines == 0
 
 
 def test_a_full_spool_is_told(capture: Build, tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_of_two_with_one_spool_one_ships_and_then_the_other(capture: Build, spoo
         fcntl.flock(lock, fcntl.LOCK_EX)
         spool.write(b"1\n")
         waiting = shipped(spool, cluster)
-        assert len(spool) == 1
+        assert spool.waiting_lines == 1
     cluster.wait(1)
     waiting.close()
     assert cluster.taken == [b"1"]
@@ -267,7 +267,7 @@ def test_one_that_never_had_its_turn_ends(capture: Build, spool: Spool, tmp_path
         spool.write(b"1\n")
         shipper.close()
     again = Spool(tmp_path, 10**7)
-    assert len(again) == 1
+    assert again.waiting_lines == 1
     again.close()
 
 
