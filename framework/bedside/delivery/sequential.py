@@ -23,12 +23,14 @@ class Rule:
         good: proportion of hits up to which a candidate is as it should be.
         bad: proportion of hits from which on it must not pass.
         risk: chance that the decision is wrong, either way, at these proportions; smaller beyond them.
+        once: an acceptance ends it. Else it is asked on: right where requests are independent witnesses.
     """
 
     name: str
     good: float
     bad: float
     risk: float = 0.05
+    once: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no test. Raises ConfigurationError."""

@@ -76,9 +76,9 @@ class Tally:
         self._findings = {rule.name: Finding(rule) for rule in rules}
 
     def add(self, rule: Rule, hit: bool) -> None:  # noqa: FBT001 - what was seen
-        """Count one request; a rejection is final."""
+        """Count one request; a rejection is final, and an acceptance where the rule says so."""
         found = self._findings[rule.name]
-        if found.decision != "reject":
+        if found.decision != "reject" and not (found.accepted and rule.once):
             self._findings[rule.name] = found.after(hit)
 
     def findings(self) -> tuple[Finding, ...]:

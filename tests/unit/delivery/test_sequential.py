@@ -90,14 +90,14 @@ def rejected_later(rule: Rule, hit: float, requests: int) -> float:
     return rejected
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", RULES[:2], ids=lambda rule: rule.name)
 def test_who_is_asked_on_is_seldom_wronged(rule: Rule) -> None:
     """As docs/rehearsal.md has it: another hundred requests cost one that is just good enough hardly anything."""
     assert rejected_later(rule, rule.good, 100) <= 0.02
     assert rejected_later(rule, rule.good / 2, 100) <= 0.001
 
 
-@pytest.mark.parametrize(("rule", "hits"), [*zip(RULES, (4, 5, 9), strict=True)], ids=lambda value: str(value)[:16])
+@pytest.mark.parametrize(("rule", "hits"), [(RULES[0], 4), (RULES[1], 5)], ids=lambda value: str(value)[:16])
 def test_what_fails_later_is_seen(rule: Rule, hits: int) -> None:
     """However long it was good: an acceptance is all the credit that there is, and these in a row use it up."""
     tally = Tally([rule])
@@ -111,6 +111,15 @@ def test_what_fails_later_is_seen(rule: Rule, hits: int) -> None:
     tally.add(rule, hit=False)
     assert tally.findings()[0].requests == 1000 + hits
     assert not tally.accepted([rule])
+
+
+def test_speed_is_not_asked_on() -> None:
+    """A machine that gets busy is slow for many requests in a row: that says little of the candidate."""
+    tally, slower = Tally(RULES), RULES[2]
+    for number in range(100):
+        tally.add(slower, hit=number >= 8)
+    assert tally.accepted([slower])
+    assert [finding.requests for finding in tally.findings()] == [0, 0, 8]
 
 
 def test_an_acceptance_outlasts_single_hits() -> None:
