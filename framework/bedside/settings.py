@@ -22,9 +22,10 @@ from pydantic_settings import (
 )
 
 from bedside.audit_settings import AuditSettings
-from bedside.dicom_settings import DicomSettings, Name
+from bedside.dicom_settings import DicomSettings
 from bedside.errors import ConfigurationError
 from bedside.log_settings import ElasticSettings, LogSettings
+from bedside.reference_settings import ReferenceSettings
 from bedside.tracing_settings import TracingSettings
 
 MEBIBYTE = 1024 * 1024
@@ -383,23 +384,6 @@ class JobSettings(_Group):
 
     poll_seconds: float = Field(default=1.0, gt=0)
     """Seconds between two looks for work that came by another replica."""
-
-
-class ReferenceSettings(_Group):
-    """Inputs that a request names instead of sending (docs/api.md#references): studies of ``dicom.sources``, files."""
-
-    folders: Mapping[Name, Path] = Field(default_factory=dict)
-    """Folders that callers may have files read from, by a name of your own. Links are refused. Callers need the scope
-    ``bedside.retrieve`` or ``bedside.retrieve:NAME``."""
-
-    seconds: float = Field(default=600.0, gt=0)
-    """Seconds that retrieving the inputs of one request or job may take, attempts included."""
-
-    attempts: int = Field(default=3, ge=1)
-    """Times that a source is asked before the caller is told 503. A job is tried again until its deadline."""
-
-    retry_seconds: float = Field(default=0.5, gt=0)
-    """Wait before the second attempt, in seconds; it doubles each time."""
 
 
 class Settings(BaseSettings):

@@ -24,12 +24,14 @@ class Study:
 
     Attributes:
         uid: its Study Instance UID.
+        files: its instances.
         body: as a STOW-RS request.
         media_type: of the body.
         lesion: the voxels that are to be found.
     """
 
     uid: str
+    files: tuple[bytes, ...]
     body: bytes
     media_type: str
     lesion: Voxels
@@ -50,7 +52,7 @@ def make_study(number: int) -> Study:
         files.append(buffer.getvalue())
     whole = join([EncodedAnswer(DICOM, data) for data in files], f'{RELATED}; type="{DICOM}"')
     found = frozenset((float(z), int(row), int(column)) for z, row, column in zip(*np.nonzero(volume), strict=True))
-    return Study(uid, bytes(whole.body), whole.media_type, found)
+    return Study(uid, tuple(files), bytes(whole.body), whole.media_type, found)
 
 
 class Received:

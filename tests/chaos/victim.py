@@ -2,7 +2,7 @@
 
 Each change of state passes a point, before it is asked for, within its transaction, and after its commit. Where the
 folder ``CHAOS_POINTS`` holds a file ``N.armed`` with the point's name, the server stops there: the file becomes
-``N.reached``, and it goes on when there is an ``N.release``, if it still lives.
+``N.reached``, which holds its process id, and it goes on when there is an ``N.release``, if it still lives.
 
 The fork server that keeps MONAI in memory is the test's own, at ``CHAOS_FORKS``: it outlives the servers that are
 killed, so that the next one is ready in seconds. Model processes are forked and end as ever.
@@ -27,7 +27,9 @@ def _reached(name: str) -> Path | None:
     for armed in _points.glob("*.armed"):
         with suppress(FileNotFoundError):  # another thread was quicker
             if armed.read_text() == name:
-                armed.rename(armed.with_suffix(".reached"))
+                mine = armed.rename(armed.with_suffix(f".{os.getpid()}"))
+                mine.write_text(str(os.getpid()))
+                mine.rename(armed.with_suffix(".reached"))
                 return armed.with_suffix(".release")
     return None
 
@@ -46,8 +48,14 @@ async def hit_async(name: str) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-def watch(owner: Any, method: str) -> None:
-    """Make points ``METHOD before``, ``within`` (its transaction, once it has changed something) and ``after``."""
+def watch(owner: Any, method: str, *, changes: bool = False) -> None:
+    """Make points ``METHOD before``, ``within`` (its transaction, once it has changed something) and ``after``.
+
+    Args:
+        owner: a class.
+        method: of it.
+        changes: something, whenever it is called; else a transaction tells.
+    """
     original = getattr(owner, method)
 
     @wraps(original)
@@ -56,10 +64,10 @@ def watch(owner: Any, method: str) -> None:
         if "retry_at" in options and options["retry_at"] is None:
             name += " for good"
         hit(f"{name} before")
-        _here.name, _here.changed = name, False
+        _here.name, _here.changed = name, changes
         try:
             result = original(self, *args, **options)
-            changed = _here.changed or method == "_send"
+            changed = _here.changed
         finally:
             _here.name = ""
         if changed:
@@ -91,6 +99,46 @@ def watch_transactions() -> None:
             hit(f"{_here.name} within")
 
 
+def watch_inbox() -> None:
+    """Make the points of received instances: within, their data lie there and their key does not, or the reverse."""
+    from bedside.jobs import spool  # noqa: PLC0415 - as above
+    from bedside.transports.dicom.inbox import Inbox  # noqa: PLC0415
+
+    for method in ("keep", "read", "forget"):
+        watch(Inbox, method, changes=True)
+    write, shred = spool._write, spool.Spool.shred
+
+    def written(path: Path, chunks: Any) -> None:
+        write(path, chunks)
+        if getattr(_here, "name", "") == "Inbox.keep":
+            hit("Inbox.keep within")
+
+    def shredded(self: spool.Spool, job: str, name: str) -> None:
+        shred(self, job, name)
+        if getattr(_here, "name", "") == "Inbox.forget":
+            hit("Inbox.forget within")
+
+    spool._write = written
+    spool.Spool.shred = shredded  # type: ignore[method-assign]
+
+
+def watch_results() -> None:
+    """Make a point before a job's result is written."""
+    from bedside.jobs.spool import Spool  # noqa: PLC0415 - as above
+
+    put = Spool.put
+
+    def result_put(self: Spool, job: str, name: str, *args: Any, **options: Any) -> bool:
+        if name == "result":
+            hit("Spool.put before")
+        stored = put(self, job, name, *args, **options)
+        if name == "result":
+            hit("Spool.put after")
+        return stored
+
+    Spool.put = result_put  # type: ignore[method-assign]
+
+
 def borrow_fork_server(address: str) -> None:
     """Let model processes be forked from the test's own server."""
     from multiprocessing import forkserver, resource_tracker  # noqa: PLC0415 - as above
@@ -115,7 +163,9 @@ def watch_everything() -> None:
         watch(JobStore, method)
     for method in ("claim", "delivered", "failed", "redrive"):
         watch(Outbox, method)
-    watch(StoreDestination, "_send")
+    watch(StoreDestination, "_send", changes=True)
+    watch_inbox()
+    watch_results()
     watch_transactions()
     run = ModelProcess.run
 

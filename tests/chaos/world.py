@@ -1,9 +1,9 @@
-"""The processes of a hospital that can be killed one by one: a server, its model's process, an archive, a database."""
+"""The processes of a hospital that can be killed one by one: servers, a listener, models, an archive, a database."""
 
-import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +37,7 @@ restart_backoff_max_seconds = 0.2
 stop_grace_seconds = 0.05
 [jobs]
 database = "{database}"
+spool_dir = "{spool}"
 attempts = 2
 retry_seconds = 0.05
 retry_most_seconds = 0.2
@@ -45,12 +46,28 @@ poll_seconds = 0.05
 delivery_seconds = 1
 [dicom]
 results_to = ["archive"]
+{inbox}
 [dicom.destinations.archive]
 ae_title = "ARCHIVE"
 host = "127.0.0.1"
 port = {archive}
 timeout_seconds = 2
+{routes}
 """
+_INBOX = """
+ae_title = "BEDSIDE"
+calling_ae_titles = ["SCANNER"]
+port = {port}
+inbox_dir = "{inbox}"
+stable_seconds = {stable}
+idle_seconds = 5
+"""
+_ROUTES = """
+[[dicom.routes]]
+model = "threshold"
+"""
+STABLE_SECONDS = 4.0
+"""Longer than a sender needs to come back, on a machine with other work: what comes later is a study of its own."""
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
@@ -142,41 +159,128 @@ class Archive(Program):
         super().__init__(command, folder / "archive.log", cwd=REPOSITORY)
 
 
+class Server(Program):
+    """``bedside serve`` with failpoints.
+
+    Args:
+        folder: of its own.
+        settings: given ``state`` and ``database``, the rest is filled in.
+        points: where failpoints are armed.
+        forks: address of the fork server.
+        postgres: port of the database server, if any, which it reaches by a relay of its own.
+    """
+
+    def __init__(self, folder: Path, settings: str, points: Path, forks: str, postgres: int | None) -> None:
+        self.state, self.log, self.bundle = folder / "state", folder / "server.log", folder / bundle.NAME
+        shutil.copytree(folder.parent / bundle.NAME, self.bundle)
+        self.port = free_port()
+        self.database_relay = Relay(postgres) if postgres else None
+        address = f"sqlite:///{folder.parent / 'jobs.db'}"
+        if self.database_relay:
+            address = f"postgresql+psycopg://bedside@127.0.0.1:{self.database_relay.port}/postgres"
+        self.config = folder / "bedside.toml"
+        self.config.write_text(settings.replace("{state}", str(self.state)).replace("{database}", address))
+        self.environment = {**os.environ, "CHAOS_POINTS": str(points), "CHAOS_FORKS": forks}
+        command = [sys.executable, "-m", "tests.chaos.victim", "serve", str(self.bundle), "--port", str(self.port)]
+        super().__init__([*command, "--config", str(self.config)], self.log, cwd=REPOSITORY, env=self.environment)
+        self.paused = False
+        url = f"http://127.0.0.1:{self.port}"
+        self.anybody = httpx.Client(base_url=url, timeout=20)
+        token = mint_token(
+            load_settings(runtime={"state_dir": self.state}),
+            subject="modality",
+            scopes=("bedside.infer", "bedside.admin"),
+            seconds=86400,
+        )
+        self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+
+    @property
+    def answers(self) -> bool:
+        """Tell whether its model answers."""
+        with suppress(httpx.HTTPError):
+            return self.running and self.anybody.get("/readyz").status_code == httpx.codes.OK
+        return False
+
+    def pause(self) -> None:
+        """Let it stand still, as a virtual machine does that is moved."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self) -> None:
+        """Let it go on as if no time had passed."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+        self.paused = False
+
+    def close(self) -> None:
+        """End it and what belongs to it."""
+        self.end()
+        self.client.close()
+        self.anybody.close()
+        if self.database_relay is not None:
+            self.database_relay.close()
+
+
+class Listener(Program):
+    """``bedside dicom listen`` with failpoints, over a server's settings and inbox."""
+
+    def __init__(self, server: Server) -> None:
+        self.port, self.log = free_port(), server.log.with_name("listener.log")
+        command = [sys.executable, "-m", "tests.chaos.victim", "dicom", "listen", "--port", str(self.port)]
+        super().__init__([*command, "--config", str(server.config)], self.log, cwd=REPOSITORY, env=server.environment)
+
+    @property
+    def answers(self) -> bool:
+        """Tell whether it listens."""
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return self.running
+        return False
+
+
 class World:
     """Everything, on free ports, in a folder.
 
     Args:
         folder: empty.
         database: ``sqlite`` or ``postgres``.
+        replicas: servers over one database and one spool.
+        receives: by C-STORE, too: each server, and a listener beside the first one, into one inbox.
     """
 
-    def __init__(self, folder: Path, database: str) -> None:
-        self.points, self.state = folder / "points", folder / "state"
+    def __init__(self, folder: Path, database: str, replicas: int = 1, *, receives: bool = False) -> None:
+        self.points, self.spool, self.inbox = folder / "points", folder / "spool", folder / "inbox"
         self.points.mkdir()
+        bundle.build(folder)
         self.archive = Archive(folder)
         self.postgres = Postgres(folder / "postgres.log") if database == "postgres" else None
-        self.database_relay = Relay(self.postgres.port) if self.postgres else None
-        port, self._forks = free_port(), _fork_server()
-        self.url = f"http://127.0.0.1:{port}"
-        self.database_url = f"sqlite:///{folder / 'jobs.db'}"
-        direct = self.database_url
-        if self.postgres and self.database_relay:
-            address = "postgresql+psycopg://bedside@127.0.0.1:{}/postgres"
-            self.database_url, direct = (address.format(p) for p in (self.database_relay.port, self.postgres.port))
+        direct = f"sqlite:///{folder / 'jobs.db'}"
+        if self.postgres:
+            direct = f"postgresql+psycopg://bedside@127.0.0.1:{self.postgres.port}/postgres"
         self.engine = sqlalchemy.create_engine(direct, pool_pre_ping=True)
-        config = folder / "bedside.toml"
-        config.write_text(
-            _SETTINGS.format(state=self.state, database=self.database_url, archive=self.archive.relay.port)
+        self._forks = _fork_server()
+        self.doors: dict[str, Relay] = {}
+        port = free_port() if receives else 0
+        inbox = _INBOX.format(port=port, inbox=self.inbox, stable=STABLE_SECONDS) if receives else ""
+        settings = _SETTINGS.format(
+            state="{state}",
+            database="{database}",
+            spool=self.spool,
+            archive=self.archive.relay.port,
+            inbox=inbox,
+            routes=_ROUTES if receives else "",
         )
-        command = [sys.executable, "-m", "tests.chaos.victim", "serve", str(bundle.build(folder))]
-        self.log = folder / "server.log"
-        self.server = Program(
-            [*command, "--port", str(port), "--config", str(config)],
-            self.log,
-            cwd=REPOSITORY,
-            env={**os.environ, "CHAOS_POINTS": str(self.points), "CHAOS_FORKS": str(self._forks._forkserver_address)},
-        )
-        self._armed, self._anybody = 0, httpx.Client(base_url=self.url, timeout=20)
+        forks, database_port = str(self._forks._forkserver_address), self.postgres.port if self.postgres else None
+        self.servers = [
+            Server(folder / f"server{number}", settings, self.points, forks, database_port)
+            for number in range(replicas)
+        ]
+        self.listener = Listener(self.servers[0]) if receives else None
+        self.stopped: Server | Listener = self.servers[0]
+        if self.listener is not None:
+            self.doors = {"server": Relay(port), "listener": Relay(self.listener.port)}
+        self._armed = 0
 
     def __enter__(self) -> Self:
         """Start everything."""
@@ -184,33 +288,48 @@ class World:
             self.postgres.start()
         self.archive.start()
         self.serve()
-        settings = load_settings(runtime={"state_dir": self.state})
-        token = mint_token(settings, subject="modality", scopes=("bedside.infer", "bedside.admin"), seconds=86400)
-        self.client = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End everything."""
-        for one in (self.server, self.archive, self.postgres):
+        for server in self.servers:
+            server.close()
+        for one in (self.listener, self.archive, self.postgres):
             if one is not None:
                 one.end()
         os.kill(self._forks._forkserver_pid, signal.SIGKILL)
-        for relay in (self.archive.relay, self.database_relay):
-            if relay is not None:
-                relay.close()
+        for relay in (self.archive.relay, *self.doors.values()):
+            relay.close()
         self.engine.dispose()
-        for client in (self.client, self._anybody):
-            client.close()
 
-    def serve(self) -> None:
-        """Start the server where it does not run, and wait until its model answers."""
+    @property
+    def server(self) -> Server:
+        """Return the server that stopped at a point last, else the first one."""
+        return self.stopped if isinstance(self.stopped, Server) else self.servers[0]
+
+    @property
+    def client(self) -> httpx.Client:
+        """Return a client of a server that runs, the first one where none does."""
+        alive = [server for server in self.servers if server.running and not server.paused]
+        return (alive or self.servers)[0].client
+
+    def serve(self, least: int | None = None) -> None:
+        """Start what does not run, and wait until it answers.
+
+        Args:
+            least: servers that must; None: all, and the listener.
+        """
 
         def answers() -> bool:
-            if not self.server.running:
-                self.server.start()
-            return self._anybody.get("/readyz").status_code == httpx.codes.OK
+            alive = [server for server in self.servers if server.answers]
+            for server in self.servers:
+                if not server.running and (least is None or not alive):
+                    server.start()
+            if self.listener is not None and not self.listener.running:
+                self.listener.start()
+            return len(alive) >= (least or len(self.servers)) and (self.listener is None or self.listener.answers)
 
-        wait_until(answers, "the server is ready")
+        wait_until(answers, "the servers are ready")
 
     def arm(self, point: str) -> Path:
         """Let the server stop at a point; return the file that says that it has."""
@@ -223,23 +342,30 @@ class World:
 
     def reach(self, reached: Path) -> bool:
         """Wait until the server stops there, or has ended on its way; tell which."""
-        wait_until(lambda: reached.exists() or not self.server.running, f"{self.points}: a point is reached")
-        return reached.exists()
+        programs: list[Server | Listener] = [*self.servers, *([self.listener] if self.listener else [])]
+        ended = {program for program in programs if not program.running}
+        wait_until(
+            lambda: reached.exists() or any(not program.running for program in {*programs} - ended),
+            f"{self.points}: a point is reached",
+        )
+        if not reached.exists():
+            return False
+        pid = int(reached.read_text())
+        self.stopped = next(one for one in programs if one.process is not None and one.process.pid == pid)
+        return True
 
     def release(self, reached: Path | None = None) -> None:
-        """Let the server go on, from one point or from all, those that it never came to included."""
-        for file in [reached] if reached else [*self.points.glob("*.armed"), *self.points.glob("*.reached")]:
-            with suppress(FileNotFoundError):
-                file.with_suffix(".release").touch()
-                if file.suffix == ".armed":
-                    file.unlink()
+        """Let the servers go on, from one point or from all, those that they never came to included."""
+        every = [self.points / f"{number}.armed" for number in range(1, self._armed + 1)]
+        for file in [reached] if reached else every:
+            file.with_suffix(".release").touch()
+            file.with_suffix(".armed").unlink(missing_ok=True)
 
     def model_process(self) -> int | None:
-        """Return the process id of the model, by its working directory."""
+        """Return the process id of the model of :attr:`server`, by its working directory."""
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
-                ours = entry.name.isdigit() and (entry / "cwd").readlink() == self.points.parent / bundle.NAME
-                if ours and entry.name != str(self.server.process and self.server.process.pid):
+                if entry.name.isdigit() and (entry / "cwd").readlink() == self.server.bundle:
                     return int(entry.name)
         return None
 
@@ -253,11 +379,6 @@ class World:
         """Let the deadline of every job that waits be over."""
         with self.engine.begin() as connection:
             connection.execute(sqlalchemy.text("UPDATE bedside_jobs SET deadline = 1 WHERE state = 'queued'"))
-
-    def said(self) -> list[dict[str, Any]]:
-        """Return the events that the servers have logged."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 def _fork_server() -> Any:

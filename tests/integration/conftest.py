@@ -1,9 +1,66 @@
-"""Makes what unit tests and the rehearsal share importable, whichever way pytest was started."""
+"""Makes what unit tests and the rehearsal share importable, whichever way pytest was started; a bucket for tests."""
 
+import json
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 _ROOT = Path(__file__).parents[2]
 for _folder in (_ROOT, _ROOT / "deploy" / "rehearse"):
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
+
+from tests.integration.seaweed import KEYS, answering, free_port, running, weed  # noqa: E402 - once it can be imported
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run SeaweedFS, which checks signatures; return its address."""
+    program = weed()
+    if program is None:
+        pytest.skip("needs SeaweedFS: scripts/install_test_servers.sh")
+    folder = tmp_path_factory.mktemp("weed")
+    names = ("master", "volume", "filer", "s3")
+    ports = {name: free_port() for name in names}
+    credentials = [{"accessKey": KEYS[0], "secretKey": KEYS[1]}]
+    identity = {"name": "tests", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    command = [program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3"]
+    command += [f"-{name}.port={ports[name]}" for name in names] + [f"-s3.config={folder / 's3.json'}"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else they listen on fixed ports
+    url = f"http://127.0.0.1:{ports['s3']}"
+    with running(command, folder / "weed.log", answering(f"{url}/status")):
+        yield url
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a client, and let the code under test find the store the way an operator would say it."""
+    boto3 = pytest.importorskip("boto3")
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": s3,
+        "AWS_ACCESS_KEY_ID": KEYS[0],
+        "AWS_SECRET_ACCESS_KEY": KEYS[1],
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.create_bucket(Bucket="models")
+        except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+            pass
+        except client.exceptions.ClientError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)  # its volume server joins a moment after the port is open
+            continue
+        break
+    for found in client.list_objects_v2(Bucket="models").get("Contents", []):
+        client.delete_object(Bucket="models", Key=found["Key"])
+    return client

@@ -3,17 +3,12 @@
 import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from tests.integration.seaweed import answering, free_port, running
 from typer.testing import CliRunner
 
 from bedside.bundle.folder import open_bundle
@@ -24,102 +19,6 @@ from bedside.errors import ConfigurationError, NotAdmitted, SourceUnavailable
 from bedside.settings import AdmissionSettings, RegistrySettings, Settings
 from bedside.storage.s3 import S3Source
 from bedside.storage.sources import open_source
-
-KEYS = ("test-key", "a-secret-for-tests-only")
-
-
-def free_port() -> int:
-    """Return a port below the one that SeaweedFS derives from it (port + 10000)."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55000:
-            return port
-
-
-@contextmanager
-def running(command: list[str], log: Path, answers: Callable[[], bool]) -> Iterator[None]:
-    """Run a server until the block ends."""
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 60
-        while not answers():
-            assert process.poll() is None, log.read_text()[-2000:]
-            assert time.monotonic() < deadline, log.read_text()[-2000:]
-            time.sleep(0.1)  # a server that starts has nothing to wait on but its port
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def answering(url: str) -> Callable[[], bool]:
-    """Return whether something answers at an address."""
-
-    def ask() -> bool:
-        try:
-            return httpx.get(url, trust_env=False).status_code < 500
-        except httpx.TransportError:
-            return False
-
-    return ask
-
-
-def weed() -> str | None:
-    """Return SeaweedFS' program, beside Python or on the path."""
-    beside = Path(sys.executable).with_name("weed")
-    return str(beside) if beside.is_file() else shutil.which("weed")
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run SeaweedFS, which checks signatures; return its address."""
-    program = weed()
-    if program is None:
-        pytest.skip("needs SeaweedFS: scripts/install_test_servers.sh")
-    folder = tmp_path_factory.mktemp("weed")
-    names = ("master", "volume", "filer", "s3")
-    ports = {name: free_port() for name in names}
-    credentials = [{"accessKey": KEYS[0], "secretKey": KEYS[1]}]
-    identity = {"name": "tests", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    command = [program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3"]
-    command += [f"-{name}.port={ports[name]}" for name in names] + [f"-s3.config={folder / 's3.json'}"]
-    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else they listen on fixed ports
-    url = f"http://127.0.0.1:{ports['s3']}"
-    with running(command, folder / "weed.log", answering(f"{url}/status")):
-        yield url
-
-
-@pytest.fixture
-def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a client, and let the code under test find the store the way an operator would say it."""
-    boto3 = pytest.importorskip("boto3")
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": s3,
-        "AWS_ACCESS_KEY_ID": KEYS[0],
-        "AWS_SECRET_ACCESS_KEY": KEYS[1],
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            client.create_bucket(Bucket="models")
-        except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
-            pass
-        except client.exceptions.ClientError:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)  # its volume server joins a moment after the port is open
-            continue
-        break
-    for found in client.list_objects_v2(Bucket="models").get("Contents", []):
-        client.delete_object(Bucket="models", Key=found["Key"])
-    return client
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from bedside.registry.repository import Repository
 from bedside.security.scopes import authorise_retrieval
 from bedside.settings import Settings
 from bedside.transports.background import Jobs
+from bedside.transports.buckets import Bucket
 from bedside.transports.dicom.assembly import Assembler
 from bedside.transports.dicom.destinations import make_destinations, make_studies
 from bedside.transports.dicom.inbox import Inbox
@@ -18,7 +19,15 @@ from bedside.transports.intake import StudyIntake
 from bedside.transports.jobs.courier import Courier
 from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
-from bedside.transports.references import NONE, DicomwebReference, Fetch, FileReference, Reference, References
+from bedside.transports.references import (
+    NONE,
+    BucketReference,
+    DicomwebReference,
+    Fetch,
+    FileReference,
+    Reference,
+    References,
+)
 
 
 def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane, references: References = NONE) -> Jobs:
@@ -64,4 +73,6 @@ def make_references(settings: Settings) -> References:
     }
     for name, root in settings.references.folders.items():
         sources[FileReference, name] = Folder(root, settings.limits)
+    for name, bucket in settings.references.buckets.items():
+        sources[BucketReference, name] = Bucket(bucket, settings.limits, settings.references)
     return References(sources, authorise_retrieval, settings.references.seconds, settings.limits.body_bytes)

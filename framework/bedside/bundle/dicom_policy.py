@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Orientation = Literal["axial", "coronal", "sagittal"]
 Repair = Literal["gantry-tilt", "uneven-spacing"]
 ResultObject = Literal["segmentation", "report", "capture"]
+Direction = Literal["L", "R", "A", "P", "H", "F"]
 
 
 RADIOGRAPHY = frozenset({"CR", "DX"})
@@ -131,11 +132,30 @@ class DicomPolicy(_Table):
     spacing_tolerance: float = Field(default=0.01, gt=0, lt=0.5)
     """How far a slice may lie from its place in an even row, as a part of the distance between slices."""
 
+    hanging: tuple[Direction, Direction] | None = None
+    """How radiographs hung that the model was made for, as Patient Orientation (0020,0020) says it: where rows run,
+    then columns. Unset: ``["L", "F"]`` for PA and AP views of the chest, and nothing is expected of others."""
+
+    orientation: Literal["refuse", "turn", "keep"] = "refuse"
+    """A radiograph that says that it hangs in another way: refuse it, turn it (by quarters and flips, no pixel changes;
+    results are turned back), or take it as it is stored."""
+
+    orientation_unstated: Literal["keep", "refuse"] = "keep"
+    """A radiograph of which something is expected and that does not say how it hangs: take it as it is stored, or
+    refuse it."""
+
     results: tuple[ResultObject, ...] = ("segmentation", "report")
     """What a DICOM answer holds, where the model's answer allows it."""
 
     segments: Mapping[str, SegmentCoding] = Field(default_factory=dict)
     """Coding by label name, as ``channel_def`` has it."""
+
+    @field_validator("hanging")
+    @classmethod
+    def _is_plane(cls, value: tuple[Direction, Direction] | None) -> tuple[Direction, Direction] | None:
+        if value is not None and any(set(value) <= axis for axis in ({"L", "R"}, {"A", "P"}, {"H", "F"})):
+            raise ValueError("hanging names two directions at right angles")
+        return value
 
     def takes(self, modality: str) -> bool:
         """Tell whether the model was made for a modality; to it, a radiograph is one however it was read out."""

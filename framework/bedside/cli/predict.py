@@ -78,7 +78,7 @@ def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
         typer.Argument(
             help="One case per FILE (.nii.gz, .png, .jpg, .json, .dcm, …), or per folder or .zip of DICOM files; "
             "NAME=FILE,NAME=FILE for several inputs. What lies in one of the server's sources: "
-            "dicomweb:SOURCE/STUDY[/SERIES] or file:SOURCE/PATH.",
+            "dicomweb:SOURCE/STUDY[/SERIES], file:SOURCE/PATH or s3:SOURCE/PATH.",
             metavar="FILE...",
             show_default=False,
         ),

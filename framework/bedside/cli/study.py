@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-_KINDS = {"dicomweb": ("study", "series"), "file": ("path",)}
+_KINDS = {"dicomweb": ("study", "series"), "file": ("path",), "s3": ("path",)}
 
 
 def reference(case: str) -> tuple[str, bytes] | None:
-    """Return the source's name and the document for ``dicomweb:NAME/STUDY[/SERIES]`` or ``file:NAME/PATH``, else None.
+    """Return the source's name and the document for ``dicomweb:NAME/STUDY[/SERIES]`` or ``file:``, ``s3:NAME/PATH``.
 
-    The server judges it.
+    None where it is none of these. The server judges it.
     """
     kind, _, rest = case.partition(":")
     if kind not in _KINDS:

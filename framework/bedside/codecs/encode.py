@@ -17,6 +17,7 @@ from bedside.codecs.nifti import compress, encode_nifti
 from bedside.codecs.npy import encode_npy
 from bedside.codecs.overlay import render_overlay
 from bedside.codecs.report import encode_json, report, source_image
+from bedside.codecs.turning import as_sent
 from bedside.errors import NotAcceptable, RunFailed
 from bedside.types import DecodedImage, EncodedAnswer, OutputArray, OutputFile, Prediction, ValidatedInputs
 
@@ -71,6 +72,7 @@ class Answers:
             raise NotAcceptable(f"this model answers with: {', '.join(available)}", available=available)
         if media_type in _own_types(contract):
             return _own_file(media_type, prediction)
+        inputs, prediction = as_sent(contract, inputs, prediction)
         return self._writers[media_type](contract, inputs, prediction)
 
 
@@ -243,14 +245,13 @@ def join(parts: Sequence[EncodedAnswer], media_type: str = MIXED) -> EncodedAnsw
     for part in parts:
         digest.update(part.body)
     boundary = f"bedside-{digest.hexdigest()[:40]}"
-    body = bytearray()
+    pieces: list[bytes | memoryview] = []  # joined once: a study of hundreds of megabytes is copied once
     for part in parts:
-        body += f"--{boundary}\r\nContent-Type: {part.media_type}\r\n".encode()
-        for name, value in part.headers:
-            body += f"{name}: {value}\r\n".encode()
-        body += b"\r\n" + part.body + b"\r\n"
-    body += f"--{boundary}--\r\n".encode()
-    return EncodedAnswer(f"{media_type}; boundary={boundary}", bytes(body))
+        head = [f"--{boundary}\r\nContent-Type: {part.media_type}\r\n"]
+        head += [f"{name}: {value}\r\n" for name, value in part.headers]
+        pieces += ["".join([*head, "\r\n"]).encode(), part.body, b"\r\n"]
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return EncodedAnswer(f"{media_type}; boundary={boundary}", b"".join(pieces))
 
 
 def _attachment(name: str, suffix: str) -> str:

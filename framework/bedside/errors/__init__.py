@@ -28,7 +28,8 @@ BedsideError
 │   │                           ├── GantryTilt ├── MixedOrientation ├── MixedSize ├── MixedPixelSpacing
 │   │                           ├── MixedRescaleType ├── MixedFrameOfReference ├── MixedPixelFormat
 │   │                           ├── MixedSopClass ├── NotMonochrome ├── MultiFrame ├── NonSquarePixels
-│   │                           ├── NonlinearRescale ├── PaddingPixels ├── TruncatedPixelData
+│   │                           ├── UnexpectedOrientation ├── NonlinearRescale ├── PaddingPixels
+│   │                           ├── TruncatedPixelData
 │   │                           ├── PixelDataContradictsHeader ├── ValueOverflow └── PrecisionLost
 │   └── ContractViolation       ├── UnknownInput ├── MissingInput ├── WrongDatatype ├── WrongShape
 │                               ├── WrongChannelCount ├── UnknownFeature ├── MissingFeature

@@ -131,6 +131,10 @@ class NonSquarePixels(DicomRefused):
     """Send an image whose pixels are as high as wide; others would reach the model stretched."""
 
 
+class UnexpectedOrientation(DicomRefused):
+    """Send the image as the model's hung (Patient Orientation), or have dicom.orientation in bedside.toml turn it."""
+
+
 class NonlinearRescale(DicomRefused):
     """Send images with Rescale Slope and Intercept; a Modality LUT is not applied here."""
 

@@ -5,11 +5,12 @@ key that is gone is gone everywhere (crypto-shredding, NIST SP 800-88r1 §2.6). 
 one small folder each of which is never backed up with the other.
 """
 
+import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -38,20 +39,40 @@ class Spool:
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._size, self._counted = 0, -COUNT_SECONDS
 
-    def put(self, job: str, name: str, data: bytes | memoryview) -> None:
+    def put(self, job: str, name: str, data: bytes | memoryview, *, only_if: Callable[[], bool] = lambda: True) -> bool:
         """Store bytes under a job's id and a name; on disk before this returns, whole or not at all.
+
+        Of two that store the same at one time, in whatever processes, the second one waits for the first.
+
+        Args:
+            job: the id.
+            name: which of its files.
+            data: the bytes.
+            only_if: asked once nobody else writes it; False leaves what is there.
+
+        Returns:
+            Whether it was stored.
 
         Raises:
             SpoolFailed: the file system refused.
         """
-        key = secrets.token_bytes(32)
+        target, key = self._keys / _file(job, name), secrets.token_bytes(32)
         try:
-            # Data first: a key without data is nothing, and data without a key cannot be read.
-            _write(self._data / _file(job, name), _sealed(AESGCM(key), memoryview(data)))
-            _write(self._keys / _file(job, name), [key])
+            with _alone(target) as file:
+                if not only_if():
+                    return False
+                # Data first: a key without data is nothing, and data without a key cannot be read. The folder of the
+                # data last, but before the key has its name: journals have then written it with the key's own bytes.
+                _write(self._data / _file(job, name), _sealed(AESGCM(key), memoryview(data)))
+                file.write(key)
+                _sync(file)
+                _sync_folder(self._data)
+                Path(file.name).replace(target)
+                _sync_folder(self._keys)
             self._size += len(data)
         except OSError as error:
             raise SpoolFailed(f"the spool cannot be written: {error.strerror}") from error
+        return True
 
     def get(self, job: str, name: str) -> bytes:
         """Return what was stored.
@@ -91,6 +112,10 @@ class Spool:
     def names(self, job: str) -> list[str]:
         """Return the names of what is stored under an id."""
         return sorted(path.name.partition(".")[2] for path in self._keys.glob(f"{job}.*") if path.suffix != ".partial")
+
+    def ids(self) -> frozenset[str]:
+        """Return the ids under which something can be read."""
+        return frozenset(path.name.partition(".")[0] for path in self._keys.iterdir() if path.suffix != ".partial")
 
     def shred(self, job: str, name: str) -> None:
         """Make what was stored unreadable, then remove it."""
@@ -158,14 +183,49 @@ def _place(number: int, count: int) -> bytes:
     return b"last" if number == count - 1 else b"more"
 
 
-def _write(path: Path, chunks: Iterator[bytes] | Sequence[bytes]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - the mode
+@contextmanager
+def _alone(path: Path) -> Iterator[BinaryIO]:
+    """Yield an empty file beside ``path`` that nobody else writes; it is removed unless it gets that name."""
+    partial = _partial(path)
+    while True:
+        with _created(partial, os.O_RDWR | os.O_CREAT) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # goes with its process, however that ends
+            if not _is(file, partial):
+                continue  # who had it meanwhile has given it its name, or removed it
+            try:
+                file.truncate()
+                yield file
+            finally:
+                if _is(file, partial):
+                    partial.unlink()
+            return
+
+
+def _is(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, chunks: Iterator[bytes]) -> None:
+    with _created(_partial(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
         file.writelines(chunks)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    _sync_folder(path.parent)
+        _sync(file)
+    _partial(path).replace(path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+def _created(path: Path, flags: int) -> BinaryIO:
+    return open(path, "r+b" if flags & os.O_RDWR else "wb", opener=lambda name, _: os.open(name, flags, 0o600))
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -73,7 +73,8 @@ class S3Source:
     @property
     def _client(self) -> Any:
         if self._made is None:
-            self._made = _client(self._settings)
+            self._made = s3_client(self._settings.fetch_timeout_seconds, "bundle")
+            require_https(self._made.meta.endpoint_url, self._settings)
         return self._made
 
     def _list(self) -> Iterator[_Object]:
@@ -151,17 +152,39 @@ def _roots(objects: Iterable[_Object]) -> list[str]:
     return [root.removeprefix("/") for root in roots]
 
 
-def _client(settings: RegistrySettings) -> Any:
+def s3_client(seconds: float, field: str, *, attempts: int | None = None, profile: str = "", endpoint: str = "") -> Any:
+    """Return a client of AWS' library.
+
+    Args:
+        seconds: longest time without a word from the store.
+        field: of the settings, for errors.
+        attempts: of each request; None: the library's own number.
+        profile: of ``~/.aws/config``; empty: the chain of credentials decides.
+        endpoint: address of a store that speaks S3; empty: ``AWS_ENDPOINT_URL_S3``, else AWS.
+
+    Raises:
+        ConfigurationError: the library is not installed, or knows no such profile or region.
+    """
     try:
         import boto3  # noqa: PLC0415 - an optional library, beside its only use
         from botocore.config import Config  # noqa: PLC0415
     except ImportError:
-        raise ConfigurationError("s3:// needs a library: pip install 'bedside[s3]'", field="bundle") from None
-    seconds = settings.fetch_timeout_seconds
-    config = Config(connect_timeout=seconds, read_timeout=seconds, retries={"mode": "standard"})
-    client = boto3.Session().client("s3", config=config)
-    require_https(client.meta.endpoint_url, settings)
-    return client
+        raise ConfigurationError("s3:// needs a library: pip install 'bedside[s3]'", field=field) from None
+    retries = {"mode": "standard"} | ({} if attempts is None else {"total_max_attempts": attempts})
+    config = Config(connect_timeout=seconds, read_timeout=seconds, retries=retries)
+    try:
+        return boto3.Session(profile_name=profile or None).client("s3", config=config, endpoint_url=endpoint or None)
+    except Exception as error:
+        if (code := error_code(error)) is None:
+            raise
+        raise ConfigurationError(f"the bucket's store cannot be reached as configured ({code})", field=field) from None
+
+
+def error_code(error: BaseException) -> str | None:
+    """Return what an error of AWS' library says, without its text, which repeats keys; None of any other error."""
+    if type(error).__module__.partition(".")[0] not in {"botocore", "boto3", "urllib3"}:
+        return None
+    return str(getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__))
 
 
 @contextmanager
@@ -169,11 +192,8 @@ def _told() -> Iterator[None]:
     """Tell what the library raises in our words: its own repeat keys and addresses."""
     try:
         yield
-    except ImportError:  # pragma: no cover - _client has told it
-        raise
     except Exception as error:
-        module = type(error).__module__.partition(".")[0]
-        if module not in {"botocore", "boto3", "urllib3"}:
+        code = error_code(error)
+        if code is None:
             raise
-        code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
         raise SourceUnavailable(f"the bucket cannot be read ({code})") from None

@@ -11,9 +11,9 @@ from bedside.bundle.golden import media_type_of
 from bedside.bundle.study import is_litter
 from bedside.codecs.dicom import DICOM, RELATED
 from bedside.codecs.encode import join
-from bedside.errors import BadParameter, ConfigurationError, PayloadTooLarge, ReferenceNotFound, TooManyInstances
+from bedside.errors import ConfigurationError, PayloadTooLarge, ReferenceNotFound, TooManyInstances
 from bedside.settings import LimitSettings
-from bedside.transports.references import FileReference
+from bedside.transports.references import FileReference, steps_of
 from bedside.types import EncodedAnswer, RawPart
 
 _STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking: a pipe would wait for its writer
@@ -45,9 +45,7 @@ class Folder:
         return await asyncio.to_thread(self._read, reference.path)
 
     def _read(self, path: str) -> RawPart:
-        steps = path.split("/")
-        if any(step in {"", ".", ".."} or "\0" in step or "\\" in step for step in steps):
-            raise BadParameter("must be steps below the folder, with / between them", field="source.path")
+        steps = steps_of(path)
         place = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # Step by step, each in the folder that is open: what was checked is what is read.

@@ -1,10 +1,11 @@
-"""Inputs that a request names instead of sending: a study in an archive, a file in a folder that the site allows.
+"""Inputs that a request names instead of sending: a study in an archive, a file or an object where the site allows it.
 
 A caller names what the site has configured, never an address: a server that fetches what it is told to would carry its
 credentials anywhere (CWE-918). Where an image is expected, JSON is such a name::
 
     {"source": {"dicomweb": "pacs", "study": "1.2.840…", "series": "1.2.840…"}}
     {"source": {"file": "incoming", "path": "case7/scan.nii.gz"}}
+    {"source": {"s3": "research", "path": "case7/scan.nii.gz"}}
 """
 
 import asyncio
@@ -42,6 +43,7 @@ JSON = "application/json"
 _MOST_BYTES = 8192
 
 Uid = Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$", max_length=64)]  # DICOM PS3.5 §9.1
+Path = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 _log = get_logger("bedside.references")
 
@@ -71,7 +73,7 @@ class FileReference(_Member):
     kind: ClassVar[str] = "file"
 
     file: Name
-    path: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    path: Path
 
     @property
     def source(self) -> str:
@@ -79,8 +81,23 @@ class FileReference(_Member):
         return self.file
 
 
-Reference = DicomwebReference | FileReference
-_MEMBERS = {*DicomwebReference.model_fields, *FileReference.model_fields}
+class BucketReference(_Member):
+    """An object, or all objects below a name, in a bucket; as for files."""
+
+    kind: ClassVar[str] = "s3"
+
+    s3: Name
+    path: Path
+
+    @property
+    def source(self) -> str:
+        """Return the name of the bucket."""
+        return self.s3
+
+
+Reference = DicomwebReference | FileReference | BucketReference
+_KINDS: tuple[type[Reference], ...] = (DicomwebReference, BucketReference, FileReference)
+_MEMBERS = {member for kind in _KINDS for member in kind.model_fields}
 
 Fetch = Callable[[Any, InputSpec], Awaitable[RawPart]]
 """Given a reference of its kind and the input that it is for: returns the bytes. Raises BedsideError."""
@@ -109,7 +126,16 @@ def parse_reference(data: bytes) -> Reference:
 
 
 def _reference(source: Mapping[str, Any]) -> Reference:
-    return DicomwebReference.model_validate(source) if "dicomweb" in source else FileReference.model_validate(source)
+    kind = next((kind for kind in _KINDS if kind.kind in source), FileReference)
+    return kind.model_validate(source)
+
+
+def steps_of(path: str) -> list[str]:
+    """Return the steps of a path below a source. Raises BadParameter: it leads elsewhere, or could be read so."""
+    steps = path.split("/")
+    if any(step in {"", ".", ".."} or "\0" in step or "\\" in step for step in steps):
+        raise BadParameter("must be steps below the source, with / between them", field="source.path")
+    return steps
 
 
 class References:

@@ -1,7 +1,9 @@
 """Files of jobs: whole or not there, unreadable without their key, gone when shredded."""
 
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -167,3 +169,43 @@ def test_its_size_is_what_was_put_there(tmp_path: Path, monkeypatch: pytest.Monk
     assert spool.size() == 116  # with the tag of its encryption
     spool.shred_all("a")
     assert spool.size() == 0
+
+
+def test_of_two_that_store_the_same_one_waits(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the data of one could lie beside the key of the other, and what was confirmed could not be read."""
+    write, first, go_on = module._write, threading.Event(), threading.Event()
+
+    def written(*args: Any) -> None:
+        write(*args)
+        if not first.is_set():
+            first.set()
+            go_on.wait(30)
+
+    monkeypatch.setattr(module, "_write", written)
+    slow = threading.Thread(target=spool.put, args=(JOB, "input", b"first"))
+    slow.start()
+    first.wait(30)
+    quick = threading.Thread(target=spool.put, args=(JOB, "input", b"second"))
+    quick.start()
+    go_on.set()
+    slow.join(30)
+    quick.join(30)
+    assert spool.get(JOB, "input") == b"second"
+
+
+def test_what_is_there_can_stay(spool: Spool, tmp_path: Path) -> None:
+    """Asked once nobody else writes: a slower worker replaces no result that may be on its way."""
+    assert spool.put(JOB, "result", b"first", only_if=lambda: not spool.has(JOB, "result"))
+    assert not spool.put(JOB, "result", b"second", only_if=lambda: not spool.has(JOB, "result"))
+    assert spool.get(JOB, "result") == b"first"
+    assert len(files(tmp_path)) == 2
+
+
+def test_what_a_crash_has_left_of_writing_is_in_nobodys_way(spool: Spool, tmp_path: Path) -> None:
+    """Neither half of the data nor the place of the key."""
+    for part in ("data", "keys"):
+        (tmp_path / "spool" / part / f"{JOB}.input.partial").write_bytes(bytes(1000))
+    assert not spool.has(JOB, "input")
+    assert spool.ids() == frozenset()
+    spool.put(JOB, "input", b"whole")
+    assert (spool.get(JOB, "input"), spool.ids()) == (b"whole", frozenset({JOB}))

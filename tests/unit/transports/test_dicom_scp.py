@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -296,7 +297,7 @@ async def test_a_defect_of_one_study_holds_no_other(department: Department, monk
 async def test_a_full_disk_is_told_to_the_sender(department: Department, monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of resources (A700): the sender tries again."""
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **_options: Any) -> None:
         raise SpoolFailed
 
     monkeypatch.setattr(department.spool, "put", refuse)
@@ -347,6 +348,39 @@ async def test_the_assembler_outlives_a_disk_that_is_away(
     running = asyncio.create_task(department.assembler.run())
     await until(lambda: len(looks) > 1, 5)
     running.cancel()
+
+
+async def test_a_sender_that_a_restart_cut_off_gets_its_time(
+    department: Department, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that has just started takes nothing for complete, however old the files are."""
+    await sent(department, study()[:2])
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("bedside.transports.dicom.assembly.asyncio.sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await department.assembler.run()
+    assert slept == [department.settings.stable_seconds]
+    assert not department.hospital.store.find()
+
+
+async def test_what_a_crash_has_left_is_no_study(department: Department, tmp_path: Path) -> None:
+    """Data without a key were never confirmed: an hour later they are shredded."""
+    (orphan, partial) = [tmp_path / "inbox" / name for name in ("data/ab.i1", "keys/ab.i1.partial")]
+    for path in (orphan, partial):
+        path.write_bytes(b"half")
+    assert department.inbox.complete(-1) == []
+    department.inbox.tidy()
+    assert orphan.exists()
+    for path in (orphan, partial):
+        os.utime(path, (1e9, 1e9))
+    await department.assembler.hand_in()
+    assert not orphan.exists()
+    assert not partial.exists()
 
 
 def certified(folder: Path) -> tuple[Path, Path]:

@@ -20,7 +20,8 @@ from bedside.errors import (
     ReferenceNotFound,
     TooManyInstances,
 )
-from bedside.settings import LimitSettings, ReferenceSettings
+from bedside.reference_settings import ReferenceSettings
+from bedside.settings import LimitSettings
 from bedside.transports.dicom.pull import ArchiveStudies
 from bedside.transports.references import DicomwebReference
 from bedside.types import RawPart

@@ -22,6 +22,7 @@ from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
 from bedside.transports.references import (
     REFERENCE,
+    BucketReference,
     DicomwebReference,
     Fetch,
     FileReference,
@@ -51,6 +52,7 @@ def test_what_is_meant() -> None:
         dicomweb="pacs", study="2.25.7"
     )
     assert parse_reference(document(**FILE)) == FileReference(**FILE)
+    assert parse_reference(document(s3="scans", path="case")) == BucketReference(s3="scans", path="case")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,9 @@ def test_what_is_meant() -> None:
         (document(dicomweb="pacs", study="1.2", path="x"), "source.path"),
         (document(dicomweb="pacs", study="1.2", patient="Doe^Jane"), "source"),
         (document(file="scans", path=""), "source.path"),
+        (document(s3="s3://elsewhere/case", path="x"), "source.s3"),
+        (document(s3="scans"), "source.path"),
+        (document(s3="scans", file="scans", path="x"), "source.file"),
         (document(file="scans", path="x" * 5000), "source.path"),
         (document(file="scans", path="x" * 9000), "source"),
     ],
@@ -92,7 +97,9 @@ _ANY = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-_MEMBERS = st.dictionaries(st.sampled_from(["dicomweb", "study", "series", "file", "path", "url"]), _ANY, max_size=4)
+_MEMBERS = st.dictionaries(
+    st.sampled_from(["dicomweb", "study", "series", "file", "s3", "path", "url"]), _ANY, max_size=4
+)
 
 
 @given(
@@ -235,6 +242,7 @@ async def test_who_may_not_retrieve(wing: Wing, media_type: str) -> None:
     [
         ({**STUDY, "dicomweb": "elsewhere"}, 422, "source.dicomweb"),
         ({**FILE, "file": "pacs"}, 422, "source.file"),
+        ({"s3": "pacs", "path": "case"}, 422, "source.s3"),
         ({**STUDY, "study": "x"}, 422, "source.study"),
     ],
 )

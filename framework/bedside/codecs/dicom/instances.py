@@ -62,6 +62,7 @@ _READ = (
     "InstanceNumber",
     "BodyPartExamined",
     "ViewPosition",
+    "PatientOrientation",
     "SliceThickness",
     "FrameOfReferenceUID",
     "PositionReferenceIndicator",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.codecs.dicom.containers import Opener
 from bedside.codecs.dicom.frames import StoredFrame, stored_frame
+from bedside.codecs.dicom.hanging import turn_of
 from bedside.codecs.dicom.instances import Instance
 from bedside.codecs.dicom.pixels import require_plausible, stored_values
 from bedside.codecs.dicom.selection import choose
@@ -34,9 +35,12 @@ def read_radiograph(
         instance = series.instances[0]
         # (3) its one frame, within bounds
         frame = _frame(instance, limits, name)
-        # (4) its pixels, as they are shown
+        # (4) its pixels, as they are shown, hanging as the model expects
+        turn = turn_of(instance, rules)
         ((_, stored),) = stored_values([frame])
-        payload = encode_png(displayed(frame, stored))
+        shown = displayed(frame, stored)
+        pixels = shown if turn is None else turn.applied(shown)
+        payload = encode_png(pixels)
         # (5) what results will refer to
         source = Source(
             name=name,
@@ -45,8 +49,9 @@ def read_radiograph(
             series=instance.series,
             modality=series.modality,
             digest=digest_of(payload, series.instances),
+            turn=turn,
         )
-    rows, columns = frame.size
+    rows, columns = pixels.shape
     return DecodedImage(name, payload, ".png", (columns, rows), 2, 1, "uint8", source=source), source
 
 

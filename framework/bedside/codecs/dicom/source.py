@@ -1,7 +1,7 @@
 """What results refer to: the source's instances, its place in space, and whose it is."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bedside.codecs.dicom.guard import LPS_TO_RAS, Stack
 from bedside.codecs.dicom.tags import value_of
+from bedside.codecs.turning import Turn
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -22,6 +23,7 @@ class Source:
         study, series: UIDs.
         modality: of the source.
         digest: SHA-256 over what the input was made of, in hex.
+        turn: what was done to a picture that hung in another way than the model expects.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Source:
     series: str
     modality: str
     digest: str
+    turn: Turn | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         """Return the number of files."""

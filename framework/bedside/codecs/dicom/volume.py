@@ -54,7 +54,7 @@ def _fill(
     volume = np.frombuffer(buffer, dtype).reshape(shape, order="F")
     places = {id(frame): place for place, frame in enumerate(stacked.frames)}
     for frame, stored in _all_stored(stacked.frames):
-        volume[:, :, places[id(frame)]] = _rescaled(frame, stored, policy).T
+        volume[:, :, places[id(frame)]] = _rescaled(frame, stored, policy, whole=dtype.kind == "i").T
     if stacked.offsets is not None:
         mend(volume, stacked.offsets)
 
@@ -74,14 +74,17 @@ def _dtype(stacked: Stack, policy: DicomPolicy) -> np.dtype[Any]:
     return np.dtype("<i2" if whole and min(reached) >= -(2**15) and max(reached) < 2**15 else "<f4")
 
 
-def _rescaled(frame: Frame, stored: NDArray[Any], policy: DicomPolicy) -> NDArray[np.float64]:
-    values = stored * np.float64(frame.slope) + frame.intercept
+def _rescaled(frame: Frame, stored: NDArray[Any], policy: DicomPolicy, *, whole: bool) -> NDArray[Any]:
+    """Return what stored values mean; with ``whole``, all of them are known to be whole numbers that int16 holds."""
     padding = padding_of(frame, stored)
-    if padding is not None and padding.any() and text(frame.instance.header, "Modality") not in _SCALELESS:
-        if policy.padding == "refuse":
-            raise PaddingPixels(instances=[frame.uid])
-        if not isinstance(policy.padding, str):
-            values[padding] = policy.padding
+    padded = padding is not None and text(frame.instance.header, "Modality") not in _SCALELESS and bool(padding.any())
+    if padded and policy.padding == "refuse":
+        raise PaddingPixels(instances=[frame.uid])
+    if whole:  # exact in integers, and in a fraction of the time
+        return stored.astype(np.int32) * np.int32(frame.slope) + np.int32(frame.intercept)
+    values = stored * np.float64(frame.slope) + frame.intercept
+    if padded and not isinstance(policy.padding, str):
+        values[padding] = policy.padding
     largest = float(np.abs(values).max())
     if not largest <= _LARGEST:
         raise ValueOverflow(instances=[frame.uid])

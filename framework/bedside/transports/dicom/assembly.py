@@ -84,7 +84,11 @@ class Assembler:
         self._held: dict[str, _Held] = {}
 
     async def run(self) -> None:
-        """Hand in until cancelled."""
+        """Hand in until cancelled.
+
+        Not at once: while the server was away nothing could come, and a sender that it cut off gets the time to go on.
+        """
+        await asyncio.sleep(self._settings.stable_seconds)
         while True:
             try:
                 await self.hand_in()
@@ -141,3 +145,4 @@ class Assembler:
             if study in self._held and not self._held[study].waits:
                 self._inbox.drop(study)
                 del self._held[study]
+        self._inbox.tidy()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bedside.codecs.dicom import received
 from bedside.errors import DecompressedTooLarge, SpoolFailed, SpoolFull
+from bedside.jobs.desk import ORPHAN_SECONDS
 from bedside.jobs.spool import Spool
 from bedside.settings import LimitSettings
 
@@ -67,11 +68,11 @@ class Inbox:
             if self._spool.size() + len(instance.data) > self._most_bytes:
                 raise SpoolFull
             title = calling_ae_title.encode("ascii", "replace")[:_TITLE_BYTES].ljust(_TITLE_BYTES)
-            self._spool.put(study, name, title + instance.data)
+            self._spool.put(study, name, title + instance.data, only_if=lambda: not self._spool.has(study, name))
 
     def complete(self, stable_seconds: float) -> list[str]:
         """Return the ids of studies to which nothing has come for so long."""
-        return sorted(self._spool.older_than(stable_seconds))
+        return sorted(self._spool.ids() & self._spool.older_than(stable_seconds))
 
     def count(self, study: str) -> int:
         """Return the number of its instances."""
@@ -106,6 +107,11 @@ class Inbox:
     def drop(self, study: str) -> None:
         """Shred a study."""
         self.forget(study, self._spool.names(study))
+
+    def tidy(self) -> None:
+        """Shred what a crash has left of instances that were never confirmed, or of shredded ones."""
+        for study in self._spool.older_than(ORPHAN_SECONDS) - self._spool.ids():
+            self._spool.shred_all(study)
 
     def _finish(self, study: str) -> None:
         """Shred what is written down as taken, by this process or by one that has ended before it was done."""

@@ -19,7 +19,8 @@ from bedside.codecs.dicom import DICOM, RELATED, files_of
 from bedside.codecs.encode import join
 from bedside.dicom_settings import DicomSource
 from bedside.errors import ArchiveUnavailable, NoMatchingSeries, PayloadTooLarge, ReferenceNotFound, TooManyInstances
-from bedside.settings import LimitSettings, ReferenceSettings
+from bedside.reference_settings import ReferenceSettings
+from bedside.settings import LimitSettings
 from bedside.transports.dicom.web import WebService
 from bedside.transports.references import DicomwebReference
 from bedside.types import EncodedAnswer, RawPart

@@ -169,16 +169,18 @@ class JobLane:
             kept = now
 
     def _succeeded(self, job: Job, answer: EncodedAnswer) -> None:
-        # The file before the row: a row that says "succeeded" always has its result. Only under the lease: whoever has
-        # taken the job meanwhile may have written a result that is on its way already.
-        held = self._store.renew(job, self._clock(), self._settings.lease_seconds, done=job.total, total=job.total)
-        if held is not None:
-            self._spool.put(job.id, RESULT, answer.body)
-        if held is not None and self._store.succeed(job, self._clock(), answer.media_type):
+        # The file before the row: a row that says "succeeded" always has its result. Only under the lease, asked for
+        # once nobody else writes: whoever has taken the job meanwhile may have a result that is on its way already.
+        stored = self._spool.put(job.id, RESULT, answer.body, only_if=lambda: self._held(job))
+        if stored and self._store.succeed(job, self._clock(), answer.media_type):
             self._spool.shred(job.id, INPUT)
             self._log(job, JobState.SUCCEEDED)
         else:
             self._log(job, None)
+
+    def _held(self, job: Job) -> bool:
+        now, lease = self._clock(), self._settings.lease_seconds
+        return self._store.renew(job, now, lease, done=job.total, total=job.total) is not None
 
     def _failed(self, job: Job, error: BedsideError) -> None:
         now, code = self._clock(), slug(type(error).__name__)

@@ -8,6 +8,7 @@ from bedside.codecs.answer_tensors import answer_parameters, answer_tensors, wan
 from bedside.codecs.cautions import require_finite
 from bedside.codecs.report import encode_json
 from bedside.codecs.tensor_request import InferRequest
+from bedside.codecs.turning import as_sent
 from bedside.dataplane.inference import Row
 from bedside.transports.rest.reply import Reply
 
@@ -19,7 +20,8 @@ def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) 
         RunFailed: a result is missing, does not fit between rows, or cannot be said in the protocol.
         InputNotProcessable: see ``require_finite``.
     """
-    inputs, predictions = [row.inputs for row in rows], [row.prediction for row in rows]
+    inputs = [row.inputs for row in rows]
+    predictions = [as_sent(contract, row.inputs, row.prediction)[1] for row in rows]
     require_finite(contract, inputs, predictions)
     outputs: list[Mapping[str, Any]] = []
     raw: list[bytes] = []

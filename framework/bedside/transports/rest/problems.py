@@ -95,6 +95,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.NotMonochrome: ProblemType(422, "not-monochrome", "Not monochrome"),
     errors.MultiFrame: ProblemType(422, "multi-frame", "Multi-frame image"),
     errors.NonSquarePixels: ProblemType(422, "non-square-pixels", "Pixels are not square"),
+    errors.UnexpectedOrientation: ProblemType(422, "unexpected-orientation", "Unexpected orientation"),
     errors.NonlinearRescale: ProblemType(422, "nonlinear-rescale", "Nonlinear rescale"),
     errors.PaddingPixels: ProblemType(422, "padding-pixels", "Padding pixels"),
     errors.TruncatedPixelData: ProblemType(422, "truncated-pixel-data", "Truncated pixel data"),

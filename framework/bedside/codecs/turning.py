@@ -1,0 +1,69 @@
+"""Pictures turned by quarters and flipped, without a pixel changed, and results on their grid turned back.
+
+What a caller gets lies as the image that it sent: a mask that lay on its side beside its radiograph would be drawn over
+the wrong half of the patient.
+"""
+
+import io
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bedside.bundle.contract import Contract
+from bedside.codecs.plane import encode_png
+from bedside.types import DecodedImage, OutputArray, Prediction, ValidatedInputs
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One of the eight ways to hang a picture.
+
+    Attributes:
+        transposed: rows and columns are exchanged, first.
+        mirrored: left and right are.
+        upended: top and bottom are.
+    """
+
+    transposed: bool = False
+    mirrored: bool = False
+    upended: bool = False
+
+    def applied(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return pixels, shape (rows, columns, …), as they are to hang."""
+        hung = pixels.swapaxes(0, 1) if self.transposed else pixels
+        return np.ascontiguousarray(hung[:: -1 if self.upended else 1, :: -1 if self.mirrored else 1])
+
+    def undone(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return pixels, shape (rows, columns, …), as they lay before."""
+        laid = pixels[:: -1 if self.upended else 1, :: -1 if self.mirrored else 1]
+        return np.ascontiguousarray(laid.swapaxes(0, 1) if self.transposed else laid)
+
+
+def as_sent(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> tuple[ValidatedInputs, Prediction]:
+    """Return turned pictures, and the results that lie on their grid, as the pictures were sent."""
+    turned = {
+        item.name: (item, turn)
+        for item in inputs.items
+        if isinstance(item, DecodedImage) and isinstance(turn := getattr(item.source, "turn", None), Turn)
+    }
+    if not turned:
+        return inputs, prediction
+    like = {spec.name: spec.like_input for spec in contract.outputs}
+
+    def back(output: OutputArray) -> OutputArray:
+        item, turn = turned.get(like.get(output.name) or "", (None, Turn()))
+        if item is None or output.array.shape[:2] != item.shape[:2]:
+            return output
+        # MONAI's pictures have their columns first.
+        return replace(output, array=turn.undone(output.array.swapaxes(0, 1)).swapaxes(0, 1))
+
+    items = tuple(_laid_back(*turned[item.name]) if item.name in turned else item for item in inputs.items)
+    return replace(inputs, items=items), replace(prediction, arrays=tuple(map(back, prediction.arrays)))
+
+
+def _laid_back(item: DecodedImage, turn: Turn) -> DecodedImage:
+    pixels = turn.undone(np.asarray(Image.open(io.BytesIO(item.payload))))
+    return replace(item, payload=encode_png(pixels), shape=(*pixels.shape[1::-1], *item.shape[2:]))

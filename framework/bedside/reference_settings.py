@@ -1,0 +1,52 @@
+"""Settings of inputs that a request names instead of sending (docs/api.md#references)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bedside.dicom_settings import Name
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ReferenceBucket(_Group):
+    """A bucket, or a part of one, that callers may have objects read from. Needs ``pip install 'bedside[s3]'``."""
+
+    url: str = Field(pattern=r"^s3://[A-Za-z0-9][A-Za-z0-9.-]*(/.*)?$")
+    """``s3://BUCKET`` or ``s3://BUCKET/PREFIX``; nothing beside ``PREFIX/`` is read."""
+
+    endpoint: str = ""
+    """Address of a store that speaks S3; empty: ``AWS_ENDPOINT_URL_S3``, else AWS."""
+
+    profile: str = ""
+    """Profile of AWS' configuration files whose credentials are used; empty: those that AWS' library finds."""
+
+    allow_http: bool = False
+    """Use an ``http://`` address that is not on loopback: patients' data in the clear."""
+
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """Longest time without a word from the store, in seconds."""
+
+
+class ReferenceSettings(_Group):
+    """Inputs that a request names instead of sending (docs/api.md#references): studies, files, objects."""
+
+    folders: Mapping[Name, Path] = Field(default_factory=dict)
+    """Folders that callers may have files read from, by a name of your own. Links are refused. Callers need the scope
+    ``bedside.retrieve`` or ``bedside.retrieve:NAME``."""
+
+    buckets: Mapping[Name, ReferenceBucket] = Field(default_factory=dict)
+    """Buckets that callers may have objects read from, by a name of your own; in the TOML file
+    ``[references.buckets.NAME]``. The scope is as for folders."""
+
+    seconds: float = Field(default=600.0, gt=0)
+    """Seconds that retrieving the inputs of one request or job may take, attempts included."""
+
+    attempts: int = Field(default=3, ge=1)
+    """Times that a source is asked before the caller is told 503. A job is tried again until its deadline."""
+
+    retry_seconds: float = Field(default=0.5, gt=0)
+    """Wait before the second attempt, in seconds; it doubles each time."""
