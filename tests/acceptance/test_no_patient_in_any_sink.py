@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
 from tests.acceptance.conftest import APPS, Served, start_program, stop
 from tests.acceptance.patients import ELSEWHERE, IN_JSON, Patient, Ward, Way, admitted
 from tests.acceptance.test_admission import free_port
@@ -112,9 +111,8 @@ def test_no_patient_is_in_any_sink(tmp_path: Path, bundles: Path) -> None:
     assert b"predict heart_disease" in SINKS["spans"](served, ward)
 
 
-@pytest.mark.parametrize("redaction", ["on", "off"])
-def test_the_search_finds_what_is_there(tmp_path: Path, redaction: str) -> None:
+def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     """With the redaction switched off, the same search finds patients in the log; else a test of nothing would pass."""
-    with _ward([APPS / "heart_disease"], tmp_path, NOISY_REDACTION=redaction) as (served, ward):
+    with _ward([APPS / "heart_disease"], tmp_path, NOISY_REDACTION="off") as (served, ward):
         _, found = _hits(served, ward, IN_JSON, 1)
-    assert bool([hit for hit in found if "standard output" in hit]) == (redaction == "off")
+    assert [hit for hit in found if "standard output" in hit]

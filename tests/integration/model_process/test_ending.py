@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -82,16 +81,14 @@ from bedside.settings import RuntimeSettings
 from bedside.types import DecodedRecord, ValidatedInputs
 
 async def main(bundle, staging_dir, wish):
-    runtime = RuntimeSettings(device="cpu", staging_dir=Path(staging_dir))
+    runtime = RuntimeSettings(device="cpu", workers=2, staging_dir=Path(staging_dir))
     executor = ProcessExecutor(open_bundle(Path(bundle)), runtime, Staging(Path(staging_dir)))
     await executor.load()
-    (process,) = executor._all
     record = ValidatedInputs((DecodedRecord("features", np.array([102, 1, 1], np.float32), {}),))
-    run = asyncio.ensure_future(executor.run(record, timeout_seconds=600)) if wish != "idle" else None
-    await asyncio.sleep(0)
-    while wish != "idle" and not executor._idle.empty():
+    run = asyncio.ensure_future(executor.run(record, timeout_seconds=600))
+    while executor._idle.qsize() == 2:
         await asyncio.sleep(0.005)
-    print(process._process.pid, flush=True)
+    print(*(process._process.pid for process in executor._all), flush=True)
     if wish != "leave":
         await asyncio.sleep(600)
 
@@ -100,37 +97,39 @@ if __name__ == "__main__":
 """
 
 
-async def _start_server(bundle: Path, tmp_path: Path, wish: str) -> tuple[subprocess.Popen[str], int]:
+async def _start_server(bundle: Path, tmp_path: Path, wish: str) -> tuple[subprocess.Popen[str], list[int]]:
+    """Start a server with two processes of a model, of which one hangs; return it, and their process ids."""
     script = tmp_path / "server.py"
     script.write_text(_SERVER)
     (tmp_path / "other_staging").mkdir()
     command = [sys.executable, str(script), str(bundle), str(tmp_path / "other_staging"), wish]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220 - it returns at once
     assert server.stdout is not None
-    return server, int(await asyncio.to_thread(server.stdout.readline))
+    found = [int(pid) for pid in (await asyncio.to_thread(server.stdout.readline)).split()]
+    assert len(found) == 2
+    return server, found
 
 
-async def _ends(awaitable: Awaitable[None]) -> None:
+async def _end(found: list[int]) -> None:
     async with asyncio.timeout(30):
-        await awaitable
+        await until(lambda: all(gone(pid) for pid in found))
 
 
-@pytest.mark.parametrize("wish", ["idle", "hang"])
-async def test_model_processes_end_with_a_server_that_was_killed(bundles: Path, tmp_path: Path, wish: str) -> None:
-    """``kill -9`` of the server leaves no model's process behind, not even one that hangs."""
-    server, pid = await _start_server(bundles / "misbehaving", tmp_path, wish)
+async def test_model_processes_end_with_a_server_that_was_killed(bundles: Path, tmp_path: Path) -> None:
+    """``kill -9`` of the server leaves no model's process behind: not an idle one, and not one that hangs."""
+    server, found = await _start_server(bundles / "misbehaving", tmp_path, "stay")
     server.kill()
     await asyncio.to_thread(server.wait)
-    await _ends(until(lambda: gone(pid)))
+    await _end(found)
     Staging(tmp_path / "other_staging").close()
     assert list((tmp_path / "other_staging").iterdir()) == []
 
 
 async def test_a_server_that_never_closed_its_executor_can_still_exit(bundles: Path, tmp_path: Path) -> None:
     """Leaving without close, with a model that hangs, ends the process instead of waiting for it for ever."""
-    server, pid = await _start_server(bundles / "misbehaving", tmp_path, "leave")
+    server, found = await _start_server(bundles / "misbehaving", tmp_path, "leave")
     await asyncio.to_thread(server.wait, 30)
-    await _ends(until(lambda: gone(pid)))
+    await _end(found)
 
 
 async def test_a_signal_to_the_whole_group_does_not_take_the_models_with_it(serve: Serve) -> None:
