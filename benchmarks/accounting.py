@@ -13,22 +13,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-
 from bedside.dataplane.call import Call
 from bedside.log_settings import ElasticSettings, LogSettings
 from bedside.observability.accounting import Accountant
 from bedside.observability.logging import configure
 from bedside.observability.metrics import Metrics
+from bedside.observability.otlp.collector import Collector
+from bedside.observability.otlp.recorder import Recorder
 from bedside.observability.request_id import new_request_id
 from bedside.observability.shipping.shipper import Shipper
 from bedside.observability.shipping.spool import Spool, SpooledLine
 from bedside.observability.shipping.verdicts import Verdict
-from bedside.observability.tracing.spans import Tracer
+from bedside.otlp_settings import TracingSettings
 from bedside.settings import Settings
-from bedside.tracing_settings import TracingSettings
 from bedside.types import Principal
 
 CALLS = 20_000
@@ -54,15 +51,13 @@ class _Taken:
         pass
 
 
-class _Encoded(SpanExporter):
+class _Encoded(Collector):
     """Takes every batch, encoded as it would be sent."""
 
-    spans = 0
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        assert encode_spans(spans).SerializeToString()
-        self.spans += len(spans)
-        return SpanExportResult.SUCCESS
+    def send(self, message: bytes) -> bytes:
+        """Take it."""
+        assert message
+        return b""
 
 
 def call() -> Call:
@@ -77,7 +72,7 @@ def call() -> Call:
 
 def measure(sink: str, ratio: float | None, count: int, folder: Path) -> tuple[float, float]:
     """Return microseconds of CPU per call: of the answering thread, of the process; no tracing where ratio is None."""
-    encoded, tracer = _Encoded(), None
+    tracer = None
     shipper = spool = None
     if sink != "stdout":
         settings = ElasticSettings(urls=("http://127.0.0.1:9",))
@@ -91,7 +86,7 @@ def measure(sink: str, ratio: float | None, count: int, folder: Path) -> tuple[f
             log.closed = shipper.close
         if ratio is not None:
             tracing = TracingSettings(endpoint="http://127.0.0.1:9", ratio=ratio, stop_seconds=60)
-            tracer = Tracer(encoded, tracing, "bedside", "production")
+            tracer = Recorder(_Encoded(tracing, "tracing"), tracing, {"service.name": "bedside"})
         accountant = Accountant(Metrics(), b"0" * 32, log, tracer)
         thread, process = 0.0, time.process_time()
         begin, pacing = time.monotonic(), 0.0
@@ -113,7 +108,7 @@ def measure(sink: str, ratio: float | None, count: int, folder: Path) -> tuple[f
         log.close()
         process = time.process_time() - process - 2 * making - pacing
     assert log.lost_lines == 0
-    assert ratio != 1 or encoded.spans == count * (1 + len(STAGES))
+    assert tracer is None or ratio != 1 or tracer.sent_spans == count * (1 + len(STAGES))
     return thread / count * 1e6, process / count * 1e6
 
 

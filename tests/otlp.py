@@ -1,14 +1,28 @@
 """A collector that speaks OTLP/HTTP and keeps what it is sent (opentelemetry-proto decodes it)."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
+
+TRACES, METRICS = "/v1/traces", "/v1/metrics"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the collector is to answer: status, header fields, body."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -16,21 +30,33 @@ class Collector:
     """A collector that runs.
 
     Attributes:
-        endpoint: for ``tracing.endpoint``.
-        folder: one file for each request, header fields first.
-        requests: bodies in their order.
+        url: its address.
+        folder: one file for each request, path and header fields first.
+        requests: paths and bodies in their order.
         headers: header fields of each request.
+        answers: what it answers next, first one first; then 200.
     """
 
-    endpoint: str
+    url: str
     folder: Path
-    requests: list[bytes]
-    headers: list[dict[str, str]]
+    requests: list[tuple[str, bytes]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def endpoint(self) -> str:
+        """Return the address for ``tracing.endpoint``."""
+        return self.url + TRACES
+
+    @property
+    def bodies(self) -> bytes:
+        """Return all that was sent, as it was sent."""
+        return b"\n".join(body for _, body in self.requests)
 
     @property
     def scopes(self) -> list[ScopeSpans]:
         """Return all spans so far, by who made them."""
-        sent = [ExportTraceServiceRequest.FromString(body) for body in self.requests]
+        sent = [ExportTraceServiceRequest.FromString(body) for path, body in self.requests if path == TRACES]
         return [scope for request in sent for resource in request.resource_spans for scope in resource.scope_spans]
 
     @property
@@ -38,37 +64,58 @@ class Collector:
         """Return all spans so far."""
         return [span for scope in self.scopes for span in scope.spans]
 
+    @property
+    def metrics(self) -> list[ExportMetricsServiceRequest]:
+        """Return each request with metrics."""
+        return [ExportMetricsServiceRequest.FromString(body) for path, body in self.requests if path == METRICS]
 
-def attributes(span: Span) -> dict[str, str]:
-    """Return a span's attributes, all of which are strings."""
-    return {pair.key: pair.value.string_value for pair in span.attributes}
+
+def attributes(of: Span) -> dict[str, str | int]:
+    """Return a span's attributes."""
+    return read(of.attributes)
+
+
+def read(pairs: Iterable[KeyValue]) -> dict[str, str | int]:
+    """Return attributes as a dictionary."""
+    return {pair.key: pair.value.int_value or pair.value.string_value for pair in pairs}
+
+
+def by_name(request: ExportMetricsServiceRequest) -> dict[str, Metric]:
+    """Return the metrics of a request."""
+    (resource,) = request.resource_metrics
+    (scope,) = resource.scope_metrics
+    return {metric.name: metric for metric in scope.metrics}
 
 
 @contextmanager
-def collector(folder: Path) -> Iterator[Collector]:
-    """Run a collector on a free port of loopback."""
+def collector(folder: Path, *, bodies: bool = True) -> Iterator[Collector]:
+    """Run a collector on a free port of loopback; without ``bodies`` its files hold only paths and header fields."""
     folder.mkdir(parents=True, exist_ok=True)
-    requests: list[bytes] = []
-    headers: list[dict[str, str]] = []
 
     class _Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            headers.append({name.lower(): value for name, value in self.headers.items()})
-            requests.append(body)
-            (folder / f"{len(requests)}").write_bytes(f"{self.path} {headers[-1]}".encode() + body)
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
+            fields = {name.lower(): value for name, value in self.headers.items()}
+            (folder / f"{len(kept.requests)}").write_bytes(f"{self.path} {fields}".encode() + body * bodies)
+            kept.headers.append(fields)
+            kept.requests.append((self.path, body))
+            answer = kept.answers.pop(0) if kept.answers else Answer()
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
+            self.wfile.write(answer.body)
 
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    kept = Collector(f"http://127.0.0.1:{server.server_address[1]}", folder)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield Collector(f"http://127.0.0.1:{server.server_address[1]}/v1/traces", folder, requests, headers)
+        yield kept
     finally:
         server.shutdown()
         thread.join()

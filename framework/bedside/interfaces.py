@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from bedside.bundle.contract import Contract, InputSpec
 from bedside.errors import ModelFailure
 from bedside.observability.audit_lines import Record
+from bedside.observability.traceparent import TraceParent
 from bedside.types import (
     DecodedInput,
     EncodedAnswer,
@@ -279,6 +280,10 @@ class AuditSink(Protocol):
 
 class CallSink(Protocol):
     """Stage 9: account for one finished call (``dataplane.call.Call``)."""
+
+    def begin(self, call: Any) -> TraceParent | None:
+        """Return the span of a call, which what it causes belongs to; None where it is in no trace."""
+        ...
 
     def account(self, call: Any) -> None:
         """Record it. Must not block and must not raise."""

@@ -25,8 +25,8 @@ from bedside.audit_settings import AuditSettings
 from bedside.dicom_settings import DicomSettings
 from bedside.errors import ConfigurationError
 from bedside.log_settings import ElasticSettings, LogSettings
+from bedside.otlp_settings import MetricsSettings, TracingSettings
 from bedside.reference_settings import ReferenceSettings
-from bedside.tracing_settings import TracingSettings
 
 MEBIBYTE = 1024 * 1024
 
@@ -417,6 +417,7 @@ class Settings(BaseSettings):
     references: ReferenceSettings = ReferenceSettings()
     elastic: ElasticSettings = ElasticSettings()
     tracing: TracingSettings = TracingSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

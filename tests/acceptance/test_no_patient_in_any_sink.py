@@ -44,7 +44,10 @@ SINKS: Mapping[str, Callable[[Served, Ward], bytes]] = {
         map(str, (served.state.parent / "staging").rglob("*"))
     ).encode(),
     "listings": lambda _, ward: _listings(ward),
-    "spans": lambda served, _: _files(served.state.parent / "spans", lambda _: True),
+    "spans and metrics for a collector": lambda served, _: _files(served.state.parent / "otlp", lambda _: True),
+    "what an archive is told beside the result": lambda served, _: _files(
+        served.state.parent / "archive", lambda _: True
+    ),
     "answers to who was refused": lambda _, ward: "\n".join(ward.told).encode(),
 }
 
@@ -63,12 +66,16 @@ def _ward(bundles: list[Path], folder: Path, **environment: str) -> Iterator[tup
         "BEDSIDE_DICOM__PORT": str(dicom),
         "BEDSIDE_DICOM__CALLING_AE_TITLES": '["SCANNER"]',
         "BEDSIDE_DICOM__STABLE_SECONDS": "1",
+        "BEDSIDE_DICOM__RESULTS_TO": '["pacs"]',
         "BEDSIDE_DICOM__ROUTES": '[{"model": "volume_segmentation"}]',
         **environment,
     }
-    with collector(folder / "spans") as receiver:
+    with collector(folder / "otlp") as receiver, collector(folder / "archive", bodies=False) as archive:
         tracing = {"ENDPOINT": receiver.endpoint, "RATIO": "1", "FLUSH_SECONDS": "0.1"}
         variables |= {f"BEDSIDE_TRACING__{name}": value for name, value in tracing.items()}
+        metrics = {"ENDPOINT": f"{receiver.url}/v1/metrics", "INTERVAL_SECONDS": "1"}
+        variables |= {f"BEDSIDE_METRICS__{name}": value for name, value in metrics.items()}
+        variables["BEDSIDE_DICOM__DESTINATIONS"] = json.dumps({"pacs": {"url": archive.url}})
         served = start_program([str(NOISY)], bundles, folder, variables)
         try:
             with served.client("bedside.infer", "bedside.admin") as client:
@@ -108,7 +115,9 @@ def test_no_patient_is_in_any_sink(tmp_path: Path, bundles: Path) -> None:
     }
     assert {job["model"] for job in jobs} == {"volume_segmentation", "misbehaving"}
     assert b'"model_called"' in SINKS["audit trail"](served, ward)
-    assert b"predict heart_disease" in SINKS["spans"](served, ward)
+    sent = SINKS["spans and metrics for a collector"](served, ward)
+    assert all(name in sent for name in (b"predict heart_disease", b"deliver volume_segmentation", b"bedside_requests"))
+    assert b"'traceparent': '00-" in SINKS["what an archive is told beside the result"](served, ward)
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from bedside.jobs.tables import JOBS, METADATA, connect
 
 DIGEST = "sha256:1"
 LEASE = 30.0
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 _numbers = iter(range(1, 10**9))
 
 
@@ -73,10 +75,11 @@ def state(store: JobStore, job: Job) -> JobState:
 
 def test_a_job_is_kept_as_it_was_handed_in(store: JobStore, url: str) -> None:
     """Another process reads what this one wrote."""
-    given = new(destinations=("archive", "viewer"))
+    given = replace(new(destinations=("archive", "viewer")), trace_parent=TRACE)
     job, created = store.submit(given, 5.0)
     assert created
     assert (job.state, job.created, job.attempt, job.destinations) == (JobState.QUEUED, 5.0, 0, ("archive", "viewer"))
+    assert job.trace_parent == TRACE
     assert JobStore(connect(url)).get(given.id) == job
     assert store.get("0" * 32) is None
 

@@ -20,9 +20,9 @@ from bedside.observability.audit import AuditTrail
 from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
 from bedside.observability.metrics import Metrics
+from bedside.observability.otlp import open_telemetry
 from bedside.observability.rendering import Service
 from bedside.observability.shipping import open_log, open_trail
-from bedside.observability.tracing import open_tracer
 from bedside.registry.finding import Finder
 from bedside.registry.readiness import require_service
 from bedside.registry.reporting import SourceReport
@@ -78,13 +78,11 @@ def _serve(
     repository = make_repository(settings, finder, staging, metrics, announce, audit)
     auditor = Auditor(audit, repository)
     watcher = make_watcher(settings, repository)
-    tracer = open_tracer(settings)
-    if tracer is not None:
-        ending.callback(tracer.close)
+    tracer = open_telemetry(settings, metrics, ending)
     accountant = Accountant(metrics, _pseudonym_key(settings), log, tracer)
     dataplane = make_dataplane(settings, authenticator, repository, accountant, auditor)
-    references = make_references(settings)
-    jobs = make_jobs(settings, repository, dataplane, references)
+    references = make_references(settings, accountant.begin)
+    jobs = make_jobs(settings, repository, dataplane, references, tracer)
 
     async def startup() -> None:
         watcher.start()

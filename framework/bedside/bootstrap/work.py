@@ -1,11 +1,16 @@
 """Work that outlives its request: jobs, and what they read and deliver."""
 
+from collections.abc import Callable
+
+from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
 from bedside.jobs.spool import Spool
 from bedside.jobs.store import JobStore
 from bedside.jobs.tables import connect
+from bedside.observability.traceparent import TraceParent
+from bedside.observability.tracing import Tracer
 from bedside.registry.repository import Repository
 from bedside.security.scopes import authorise_retrieval
 from bedside.settings import Settings
@@ -20,7 +25,6 @@ from bedside.transports.jobs.courier import Courier
 from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
 from bedside.transports.references import (
-    NONE,
     BucketReference,
     DicomwebReference,
     Fetch,
@@ -30,7 +34,9 @@ from bedside.transports.references import (
 )
 
 
-def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane, references: References = NONE) -> Jobs:
+def make_jobs(
+    settings: Settings, repository: Repository, dataplane: DataPlane, references: References, tracer: Tracer
+) -> Jobs:
     """Return where jobs are handed in, what runs them here and delivers their results. Raises ConfigurationError."""
     jobs, state_dir = settings.jobs, settings.runtime.state_dir
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,17 +53,18 @@ def make_jobs(settings: Settings, repository: Repository, dataplane: DataPlane, 
     destinations = make_destinations(settings.dicom, settings.limits)
     # Without destinations there is no courier: it would fail what other replicas can deliver.
     outbox = Outbox(engine)
-    courier = Courier(outbox, store, spool, destinations, jobs) if destinations else None
-    return Jobs(desk, lane, outbox, courier, _assembler(settings, repository, dataplane, desk, lane))
+    courier = Courier(outbox, store, spool, destinations, jobs, tracer=tracer) if destinations else None
+    return Jobs(desk, lane, outbox, courier, _assembler(settings, repository, dataplane, desk, lane, tracer))
 
 
 def _assembler(
-    settings: Settings, repository: Repository, dataplane: DataPlane, desk: JobDesk, lane: JobLane
+    settings: Settings, repository: Repository, dataplane: DataPlane, desk: JobDesk, lane: JobLane, tracer: Tracer
 ) -> Assembler | None:
     if not settings.dicom.routes:
         return None
     intake = StudyIntake(dataplane, desk, lane.wake, settings.dicom)
-    return Assembler(make_inbox(settings), intake, repository.resolve, settings.dicom, settings.jobs.retention_seconds)
+    retention_seconds = settings.jobs.retention_seconds
+    return Assembler(make_inbox(settings), intake, repository.resolve, settings.dicom, retention_seconds, tracer=tracer)
 
 
 def make_inbox(settings: Settings) -> Inbox:
@@ -66,7 +73,7 @@ def make_inbox(settings: Settings) -> Inbox:
     return Inbox(Spool(folder), settings.limits, settings.jobs.spool_bytes)
 
 
-def make_references(settings: Settings) -> References:
+def make_references(settings: Settings, span: Callable[[Call], TraceParent | None]) -> References:
     """Return what requests may name instead of sending it. Raises ConfigurationError."""
     sources: dict[tuple[type[Reference], str], Fetch] = {
         (DicomwebReference, name): fetch for name, fetch in make_studies(settings).items()
@@ -75,4 +82,5 @@ def make_references(settings: Settings) -> References:
         sources[FileReference, name] = Folder(root, settings.limits)
     for name, bucket in settings.references.buckets.items():
         sources[BucketReference, name] = Bucket(bucket, settings.limits, settings.references)
-    return References(sources, authorise_retrieval, settings.references.seconds, settings.limits.body_bytes)
+    limits, seconds = settings.limits, settings.references.seconds
+    return References(sources, authorise_retrieval, seconds, limits.body_bytes, span)

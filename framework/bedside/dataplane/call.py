@@ -31,6 +31,7 @@ class Call:
         job: id of the job that it was taken for, or that runs.
         recorded: it is in the audit trail already.
         parent: the caller's span, where it sent a well-formed one.
+        span: its own, once something needs to know it.
     """
 
     request_id: str
@@ -55,6 +56,7 @@ class Call:
     job: str = ""
     recorded: bool = False
     parent: TraceParent | None = None
+    span: TraceParent | None = None
 
     @property
     def seconds(self) -> float:

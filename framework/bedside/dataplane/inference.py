@@ -27,6 +27,7 @@ from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.call import Call
 from bedside.errors import DeadlineExceeded, DecompressedTooLarge, MissingToken, UnknownInput
 from bedside.interfaces import Authenticator, CallSink, Codec, Encoder, Executor, ModelRepository, ServedModel
+from bedside.observability.traceparent import TraceParent
 from bedside.settings import LimitSettings
 from bedside.types import (
     DecodedImage,
@@ -175,6 +176,10 @@ class DataPlane:
     async def settle(self, call: Call) -> None:
         """Stage 9, before the answer: the audit record, where it has to be safe first. Raises AuditUnavailable."""
         await self._auditor.settle(call)
+
+    def span(self, call: Call) -> TraceParent | None:
+        """Return the span of this call, which what it causes belongs to; None where it is in no trace."""
+        return self._sink.begin(call)
 
     def account(self, call: Call) -> None:
         """Stage 9: one log event, the metrics and the audit record of this call; it lets go of the model."""

@@ -16,6 +16,7 @@ from bedside.jobs.records import Job, NewJob
 from bedside.jobs.spool import Spool
 from bedside.jobs.states import JobState
 from bedside.jobs.store import JobStore
+from bedside.observability.traceparent import TraceParent
 from bedside.settings import JobSettings
 from bedside.types import Principal, RawInput
 
@@ -57,6 +58,7 @@ class JobDesk:
         inputs: Sequence[RawInput],
         media_type: str,
         destinations: Sequence[str] = (),
+        trace: TraceParent | None = None,
     ) -> tuple[Job, bool]:
         """Take inputs that have been checked against the contract; return the job and whether it is new.
 
@@ -66,6 +68,7 @@ class JobDesk:
             inputs: as they came.
             media_type: of the answer.
             destinations: names of archives that get the result.
+            trace: span of the call that hands it in.
 
         Raises:
             CallerLimitReached, SpoolFull, SpoolFailed: nothing was taken.
@@ -82,6 +85,7 @@ class JobDesk:
             media_type=media_type,
             deadline=now + self._settings.deadline_seconds,
             destinations=tuple(destinations),
+            trace_parent="" if trace is None else str(trace),
         )
         known = self._store.live(new.key)
         if known is not None:

@@ -19,6 +19,7 @@ class NewJob:
         media_type: media type of the answer that was asked for.
         deadline: seconds since the epoch after which the answer is of no use.
         destinations: where the result is to be delivered besides being kept, names from the settings.
+        trace_parent: ``traceparent`` of the call that handed it in: ids alone; empty where it is in no trace.
     """
 
     id: str
@@ -30,6 +31,7 @@ class NewJob:
     media_type: str
     deadline: float
     destinations: tuple[str, ...] = ()
+    trace_parent: str = ""
 
     @property
     def key(self) -> str:
@@ -78,6 +80,7 @@ class Job:
     error_detail: str
     result_type: str
     destinations: tuple[str, ...]
+    trace_parent: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,12 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    inspect,
     text,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.schema import CreateColumn
 
 from bedside.errors import ConfigurationError, JobStoreUnavailable
 from bedside.jobs.states import LIVE
@@ -68,6 +70,8 @@ JOBS = Table(
     Column("error_code", Text, nullable=False, default=""),
     Column("error_detail", Text, nullable=False, default=""),
     Column("result_type", Text, nullable=False, default=""),
+    # Newer than the table, and unknown to replicas of a version before it (:func:`_add_new_columns`).
+    Column("trace_parent", String(55), nullable=False, server_default=""),
     # One live job for one piece of work, whoever submits it twice and to which replica.
     Index("bedside_jobs_live_key", "key", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
     Index("bedside_jobs_next", "state", "not_before", "created"),
@@ -111,8 +115,20 @@ def connect(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     METADATA.create_all(engine)
+    _add_new_columns(engine)
     event.listen(engine, "handle_error", _away)
     return engine
+
+
+def _add_new_columns(engine: Engine) -> None:
+    """Complete the table of an earlier version. They have defaults: its replicas may write for as long as they run."""
+    added = CreateColumn(JOBS.c.trace_parent).compile(dialect=engine.dialect)
+    with engine.begin() as connection:
+        if any(column["name"] == "trace_parent" for column in inspect(connection).get_columns(JOBS.name)):
+            return
+        # SQLite has one writer at a time, and this is it; elsewhere another replica may be doing the same.
+        unless = "" if engine.dialect.name == "sqlite" else "IF NOT EXISTS "
+        connection.execute(text(f"ALTER TABLE {JOBS.name} ADD COLUMN {unless}{added}"))
 
 
 def _away(context: ExceptionContext) -> None:

@@ -12,6 +12,7 @@ from bedside.observability.logging import Log, get_logger
 from bedside.observability.metrics import Metrics
 from bedside.observability.schema import STAGES
 from bedside.observability.traceparent import TraceParent
+from bedside.observability.tracing import FinishedSpan, SpanKind, Tracer
 from bedside.types import Principal
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
@@ -34,7 +35,9 @@ class FinishedCall(Protocol):
     output_bytes: int
     error: BedsideError | None
     predicted: tuple[str, float] | None
+    job: str
     parent: TraceParent | None
+    span: TraceParent | None
 
     @property
     def seconds(self) -> float:
@@ -44,14 +47,6 @@ class FinishedCall(Protocol):
     @property
     def stages(self) -> Mapping[str, float]:
         """Return the seconds by stage of the spine."""
-        ...
-
-
-class Tracer(Protocol):
-    """Makes spans of calls; ``tracing.spans.Tracer`` is the one that there is."""
-
-    def record(self, call: FinishedCall, facts: Mapping[str, Any], seconds: float) -> tuple[str, str]:
-        """Return ids of the call's trace and of its span, in hex."""
         ...
 
 
@@ -70,7 +65,7 @@ class Accountant:
             one caller has one pseudonym on all replicas and after restarts; without the key, nobody can find out whose
             it is by hashing a list of the staff.
         log: the configured log, where calls that went well may take the short way to it.
-        tracer: makes spans of calls; None where there are no traces.
+        tracer: takes spans of calls.
     """
 
     def __init__(
@@ -80,8 +75,15 @@ class Accountant:
         bound = get_logger("bedside.inference").bind()
         self._info, self._warning, self._error = bound.info, bound.warning, bound.error
         self._log = log
-        self._tracer = tracer
+        self._tracer = tracer or Tracer()
         self._pseudonym = lru_cache(maxsize=4096)(lambda who: _pseudonym(pseudonym_key, who))
+
+    def begin(self, call: FinishedCall) -> TraceParent | None:
+        """Return the call's span, for what it causes; the caller's own where nothing is recorded here."""
+        if call.span is None:
+            # A job was handed in by somebody with a token.
+            call.span = self._tracer.begin(call.parent, trusted=call.principal is not None or bool(call.job))
+        return call.span
 
     def account(self, call: FinishedCall) -> None:
         """Log and count one finished call. Never blocks for long and never raises."""
@@ -102,7 +104,12 @@ class Accountant:
         stages = call.stages
         of_model = self._metrics.for_model(call.model, call.version)
         predicted = call.predicted if error is None else None
-        of_model.finished(call.transport, outcome, seconds, stages, call.request_id, predicted)
+        ids = exemplar = {"request_id": call.request_id}
+        span = self.begin(call) if self._tracer.records else None
+        if span is not None:
+            ids = {**ids, "trace_id": span.trace_id, "span_id": span.span_id}
+            exemplar = ids if span.sampled else exemplar
+        of_model.finished(call.transport, outcome, seconds, stages, exemplar, predicted)
         who = call.principal
         same = {
             "transport": call.transport,
@@ -116,17 +123,16 @@ class Accountant:
             "user_hash": None if who is None else self._pseudonym((who.issuer, who.subject)),
         }
         varying: dict[str, Any] = {
-            "request_id": call.request_id,
+            **ids,
             "duration_ns": int(seconds * 1e9),
             "rows": call.rows,
             "input_bytes": call.input_bytes,
             "output_bytes": call.output_bytes,
         }
         code = "" if error is None else slug(type(error).__name__)
-        if self._tracer is not None:
-            why = {} if error is None else {"error_type": type(error).__name__, "error_code": code}
-            ids = self._tracer.record(call, {**same, **why, "request_id": call.request_id}, seconds)
-            varying["trace_id"], varying["span_id"] = ids
+        if span is not None and span.sampled:
+            why = {"error_type": type(error).__name__, "error_code": code}
+            self._tracer.record(_finished_span(call, span, same if error is None else {**same, **why}, seconds))
         if error is None and self._log is not None and self._log.write_inference(same, varying, stages):
             return
         times = {_STAGE_FIELDS[stage]: round(spent * 1e3, 3) for stage, spent in stages.items() if stage in STAGES}
@@ -148,6 +154,14 @@ class Accountant:
         log = self._info if isinstance(error, RequestError) else self._error
         log = self._warning if isinstance(error, Unavailable) else log
         log(Event.INFERENCE_COMPLETED, **fields)
+
+
+def _finished_span(call: FinishedCall, span: TraceParent, facts: Mapping[str, Any], seconds: float) -> FinishedSpan:
+    name = f"{call.operation} {call.model}" if call.model else call.operation
+    kind = SpanKind.CONSUMER if call.transport == "jobs" else SpanKind.SERVER
+    # What the caller must mend is no fault of ours (OpenTelemetry, HTTP server spans).
+    failed = call.error is not None and not isinstance(call.error, RequestError)
+    return FinishedSpan(span, call.parent, name, kind, seconds, facts, call.request_id, call.stages, failed)
 
 
 def _pseudonym(key: bytes, who: tuple[str, str]) -> str:

@@ -8,6 +8,7 @@ the library's: to it this is one more collector.
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from time import time
 
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -24,20 +25,20 @@ class Cells:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
-        self.exemplars: list[tuple[str, float] | None] = [None] * len(self.counts)
+        self.exemplars: list[Exemplar | None] = [None] * len(self.counts)
 
-    def observe(self, value: float, request_id: str = "") -> None:
-        """Count one value, of a request where it has an id; the caller holds the histogram's lock."""
+    def observe(self, value: float, exemplar: dict[str, str] | None = None) -> None:
+        """Count one value, of what these ids lead to; the caller holds the histogram's lock."""
         # bisect_left: a value on a bound belongs below it, as `le` means less than or equal.
         bucket = bisect_left(self.bounds, value)
         self.counts[bucket] += 1
         self.total += value
-        if request_id:
-            self.exemplars[bucket] = (request_id, value)
+        if exemplar:
+            self.exemplars[bucket] = Exemplar(exemplar, value, time())
 
 
 class Histogram(Collector):
-    """A histogram, with the id of the last request in each bucket where one was given.
+    """A histogram, with ids of the last request in each bucket where they were given.
 
     Args:
         name: of the metric, with its unit.
@@ -79,14 +80,14 @@ class Histogram(Collector):
         yield HistogramMetricFamily(self._name, self._documentation, labels=self._label_names)
 
     def _cumulated(
-        self, counts: Sequence[int], exemplars: Sequence[tuple[str, float] | None]
+        self, counts: Sequence[int], exemplars: Sequence[Exemplar | None]
     ) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
         cumulated, buckets = 0, []
         for bound, count, seen in zip((*self._bounds, float("inf")), counts, exemplars, strict=True):
             cumulated += count
             bucket = (_bound_label(bound), float(cumulated))
             # An exemplar is of its bucket alone (OpenMetrics 1.0, "Exemplars"); the plain text format leaves it out.
-            buckets.append((*bucket, Exemplar({"request_id": seen[0]}, seen[1])) if seen else bucket)
+            buckets.append((*bucket, seen) if seen else bucket)
         return buckets
 
 

@@ -73,7 +73,7 @@ class ModelMetrics:
         outcome: str,
         seconds: float,
         stages: Mapping[str, float],
-        request_id: str = "",
+        exemplar: dict[str, str] | None = None,
         predicted: tuple[str, float] | None = None,
     ) -> None:
         """Count a finished request.
@@ -83,8 +83,8 @@ class ModelMetrics:
             outcome: ``success`` or ``failure``.
             seconds: the whole request.
             stages: seconds by stage; names that are not in ``schema.STAGES`` are left out.
-            request_id: exemplar of the bucket that ``seconds`` falls into: from a slow bucket to its line in the log.
-                It is our own or one that cannot be a person's (``request_id.py``).
+            exemplar: ids for the bucket that ``seconds`` falls into: from a slow bucket to its line in the log and to
+                its trace. They are our own, or such that cannot be a person's (``request_id.py``).
             predicted: class that the answer names and its probability, both the bundle's.
         """
         counter = self._requests.get((transport, outcome))
@@ -96,7 +96,7 @@ class ModelMetrics:
         if predicted is not None:
             cells.append((self._prediction(predicted[0]), predicted[1]))
         with self._lock:
-            self._seconds.observe(seconds, request_id)
+            self._seconds.observe(seconds, exemplar)
             for cell, spent in cells:
                 if cell is not None:
                     cell.observe(spent)
@@ -279,6 +279,11 @@ class Metrics:
         )
         text = "Size of the audit trail that Elasticsearch does not have yet."
         Gauge("bedside_waiting_audit_bytes", text, registry=self.registry).set_function(waiting)
+
+    def show_spans(self, sent: Callable[[], int], lost: Callable[[], int]) -> None:
+        """Show what becomes of the spans that go to a collector; call it once."""
+        self._count("bedside_sent_spans", "Spans that the collector has taken.", sent)
+        self._count("bedside_lost_spans", "Spans that found no room or no collector that took them.", lost)
 
     def _count(self, name: str, documentation: str, count: Callable[[], int]) -> None:
         self.registry.register(_CountedElsewhere(name, documentation, count))

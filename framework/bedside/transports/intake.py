@@ -18,6 +18,7 @@ from bedside.errors import BedsideError, UnsupportedMediaType
 from bedside.interfaces import ServedModel
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.records import Job
+from bedside.observability.traceparent import TraceParent
 from bedside.types import EncodedAnswer, Principal, RawPart
 
 if TYPE_CHECKING:
@@ -75,12 +76,17 @@ class StudyIntake:
         """Refuse now what could not be run later. Raises RequestError: DicomRefused and its kin."""
         await self._dataplane.check(call, served, [study])
 
+    def span(self, call: Call) -> TraceParent | None:
+        """Return the span of a call, for :meth:`take`."""
+        return self._dataplane.span(call)
+
     async def take(
         self,
         principal: Principal,
         served: ServedModel,
         study: RawPart,
         destinations: Sequence[str] | None = None,
+        trace: TraceParent | None = None,
     ) -> Job:
         """Return the job of a study, the one that there is where the same was sent before. Raises SpoolFailed.
 
@@ -89,10 +95,11 @@ class StudyIntake:
             served: the model.
             study: from :func:`packed`.
             destinations: of the results; None: ``dicom.results_to``.
+            trace: span that the job belongs to.
         """
         which = (served.name, served.version, served.digest)
         where = self._settings.results_to if destinations is None else destinations
-        job, created = await asyncio.to_thread(self._desk.submit, principal, which, [study], RELATED, where)
+        job, created = await asyncio.to_thread(self._desk.submit, principal, which, [study], RELATED, where, trace)
         if created:
             self._wake()
         return job

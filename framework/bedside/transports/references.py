@@ -34,6 +34,7 @@ from bedside.errors import (
 from bedside.observability.accounting import slug
 from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
+from bedside.observability.traceparent import CURRENT_SPAN, TraceParent
 from bedside.types import Principal, RawInput, RawPart
 
 REFERENCE = "application/vnd.bedside.reference+json"
@@ -146,15 +147,22 @@ class References:
         authorise: lets a principal use a source, by name; raises InsufficientScope.
         seconds: that reading the inputs of one call may take.
         most_bytes: of all inputs of one call together, as of a body that holds them.
+        span: of a call, which archives are told as ``traceparent``.
     """
 
     def __init__(
-        self, sources: Sources, authorise: Callable[[Principal, str], None], seconds: float, most_bytes: int
+        self,
+        sources: Sources,
+        authorise: Callable[[Principal, str], None],
+        seconds: float,
+        most_bytes: int,
+        span: Callable[[Call], TraceParent | None] = lambda call: call.parent,
     ) -> None:
         self._sources = sources
         self._authorise = authorise
         self._seconds = seconds
         self._most_bytes = most_bytes
+        self._span = span
 
     def expected(self, spec: InputSpec | None) -> bool:
         """Tell whether JSON for this input is a reference: no image is JSON."""
@@ -198,7 +206,7 @@ class References:
         """
         if not any(map(is_reference, inputs)):
             return list(inputs)
-        begin = perf_counter()
+        begin, token = perf_counter(), CURRENT_SPAN.set(self._span(call))
         try:
             async with asyncio.timeout(min(seconds, self._seconds)):
                 return await self._all(inputs, contract)
@@ -208,6 +216,7 @@ class References:
         except BedsideError as error:
             raise _told(error) from None
         finally:
+            CURRENT_SPAN.reset(token)
             call.stages["receive"] = perf_counter() - begin
 
     async def _all(self, inputs: Sequence[RawInput], contract: Contract) -> list[RawInput]:

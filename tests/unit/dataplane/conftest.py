@@ -13,6 +13,7 @@ from bedside.bundle.contract import Contract, InputSpec
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
 from bedside.errors import BedsideError
+from bedside.observability.traceparent import TraceParent
 from bedside.settings import LimitSettings
 from bedside.types import (
     DecodedImage,
@@ -130,6 +131,10 @@ class Stages:
         return EncodedAnswer(media_type, b"bytes")
 
     # CallSink
+    def begin(self, call: Call) -> TraceParent | None:
+        """Return the caller's span."""
+        return call.parent
+
     def account(self, call: Call) -> None:
         """Keep the call."""
         self.take("account")

@@ -1,11 +1,14 @@
 """The connection to the jobs' database."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from bedside.errors import ConfigurationError, JobStoreUnavailable
+from bedside.jobs.records import NewJob
 from bedside.jobs.store import JobStore
 from bedside.jobs.tables import connect
 
@@ -20,6 +23,24 @@ def test_a_database_that_is_away_is_to_be_asked_again(tmp_path: Path) -> None:
     with pytest.raises(JobStoreUnavailable) as caught:
         JobStore(engine).get("1" * 32)
     assert "secret" not in str(caught.value)
+
+
+def test_a_database_of_an_earlier_version_is_completed(tmp_path: Path) -> None:
+    """Its jobs stay, and replicas of that version go on writing to it."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    new = NewJob("1" * 32, "me", "heart", "1", "d", "2", "text/plain", 1000.0)
+    engine = connect(url)
+    JobStore(engine).submit(new, 0.0)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE bedside_jobs DROP COLUMN trace_parent"))
+    engine.dispose()
+    stores = [JobStore(connect(url)) for _ in range(2)]
+    old = stores[0].get("1" * 32)
+    assert old is not None
+    assert old.trace_parent == ""
+    job, _ = stores[1].submit(replace(new, id="3" * 32, owner="you", trace_parent="00-1-2-01"), 1.0)
+    assert stores[0].get(job.id) == job
+    assert job.trace_parent == "00-1-2-01"
 
 
 @pytest.mark.parametrize("url", ["no url", "postgresql+nosuchdriver://h/d"])

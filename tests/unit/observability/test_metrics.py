@@ -1,6 +1,7 @@
 """Metrics as Prometheus reads them."""
 
 import threading
+import time
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
@@ -120,14 +121,15 @@ def test_scraper_that_speaks_openmetrics_gets_it() -> None:
 def test_a_bucket_names_its_last_request() -> None:
     """As an exemplar, in the format that has them; never one whose id is not known."""
     metrics = Metrics()
-    for seconds, request_id in ((0.3, "a" * 32), (0.4, "b" * 32), (20.0, "")):
-        metrics.for_model("m", "1").finished("rest", "success", seconds, {}, request_id)
+    for seconds, ids in ((0.3, {"request_id": "a" * 32}), (0.4, {"request_id": "b" * 32}), (20.0, None)):
+        metrics.for_model("m", "1").finished("rest", "success", seconds, {}, ids)
     body, _ = metrics.expose("application/openmetrics-text; version=1.0.0")
     families = openmetrics.text_string_to_metric_families(body.decode())  # type: ignore[no-untyped-call]
     seen = {s.labels["le"]: s.exemplar for family in families for s in family.samples if s.exemplar}
     assert {le: (exemplar.labels, exemplar.value) for le, exemplar in seen.items()} == {
         "0.5": ({"request_id": "b" * 32}, 0.4)
     }
+    assert abs(float(seen["0.5"].timestamp) - time.time()) < 3600
     assert "request_id" not in metrics.render().decode()
 
 
@@ -135,7 +137,7 @@ def test_answers_are_counted_by_class() -> None:
     """With the probability of the class that each names."""
     metrics = Metrics()
     for name, probability in (("pneumonia", 0.97), ("pneumonia", 0.55), ("normal", 0.8)):
-        metrics.for_model("cxr", "1").finished("rest", "success", 0.1, {}, "", (name, probability))
+        metrics.for_model("cxr", "1").finished("rest", "success", 0.1, {}, None, (name, probability))
     labels = {"model": "cxr", "version": "1", "prediction": "pneumonia"}
     assert value(metrics, "bedside_prediction_probability_count", **labels) == 2
     assert value(metrics, "bedside_prediction_probability_bucket", **labels, le="0.6") == 1
@@ -146,7 +148,7 @@ def test_a_model_of_very_many_classes_fills_no_memory() -> None:
     """The first hundred are told apart."""
     metrics = Metrics()
     for number in range(150):
-        metrics.for_model("m", "1").finished("rest", "success", 0.1, {}, "", (f"class {number}", 0.9))
+        metrics.for_model("m", "1").finished("rest", "success", 0.1, {}, None, (f"class {number}", 0.9))
     names = {labels for name, labels in samples(metrics) if name == "bedside_prediction_probability_count"}
     assert len(names) == 101
     other = {"model": "m", "version": "1", "prediction": "other"}

@@ -14,7 +14,9 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 @pytest.mark.parametrize(("flags", "sampled"), [("00", False), ("01", True), ("03", True), ("fe", False)])
 def test_the_form_of_the_standard_is_read(flags: str, sampled: bool) -> None:  # noqa: FBT001
     """Both ids, and of the flags the one that level 1 defines."""
-    assert trace_parent_from(f"00-{TRACE}-{SPAN}-{flags}".encode()) == TraceParent(TRACE, SPAN, sampled)
+    found = trace_parent_from(f"00-{TRACE}-{SPAN}-{flags}".encode())
+    assert found == TraceParent(TRACE, SPAN, sampled)
+    assert str(found) == f"00-{TRACE}-{SPAN}-0{int(sampled)}"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from bedside.interfaces import ModelStatus
 from bedside.observability.audit_lines import Record
 from bedside.observability.events import AuditAction
 from bedside.observability.schema import AUDIT_RULES
+from bedside.observability.traceparent import TraceParent
 from bedside.settings import Settings
 from bedside.transports.rest.app import create_app
 from bedside.transports.rest.parts import Parts
@@ -246,6 +247,10 @@ class Calls:
     """Keeps what stage 9 was told; implements ``interfaces.CallSink``."""
 
     calls: list[Call] = field(default_factory=list)
+
+    def begin(self, call: Any) -> TraceParent | None:
+        """Return the caller's span."""
+        return call.parent  # type: ignore[no-any-return]
 
     def account(self, call: Any) -> None:
         """Keep a call."""

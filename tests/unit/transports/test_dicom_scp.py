@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.unit.observability.test_tracing import Kept
 from tests.unit.transports.dicom_world import JOBS, RELATED, Hospital, maker
 from tests.unit.transports.fakes import until
 
@@ -46,7 +47,7 @@ class Department:
         self.spool = Spool(folder / "inbox")
         world = self.hospital.world
         self.inbox = Inbox(self.spool, world.settings.limits, world.settings.jobs.spool_bytes)
-        self.now = 0.0
+        self.now, self.tracer = 0.0, Kept()
         self.assembler = self.assembler_that_keeps(JOBS.retention_seconds)
 
     def assembler_that_keeps(self, seconds: float) -> Assembler:
@@ -54,7 +55,7 @@ class Department:
         world = self.hospital.world
         intake = StudyIntake(world.parts.dataplane, self.hospital.desk, self.hospital.wake, self.settings)
         resolve = world.repository.resolve
-        return Assembler(self.inbox, intake, resolve, self.settings, seconds, lambda: self.now)
+        return Assembler(self.inbox, intake, resolve, self.settings, seconds, lambda: self.now, self.tracer)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:
@@ -122,6 +123,15 @@ async def test_a_study_becomes_a_job(department: Department) -> None:
     await until(lambda: department.hospital.store.find()[0].state is JobState.SUCCEEDED, 30)
     await department.hospital.lane.stop()
     assert department.hospital.store.find()[0].result_type.startswith(RELATED)
+
+
+async def test_a_received_study_begins_a_trace(department: Department) -> None:
+    """A C-STORE is in none: what hands the study in is a span, and the job's run belongs to it."""
+    await sent(department, study())
+    (job,) = await department.hand_in()
+    (span,) = department.tracer.finished
+    assert job.trace_parent == str(span.span)
+    assert (span.name, span.parent, span.facts["outcome"]) == ("study mask", None, "success")
 
 
 async def test_confirmed_instances_outlive_the_process(department: Department, tmp_path: Path) -> None:

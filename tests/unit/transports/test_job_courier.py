@@ -7,8 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.unit.observability.test_tracing import PARENT, SPAN, Kept
 from tests.unit.transports.fakes import until
 
+from bedside.errors import DeliveryFailed
 from bedside.jobs.desk import RESULT
 from bedside.jobs.outbox import Outbox
 from bedside.jobs.records import Job, NewJob
@@ -16,6 +18,8 @@ from bedside.jobs.spool import Spool
 from bedside.jobs.states import DeliveryState
 from bedside.jobs.store import JobStore
 from bedside.jobs.tables import connect
+from bedside.observability.traceparent import CURRENT_SPAN, TraceParent
+from bedside.observability.tracing import Tracer
 from bedside.settings import JobSettings
 from bedside.transports.jobs.courier import Courier
 
@@ -28,9 +32,11 @@ class Archive:
     def __init__(self) -> None:
         self.away: Exception | None = None
         self.kept: list[tuple[str, str, bytes]] = []
+        self.asked_in: list[TraceParent | None] = []
 
     async def keep(self, job: Job, media_type: str, data: bytes) -> None:
         """Keep a result, or fail."""
+        self.asked_in.append(CURRENT_SPAN.get())
         if self.away:
             raise self.away
         self.kept.append((job.id, media_type, data))
@@ -46,9 +52,11 @@ class Place:
         self.hand_in("1", "archive")
         self.courier = self.courier_to({"archive": self.archive.keep})
 
-    def hand_in(self, digit: str, destination: str) -> None:
+    def hand_in(self, digit: str, destination: str, trace: str = "") -> None:
         """Put a job's result into the outbox."""
-        new = NewJob(digit * 32, "me", "heart", "1", "sha256:1", digit, "application/dicom", 1000.0, (destination,))
+        new = NewJob(
+            digit * 32, "me", "heart", "1", "sha256:1", digit, "application/dicom", 1000.0, (destination,), trace
+        )
         self.store.submit(new, 0.0)
         job = self.store.claim(["sha256:1"], 1.0, 30.0)
         assert job is not None
@@ -60,6 +68,7 @@ class Place:
         destinations: Mapping[str, object],
         settings: JobSettings = SETTINGS,
         clock: Callable[[], float] | None = None,
+        tracer: Tracer | None = None,
     ) -> Courier:
         """Return a courier that knows these destinations."""
         return Courier(
@@ -69,6 +78,7 @@ class Place:
             destinations,  # type: ignore[arg-type]
             settings,
             clock or (lambda: self.now),
+            tracer,
         )
 
     @property
@@ -82,6 +92,27 @@ class Place:
 def place(tmp_path: Path) -> Place:
     """Return a place with one result to deliver."""
     return Place(tmp_path)
+
+
+@pytest.mark.parametrize("away", [None, DeliveryFailed("Jane Doe")], ids=["delivered", "failed"])
+async def test_a_delivery_is_a_span_in_the_trace_of_the_job(place: Place, away: Exception | None) -> None:
+    """With the attempt and, where it fails, the error's class; nothing of where it goes."""
+    place.archive.away, tracer = away, Kept()
+    place.hand_in("2", "other", str(PARENT))
+    courier = place.courier_to({"other": place.archive.keep}, tracer=tracer)
+    assert await courier.deliver_next("other")
+    (span,) = tracer.finished
+    assert (span.name, span.parent) == ("deliver heart", PARENT)
+    assert place.archive.asked_in == [SPAN]
+    ended = {"outcome": "failure", "error_type": "DeliveryFailed"} if away else {"outcome": "success"}
+    assert span.facts == {
+        "model": "heart",
+        "version": "1",
+        "digest": "sha256:1",
+        "job": "2" * 32,
+        "attempt": 1,
+        **ended,
+    }
 
 
 async def test_a_result_is_delivered_once(place: Place) -> None:

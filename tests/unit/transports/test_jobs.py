@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.unit.observability.test_tracing import PARENT
 from tests.unit.transports.fakes import RECORD_BODY, Trail, Wire, World, make_world, record_run, until
 
 from bedside.errors import ExpiredToken
@@ -20,6 +21,7 @@ from bedside.jobs.spool import Spool
 from bedside.jobs.states import JobState
 from bedside.jobs.store import JobStore
 from bedside.jobs.tables import connect
+from bedside.observability.traceparent import TraceParent
 from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
 from bedside.transports.rest import job_events
@@ -484,3 +486,14 @@ async def test_a_server_without_jobs_has_no_such_path() -> None:
     async with world.client() as client:
         assert (await client.post(SUBMIT, content=RECORD_BODY, headers=JSON)).status_code == 404
         assert (await client.get("/v1/jobs")).status_code == 404
+
+
+@pytest.mark.parametrize("parent", [PARENT, None], ids=["a trace", "none"])
+async def test_a_job_runs_in_the_trace_of_who_handed_it_in(office: Office, parent: TraceParent | None) -> None:
+    """Also after a restart: it is in the job's row."""
+    headers = JSON if parent is None else {**JSON, "traceparent": str(parent)}
+    async with office.client() as client, office.working():
+        answer = await client.post(SUBMIT, content=RECORD_BODY, headers=headers)
+        await ended(client, answer.headers["location"])
+    assert [job.trace_parent for job in office.store.find()] == [str(parent or "")]
+    assert [(call.transport, call.parent) for call in office.world.sink.calls] == [("rest", parent), ("jobs", parent)]

@@ -11,12 +11,14 @@ import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.unit.observability.test_tracing import PARENT
 from tests.unit.transports.dicom_world import JOBS, RELATED, Hospital, maker, related
 from tests.unit.transports.fakes import until
 
 from bedside.dataplane.call import Call
 from bedside.errors import ArchiveUnavailable, InsufficientScope, PayloadTooLarge, ReferenceNotFound, RequestError
 from bedside.jobs.states import JobState
+from bedside.observability.traceparent import CURRENT_SPAN, TraceParent
 from bedside.security.scopes import authorise_retrieval
 from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
@@ -142,11 +144,13 @@ class Archive:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.asked_in: list[TraceParent | None] = []
         self.answers: list[Any] = [SERIES]
 
     async def __call__(self, reference: Any, _spec: Any) -> RawPart:
         """Give the next answer; the last one again and again."""
         self.asked.append(reference)
+        self.asked_in.append(CURRENT_SPAN.get())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, asyncio.Event):
             await answer.wait()
@@ -213,6 +217,17 @@ async def test_predict_by_reference(wing: Wing) -> None:
     assert answer.content[128:132] == b"DICM"
     assert wing.archive.asked == [DicomwebReference(**STUDY)]
     assert wing.world.sink.calls[0].stages["receive"] >= 0
+
+
+@pytest.mark.parametrize("what", ["predict", "jobs"])
+async def test_an_archive_is_asked_in_the_trace_of_the_call(wing: Wing, what: str) -> None:
+    """Now, or when the job runs; afterwards nothing else is."""
+    answer = await wing.post(what, document(**STUDY), traceparent=str(PARENT))
+    assert answer.status_code in {200, 202}, answer.text
+    if what == "jobs":
+        await wing.done(JobState.SUCCEEDED)
+    assert wing.archive.asked_in == [PARENT]
+    assert CURRENT_SPAN.get() is None
 
 
 async def test_a_part_of_a_form_may_be_a_reference(wing: Wing) -> None:

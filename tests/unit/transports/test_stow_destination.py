@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from tests.unit.observability.test_tracing import PARENT
 
 from bedside.dicom_settings import DicomDestination
 from bedside.errors import ConfigurationError, DeliveryFailed
+from bedside.observability.tracing import SpanKind, Tracer
 from bedside.transports.dicom.stow import StowDestination
 
 RESULT = ('multipart/related; type="application/dicom"; boundary=x', b"--x\r\n\r\nmask\r\n--x--\r\n")
@@ -71,6 +73,14 @@ async def test_a_result_goes_out_as_it_is(archive: Archive) -> None:
     ((path, headers, body),) = archive.got
     assert (path, body, headers["content-type"]) == ("/dicom-web/studies", RESULT[1], RESULT[0])
     assert headers["authorization"] == "Basic YmVkc2lkZTpzZWNyZXQ="
+
+
+async def test_the_archive_is_told_the_trace(archive: Archive) -> None:
+    """Where the result belongs to one."""
+    await deliver(archive)
+    with Tracer().span("deliver ct", PARENT, SpanKind.CLIENT):
+        await deliver(archive)
+    assert [headers.get("traceparent") for _, headers, _ in archive.got] == [None, str(PARENT)]
 
 
 async def test_a_token_is_sent(archive: Archive) -> None:

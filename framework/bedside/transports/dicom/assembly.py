@@ -17,6 +17,7 @@ from bedside.observability.accounting import slug
 from bedside.observability.events import Event
 from bedside.observability.frames import safe_frames
 from bedside.observability.logging import get_logger
+from bedside.observability.tracing import SpanKind, Tracer
 from bedside.transports.dicom.inbox import Inbox, ReceivedStudy
 from bedside.transports.dicom.routing import routed
 from bedside.transports.intake import StudyIntake, packed
@@ -64,6 +65,7 @@ class Assembler:
         settings: routes and the time after which a study is complete.
         retention_seconds: age at which what cannot become a job is shredded.
         clock: seconds from any moment on.
+        tracer: takes a span of each study that is handed in, which begins its trace.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Assembler:
         settings: DicomSettings,
         retention_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        tracer: Tracer | None = None,
     ) -> None:
         self._inbox = inbox
         self._intake = intake
@@ -81,6 +84,7 @@ class Assembler:
         self._settings = settings
         self._retention_seconds = retention_seconds
         self._clock = clock
+        self._tracer = tracer or Tracer()
         self._held: dict[str, _Held] = {}
 
     async def run(self) -> None:
@@ -137,7 +141,10 @@ class Assembler:
         served = self._resolve(route.model, route.version)
         self._intake.require_dicom(served)
         part = await asyncio.to_thread(packed, instances)
-        job = await self._intake.take(principal_of(study.calling_ae_title), served, part, route.results_to)
+        about = {"transport": "dicom", "model": served.name, "version": served.version, "digest": served.digest}
+        with self._tracer.span(f"study {served.name}", None, SpanKind.CONSUMER, **about) as span:
+            who = principal_of(study.calling_ae_title)
+            job = await self._intake.take(who, served, part, route.results_to, span)
         _log.info(Event.STUDY_TAKEN, job=job.id, model=job.model)
 
     def _purge(self) -> None:

@@ -8,6 +8,7 @@ import httpx
 from bedside.dicom_settings import DicomwebAccess
 from bedside.errors import ConfigurationError
 from bedside.loopback import is_loopback
+from bedside.observability.traceparent import outgoing_headers
 from bedside.transports.dicom.tls import client_context
 
 
@@ -34,8 +35,12 @@ class WebService:
         self._seconds = settings.timeout_seconds
 
     def client(self) -> httpx.AsyncClient:
-        """Return a client that follows no redirection: credentials and patients' UIDs go to this service alone."""
-        return httpx.AsyncClient(verify=self._tls, timeout=self._seconds, headers=self._headers, follow_redirects=False)
+        """Return a client that follows no redirection: credentials and patients' UIDs go to this service alone.
+
+        What it asks for belongs to the trace of whoever opens it.
+        """
+        headers = {**self._headers, **outgoing_headers()}
+        return httpx.AsyncClient(verify=self._tls, timeout=self._seconds, headers=headers, follow_redirects=False)
 
 
 def _authorization(settings: DicomwebAccess) -> dict[str, str]:

@@ -15,6 +15,8 @@ from bedside.jobs.store import JobStore
 from bedside.observability.accounting import slug
 from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
+from bedside.observability.traceparent import trace_parent_from
+from bedside.observability.tracing import SpanKind, Tracer
 from bedside.settings import JobSettings
 
 Deliver = Callable[[Job, str, bytes], Awaitable[None]]
@@ -36,6 +38,7 @@ class Courier:
         destinations: how to deliver, by the destination's name.
         settings: waits and the time after which a person must look.
         clock: seconds since the epoch.
+        tracer: takes a span of each attempt, in the trace of the call that handed the job in.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Courier:
         destinations: Mapping[str, Deliver],
         settings: JobSettings,
         clock: Callable[[], float] = time.time,
+        tracer: Tracer | None = None,
     ) -> None:
         self._outbox = outbox
         self._store = store
@@ -53,6 +57,7 @@ class Courier:
         self._destinations = destinations
         self._settings = settings
         self._clock = clock
+        self._tracer = tracer or Tracer()
 
     async def run(self) -> None:
         """Deliver until cancelled; each destination by itself, so that one that hangs holds no other up."""
@@ -102,7 +107,12 @@ class Courier:
         deliver = self._destinations.get(delivery.destination)
         if job is None or deliver is None:
             raise BedsideError("this server knows no such destination")
-        await deliver(job, job.result_type, await asyncio.to_thread(self._spool.get, job.id, RESULT))
+        result = await asyncio.to_thread(self._spool.get, job.id, RESULT)
+        parent = trace_parent_from(job.trace_parent.encode())
+        of_model = {"model": job.model, "version": job.version, "digest": job.digest}
+        about = {**of_model, "job": job.id, "attempt": delivery.attempt}  # nothing of where it goes
+        with self._tracer.span(f"deliver {job.model}", parent, SpanKind.CLIENT, **about):
+            await deliver(job, job.result_type, result)
 
     def _failed(self, delivery: Delivery, code: str) -> None:
         waits = list(map(self._wait, range(1, delivery.attempt + 1)))

@@ -9,6 +9,7 @@ from bedside.dataplane.inference import DataPlane
 from bedside.errors import BedsideError, ClientGone, DeadlineExceeded, ModelNotFound, ModelNotReady
 from bedside.interfaces import LISTENER, Progress, ServedModel
 from bedside.jobs.records import Job
+from bedside.observability.traceparent import trace_parent_from
 from bedside.observability.unexpected import report_unexpected
 from bedside.settings import JobSettings
 from bedside.transports.references import NONE, References
@@ -39,7 +40,8 @@ class SpineWork:
 
     async def __call__(self, job: Job, inputs: Sequence[RawInput], progress: Progress) -> EncodedAnswer:
         """Run a job whose owner was let in when it was handed in; see ``DataPlane`` for what it raises."""
-        call = Call(job.id, "jobs", "predict", job=job.id)
+        parent = trace_parent_from(job.trace_parent.encode())
+        call = Call(job.id, "jobs", "predict", job=job.id, parent=parent)
         LISTENER.set(progress)  # of this attempt's task, and of what it starts
         call.limit_seconds = min(self._settings.run_seconds, job.deadline - self._clock())
         try:

@@ -57,7 +57,10 @@ class SubmitJob:
             await self._dataplane.check(exchange.call, served, inputs)
         media_type, destinations = self._answer_to(exchange, served, inputs, media_type)
         which = (served.name, served.version, served.digest)
-        job, created = await asyncio.to_thread(self._desk.submit, principal, which, inputs, media_type, destinations)
+        trace = self._dataplane.span(exchange.call)
+        job, created = await asyncio.to_thread(
+            self._desk.submit, principal, which, inputs, media_type, destinations, trace
+        )
         exchange.call.job = job.id
         if created:
             self._wake()

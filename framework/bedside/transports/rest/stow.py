@@ -95,7 +95,7 @@ class StoreStudies:
             outcome.failed += [(instance, error) for instance in study]
             return
         # Not caught: where the store is away, the whole request is to be repeated; what was taken is taken once.
-        outcome.jobs.append(await self._intake.take(principal, served, part))
+        outcome.jobs.append(await self._intake.take(principal, served, part, trace=self._intake.span(exchange.call)))
         outcome.kept += study
 
 
