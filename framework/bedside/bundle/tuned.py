@@ -75,5 +75,7 @@ def write_tuned(root: Path, tuned: Tuned | None) -> None:
         place.unlink(missing_ok=True)
         return
     fresh = place.with_name(f"{place.name}.new")
-    fresh.write_text(tuned.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    fresh.unlink(missing_ok=True)
+    with fresh.open("x", encoding="utf-8") as stream:  # no link that somebody has laid there is followed
+        stream.write(tuned.model_dump_json(indent=2) + "\n")
     fresh.replace(place)  # a server that starts meanwhile reads the old choice or the new one

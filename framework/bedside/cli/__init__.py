@@ -1,6 +1,7 @@
 """The command line: one module per command or group of commands."""
 
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -71,11 +72,18 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one sentence that says what to do, never a stack trace."""
+    """Run the command line; an error is one sentence that says what to do, never a stack trace."""
     try:
         app()
     except BedsideError as error:
-        where = f" ({error.field})" if error.field else ""
-        message = Text.assemble(("Error:", "bold red"), " ", plain(f"{error.detail}{where}"))
-        Console(stderr=True).print(message, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(f"{error.detail}{f' ({error.field})' if error.field else ''}")
+    except OSError as error:
+        if error.filename is None:
+            raise  # no file that was named on the command line
+        _fail(f"{error.filename}: {error.strerror}")
+
+
+def _fail(why: str) -> NoReturn:
+    message = Text.assemble(("Error:", "bold red"), " ", plain(why))
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
+    sys.exit(1)

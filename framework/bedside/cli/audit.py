@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from bedside.settings import Settings, load_settings
 audit_app = typer.Typer(name="audit", help="Verify the audit trail, and read it.", no_args_is_help=True)
 
 FOLDER = typer.Argument(help="Folder of the trail. [default: audit.folder]", show_default=False)
+_NEVER = "\uffff"
 CONFIG = typer.Option(help="TOML file with settings (docs/settings.md).")
 
 
@@ -63,7 +65,9 @@ def verify(
 def export(
     folder: Annotated[Path | None, FOLDER] = None,
     begin: Annotated[str, typer.Option("--from", help="First moment, ISO 8601 in UTC.")] = "",
-    end: Annotated[str, typer.Option("--to", help="First moment that is not wanted any more.")] = "\uffff",
+    end: Annotated[
+        str, typer.Option("--to", help="First moment that is not wanted any more.", show_default=False)
+    ] = _NEVER,
     subject: Annotated[str, typer.Option(help="Only what this caller did: `sub` of its tokens.")] = "",
     issuer: Annotated[
         str, typer.Option(help="`iss` of these tokens. [default: auth.issuer, else the embedded one]")
@@ -74,6 +78,7 @@ def export(
     config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Write records to standard output, in the order of each chain."""
+    _check_moments(begin, end)
     settings = load_settings(config)
     wanted = records(_folder(folder, settings), begin, end)
     if subject:
@@ -83,6 +88,16 @@ def export(
         return
     for record in wanted:
         typer.echo(orjson.dumps(record))
+
+
+def _check_moments(*moments: str) -> None:
+    """Raise ConfigurationError for what is no moment: it would be compared as text, and find anything."""
+    for moment in moments:
+        try:
+            if moment not in {"", _NEVER}:
+                datetime.fromisoformat(moment)
+        except ValueError:
+            raise ConfigurationError("--from and --to are moments, like 2026-11-30 or 2026-11-30T18:00") from None
 
 
 def _of_caller(

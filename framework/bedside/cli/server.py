@@ -58,7 +58,7 @@ def asked(
 def _explanation(response: httpx.Response) -> str:
     try:
         problem = response.json()
-        field = f" (field: {problem['field']})" if problem.get("field") else ""
+        field = "".join(f" ({name}: {problem[name]})" for name in ("field", "scope") if problem.get(name))
         said = f"{response.status_code} {problem['title']}: {problem['detail'].removesuffix('.')}{field}"
         return f"{said}, request {problem['request_id']}{_ADVICE.get(response.status_code, '')}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -184,14 +184,17 @@ class Gateway:
 
 
 def _attempts(line: Mapping[str, Any], candidate: int) -> list[Live]:
-    """Return the servers that one call was given to, as nginx lists them: ``a, b`` where it was tried twice."""
+    """Return the servers that one call was given to, as nginx lists them: ``a, b`` where it was tried twice.
+
+    A refusal tells nothing: by quick 401s, whoever has no token could else have a candidate pass, or seem slow.
+    """
     if line["answered"] == _CLIENT_GONE:
         return []
     parts: Sequence[Sequence[str]] = [line[name].split(", ") for name in ("upstream", "status", "seconds")]
     return [
         Live(upstream == f"127.0.0.1:{candidate}", status.isdecimal() and int(status) < 500, float(seconds))
         for upstream, status, seconds in zip(*parts, strict=True)
-        if seconds not in {"", "-"}
+        if seconds not in {"", "-"} and not status.startswith("4")
     ]
 
 

@@ -84,3 +84,12 @@ def test_what_cannot_be_read_is_refused(root: Path) -> None:
     tune_file(root).mkdir()
     with pytest.raises(ValueError, match="cannot be read"):
         read_tuned(root)
+
+
+def test_a_link_in_the_way_is_not_written_through(root: Path) -> None:
+    """Models of several people may lie in one folder."""
+    victim = root / "LICENSE"
+    tune_file(root).with_name("spleen.tune.json.new").symlink_to(victim)
+    write_tuned(root, TUNED)
+    assert victim.read_text() == "free"
+    assert read_tuned(root) == TUNED

@@ -109,3 +109,11 @@ def test_what_is_missing_is_named(config: list[str], tmp_path: Path) -> None:
     for arguments in (("export", "--subject", "alice"), ("verify", str(tmp_path / "nothing"))):
         result = CliRunner().invoke(app, ["audit", *arguments, *config])
         assert isinstance(result.exception, ConfigurationError)
+
+
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_a_moment_with_a_typing_error_is_told(config: list[str], option: str) -> None:
+    """Compared as text it would find all records, or none."""
+    result = CliRunner().invoke(app, ["audit", "export", *config, option, "2026-13-01"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert run("export", *config, option, "2020-01-01T10:00")[0] == 0

@@ -63,11 +63,13 @@ def test_a_call_that_was_tried_twice_counts_for_both(gateway: Gateway) -> None:
     assert found == [Live(candidate=True, ok=False, seconds=0.001), Live(candidate=False, ok=True, seconds=0.002)]
 
 
-def test_a_callers_mistake_is_no_failure_and_a_caller_who_left_tells_nothing(gateway: Gateway) -> None:
-    """401 is an answer; 499 is none."""
-    log(gateway, line("127.0.0.1:8001", "401", "0.001", 401), line("127.0.0.1:8001", "-", "0.100", 499))
+def test_strangers_have_no_say_in_what_is_promoted(gateway: Gateway) -> None:
+    """A call that was refused, or whose caller has gone, is no evidence; a failure before the refusal is."""
+    refused = [line("127.0.0.1:8001", str(status), "0.001", status) for status in (400, 401, 403, 404, 413, 422)]
+    twice = line("127.0.0.1:8001, 127.0.0.1:8000", "502, 401", "0.001, 0.001", 401)
+    log(gateway, *refused, twice, line("127.0.0.1:8001", "-", "0.100", 499), line("127.0.0.1:8001", "500", "0.1", 500))
     found, _ = gateway.calls(8001, 0)
-    assert found == [Live(candidate=True, ok=True, seconds=0.001)]
+    assert found == [Live(candidate=True, ok=False, seconds=second) for second in (0.001, 0.1)]
 
 
 def test_a_body_is_no_larger_than_what_the_servers_take(gateway: Gateway) -> None:
