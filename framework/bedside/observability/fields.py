@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from bedside.observability.schema import KEYWORD_PATTERN, TEXT_CHARACTERS, Kind
+from bedside.observability.schema import KEYWORD_PATTERN, MOMENT_PATTERN, TEXT_CHARACTERS, Kind
 
 _KEYWORD = re.compile(KEYWORD_PATTERN)
+_MOMENT = re.compile(MOMENT_PATTERN, re.ASCII)
 
 
 def _keyword(value: Any) -> str | None:
@@ -48,6 +49,10 @@ def _boolean(value: Any) -> bool | None:
     return value if type(value) is bool else None
 
 
+def _moment(value: Any) -> str | None:
+    return value if isinstance(value, str) and _MOMENT.fullmatch(value) else None
+
+
 CLEAN: dict[Kind, Callable[[Any], Any]] = {
     Kind.KEYWORD: _keyword,
     Kind.TEXT: _text,
@@ -55,5 +60,6 @@ CLEAN: dict[Kind, Callable[[Any], Any]] = {
     Kind.LONG: _long,
     Kind.DOUBLE: _double,
     Kind.BOOLEAN: _boolean,
+    Kind.DATE: _moment,
 }
 """Return the value as it may be written, or None where it may not."""

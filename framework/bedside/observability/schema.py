@@ -12,6 +12,8 @@ from typing import Any, Literal
 import yaml
 
 KEYWORD_CHARACTERS = 256
+MOMENT_PATTERN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)"
+"""A moment with its time and zone (RFC 3339 §5.6): a date of birth is none."""
 KEYWORD_PATTERN = rf"[A-Za-z0-9_.:/+<>-]{{1,{KEYWORD_CHARACTERS}}}"
 """An identifier: ``DOE^JOHN``, an e-mail address or a sentence is none."""
 TEXT_CHARACTERS = 4096
@@ -31,9 +33,10 @@ class Kind(Enum):
     LONG = "long"
     DOUBLE = "double"
     BOOLEAN = "boolean"
+    DATE = "date"
 
 
-_KINDS = {"byte": "long", "date": "text", "match_only_text": "text"}
+_KINDS = {"byte": "long", "match_only_text": "text"}
 _METRIC_UNITS = {"milliseconds": "ms", "nanoseconds": "nanos", "seconds": "s", "bytes": "byte"}
 
 
@@ -227,4 +230,5 @@ _KIND_SCHEMAS: Mapping[Kind, dict[str, Any]] = {
     Kind.LONG: {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
     Kind.DOUBLE: {"type": "number"},
     Kind.BOOLEAN: {"type": "boolean"},
+    Kind.DATE: {"type": "string", "pattern": f"^{MOMENT_PATTERN}$"},
 }

@@ -80,6 +80,7 @@ def test_lines_are_text_each() -> None:
     ("kind", "good", "bad"),
     [
         (Kind.LONG, [0, -1, 2**63 - 1], [True, 1.0, "1", 2**63, -(2**63) - 1]),
+        (Kind.DATE, ["2026-11-21T16:00:00+00:00", "2026-11-21T16:00:00.5Z"], ["2026-11-21", "19500101", "DOE^JOHN", 7]),
         (Kind.DOUBLE, [0.5, 1], [True, float("nan"), float("inf"), "0.5", 2**64]),
         (Kind.BOOLEAN, [True, False], [0, 1, "true"]),
     ],

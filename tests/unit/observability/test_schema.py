@@ -26,6 +26,7 @@ SAMPLES: dict[Kind, Any] = {
     Kind.LONG: 1,
     Kind.DOUBLE: 0.5,
     Kind.BOOLEAN: True,
+    Kind.DATE: "2026-11-21T16:00:00+00:00",
 }
 WELL: dict[str, Any] = {
     "request_id": "ab",
