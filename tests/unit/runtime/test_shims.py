@@ -14,6 +14,7 @@ from monai.transforms import SaveImage
 
 from bedside.errors import LoadFailed
 from bedside.runtime import weights
+from bedside.runtime.sampling import ONE_STEP
 from bedside.runtime.shims import SHIMS, apply_shims
 
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ def _restore_libraries() -> Iterator[None]:
 def test_every_shim_is_in_the_documentation() -> None:
     """The table for people names each, and no other."""
     documented = {line.split("`")[1] for line in TABLE.read_text().splitlines() if line.startswith("| `")}
-    assert {shim.name for shim in SHIMS} | {weights.NUMPY_SHIM} == documented - {"torch.device('cuda')"}
+    assert {shim.name for shim in SHIMS} | {weights.NUMPY_SHIM, ONE_STEP} == documented - {"torch.device('cuda')"}
 
 
 def test_a_bundle_of_today_needs_none(tmp_path: Path) -> None:
