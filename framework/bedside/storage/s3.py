@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from bedside.bundle.folder import NOT_CONTENT
 from bedside.bundle.packing import FORMS
 from bedside.bundle.vetting.zips import plain_path
-from bedside.errors import ConfigurationError, NotAdmitted, SourceUnavailable
+from bedside.errors import BedsideError, ConfigurationError, NotAdmitted, SourceUnavailable
 from bedside.settings import AdmissionSettings, RegistrySettings
 from bedside.storage.archives import only_bundle, unpack_archive
 from bedside.storage.cache import BundleCache
@@ -60,7 +60,7 @@ class S3Source:
             NotAdmitted: an object's key is no plain path, or they are too many or too large.
             ConfigurationError: there is no bundle, or the library is not installed.
         """
-        with _told():
+        with told(SourceUnavailable):
             objects = list(self._list())
             if [found.path for found in objects] == [""]:
                 return [self._archive(objects[0])]
@@ -188,12 +188,12 @@ def error_code(error: BaseException) -> str | None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Tell what the library raises in our words: its own repeat keys and addresses."""
+def told(kind: type[BedsideError]) -> Iterator[None]:
+    """Tell what the library raises in our words, as ``kind``: its own repeat keys and addresses."""
     try:
         yield
     except Exception as error:
         code = error_code(error)
         if code is None:
             raise
-        raise SourceUnavailable(f"the bucket cannot be read ({code})") from None
+        raise kind(f"the bucket cannot be read ({code})") from None

@@ -6,7 +6,7 @@ Keys are never repeated, in no message and no log: they often hold a patient's n
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Event
@@ -21,7 +21,7 @@ from bedside.errors import ArchiveUnavailable, ConfigurationError, PayloadTooLar
 from bedside.loopback import is_loopback
 from bedside.reference_settings import ReferenceBucket, ReferenceSettings
 from bedside.settings import LimitSettings
-from bedside.storage.s3 import error_code, s3_client
+from bedside.storage.s3 import error_code, s3_client, told
 from bedside.transports.references import BucketReference, steps_of
 from bedside.types import EncodedAnswer, RawPart
 
@@ -82,7 +82,7 @@ class Bucket:
 
     def _read(self, steps: list[str], stopped: Callable[[], bool]) -> RawPart:
         key = "/".join([*([self._prefix] if self._prefix else []), *steps])
-        with _told():
+        with told(ArchiveUnavailable):
             try:
                 return RawPart(None, media_type_of(Path(steps[-1])), self._get({"Key": key}, None, stopped))
             except Exception as error:
@@ -132,15 +132,3 @@ class Bucket:
         if size is not None and len(data) != size:
             raise ArchiveUnavailable("an object came with another size than was listed")
         return bytes(data)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Tell what the library raises in our words: its own repeat keys and addresses."""
-    try:
-        yield
-    except Exception as error:
-        code = error_code(error)
-        if code is None:
-            raise
-        raise ArchiveUnavailable(f"the bucket cannot be read ({code})") from None
