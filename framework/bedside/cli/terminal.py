@@ -15,5 +15,7 @@ def plain(text: object, style: str = "") -> Text:
 
 
 def _shown(letter: str) -> str:
+    if letter == "\t":
+        return " "
     # Categories C*: control and format letters (the latter turn the direction of writing), surrogates, unassigned.
     return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter)[0] == "C" and letter != "\n" else letter

@@ -62,6 +62,11 @@ def test_a_text_is_shown_letter_by_letter() -> None:
     assert ":smile:" in shown
 
 
+def test_a_tab_is_a_space() -> None:
+    """PyTorch indents the reasons of its errors with them; they do no harm, and need no mark."""
+    assert plain("Error:\n\tsize mismatch").plain == "Error:\n size mismatch"
+
+
 def test_inspect_shows_a_hostile_bundle(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names, units, codes, labels and description come from the bundle."""
 
