@@ -1,20 +1,20 @@
 """Memory of real model processes: forecast, refused, bounded."""
 
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.integration.processes import loaded
 
 from bedside.bundle.folder import open_bundle
 from bedside.bundle.sample import sample_inputs
 from bedside.errors import MemoryLimitExceeded, ModelOutOfMemory
 from bedside.runtime.memory import MemoryBudget
 from bedside.runtime.process import ProcessExecutor
-from bedside.runtime.staging import Staging
 from bedside.settings import MEBIBYTE, Settings
 from bedside.types import DecodedImage, DecodedRecord, ValidatedInputs
 
@@ -26,20 +26,7 @@ Serve = Callable[[Path, MemoryBudget], AbstractAsyncContextManager[ProcessExecut
 @pytest.fixture
 def serve(settings: Settings) -> Serve:
     """Return what loads a bundle within a budget."""
-
-    @asynccontextmanager
-    async def start(root: Path, budget: MemoryBudget) -> AsyncIterator[ProcessExecutor]:
-        """Load it and end it again."""
-        staging = Staging(settings.runtime.staging_dir)
-        executor = ProcessExecutor(open_bundle(root), settings.runtime, staging, budget=budget)
-        try:
-            await executor.load()
-            yield executor
-        finally:
-            await executor.close()
-            staging.close()
-
-    return start
+    return lambda root, budget: loaded(root, settings.runtime, budget=budget)
 
 
 async def test_a_volume_that_can_never_fit_is_refused_before_it_is_written(bundles: Path, serve: Serve) -> None:

@@ -4,20 +4,18 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.integration.processes import loaded
 
 from bedside import bootstrap
-from bedside.bundle.folder import open_bundle
 from bedside.errors import ModelNotReady, WorkerCrashed
 from bedside.observability.metrics import Metrics
 from bedside.registry.finding import Finder
 from bedside.runtime import process
-from bedside.runtime.process import ProcessExecutor
 from bedside.runtime.staging import Staging
 from bedside.settings import Settings
 from bedside.storage.folders import FolderSource
@@ -55,25 +53,12 @@ def heart(bundles: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundles / "record_classification", tmp_path / "models" / "heart"))
 
 
-@asynccontextmanager
-async def loaded(root: Path, settings: Settings, **runtime: object) -> AsyncIterator[ProcessExecutor]:
-    """Load a bundle and end it again."""
-    staging = Staging(settings.runtime.staging_dir)
-    executor = ProcessExecutor(open_bundle(root), settings.runtime.model_copy(update=runtime), staging)
-    try:
-        await executor.load()
-        yield executor
-    finally:
-        await executor.close()
-        staging.close()
-
-
 async def test_a_stopped_process_is_noticed_and_replaced(
     heart: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGSTOP ends nothing and closes nothing; without being asked, the server looks, and starts another."""
     monkeypatch.setattr(process, "_WATCH_SECONDS", 0.05)
-    async with loaded(heart, settings) as executor:
+    async with loaded(heart, settings.runtime) as executor:
         stopped = pid_of(heart)
         assert stopped is not None
         os.kill(stopped, signal.SIGSTOP)
@@ -84,13 +69,13 @@ async def test_a_stopped_process_is_noticed_and_replaced(
 
 async def test_an_answer_over_the_bound_is_not_taken(heart: Path, settings: Settings) -> None:
     """Two float32 are eight bytes: with seven allowed the process is ended, and another one is there."""
-    async with loaded(heart, settings, answer_bytes=7) as executor:
+    async with loaded(heart, settings.runtime, answer_bytes=7) as executor:
         first = pid_of(heart)
         with pytest.raises(WorkerCrashed):
             await executor.run(RECORD, timeout_seconds=LONG)
         await until(lambda: executor.ready)
         assert pid_of(heart) != first
-    async with loaded(heart, settings, answer_bytes=8) as executor:
+    async with loaded(heart, settings.runtime, answer_bytes=8) as executor:
         assert (await executor.run(RECORD, timeout_seconds=LONG)).arrays[0].array.nbytes == 8
 
 

@@ -208,7 +208,8 @@ class AuditTrail:
 
     def _look_around(self) -> None:
         now = self._clock()
-        self._tell_strangers(self._strangers.beyond(now))
+        if not self._failing:  # or what is told would pile up beyond the backlog; the count is kept
+            self._tell_strangers(self._strangers.beyond(now))
         if now >= self._anchor_due:
             self._anchor_due = now + self._settings.anchor_seconds
             self._anchor()

@@ -1,15 +1,14 @@
 """Bundles loaded in processes, and the exit codes that are told of them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 from tests.integration.model_process.wishes import Serve
+from tests.integration.processes import loaded
 
-from bedside.bundle.folder import BundleFolder, open_bundle
+from bedside.bundle.folder import BundleFolder
 from bedside.runtime.process import ProcessEvents, ProcessExecutor
-from bedside.runtime.staging import Staging
 from bedside.settings import Settings
 
 
@@ -34,17 +33,7 @@ def crashes() -> list[int | None]:
 def serve(bundles: Path, settings: Settings, crashes: list[int | None]) -> Serve:
     """Return what loads a bundle in processes and ends them again."""
 
-    @asynccontextmanager
-    async def start(name: str, *, workers: int = 1) -> AsyncIterator[ProcessExecutor]:
-        """Load a bundle and end it again."""
-        runtime = settings.runtime.model_copy(update={"workers": workers})
-        staging = Staging(runtime.staging_dir)
-        executor = ProcessExecutor(open_bundle(bundles / name), runtime, staging, Crashes(crashes))
-        try:
-            await executor.load()
-            yield executor
-        finally:
-            await executor.close()
-            staging.close()
+    def start(name: str, *, workers: int = 1) -> AbstractAsyncContextManager[ProcessExecutor]:
+        return loaded(bundles / name, settings.runtime, Crashes(crashes), workers=workers)
 
     return start
