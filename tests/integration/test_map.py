@@ -17,7 +17,8 @@ from bedside.monai_deploy.model import LocalModel, read_folder
 from bedside.monai_deploy.package import BASE_IMAGE, Kind, export
 from bedside.settings import LimitSettings, Settings
 
-APPS = Path(__file__).resolve().parents[2] / "apps"
+ROOT = Path(__file__).resolve().parents[2]
+APPS = ROOT / "apps"
 BASE = os.environ.get("BEDSIDE_MAP_BASE", BASE_IMAGE)
 INSTALL = f"EXTRAS=signing,oci,dicom,map IMAGE={BASE} deploy/docker/build.sh cpu (apt-get install buildah podman runc)"
 # Those of deploy/k8s/base/deployment.yaml; limits, because a container may not raise those of the machine.
@@ -37,19 +38,37 @@ def call(*command: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def build(tmp_path: Path) -> Iterator[Callable[[str, Kind], str]]:
-    """Return a function that builds a bundle's package and returns the image's name."""
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return an image of this tree: Bedside's own for all that it installs, with the framework of here in its place.
+
+    An image is minutes of work and may be of any commit; a package that an older one answers proves nothing of this.
+    """
     if not all(map(shutil.which, ("buildah", "podman", "runc"))):
         pytest.skip(INSTALL)
     if subprocess.run(("buildah", "inspect", "--type", "image", BASE), capture_output=True, check=False).returncode:
         pytest.skip(INSTALL)
+    context, name = tmp_path_factory.mktemp("base"), f"localhost/test-map-{os.getpid()}:base"
+    shutil.copytree(ROOT / "framework" / "bedside", context / "bedside", ignore=shutil.ignore_patterns("__pycache__"))
+    where = "import pathlib, bedside; print(pathlib.Path(bedside.__file__).parent)"
+    installed = call(*PODMAN, "run", "--rm", "--network", "none", "--entrypoint", "python3", BASE, "-c", where).strip()
+    (context / "Dockerfile").write_text(
+        f"FROM {BASE}\nUSER 0\nRUN rm -r {installed}\nCOPY bedside {installed}\nUSER 10001:10001\n"
+    )
+    call("buildah", "build", "--isolation", "chroot", "--network", "host", "--pull-never", "--tag", name, str(context))
+    yield name
+    call("buildah", "rmi", name)
+
+
+@pytest.fixture
+def build(base: str, tmp_path: Path) -> Iterator[Callable[[str, Kind], str]]:
+    """Return a function that builds a bundle's package and returns the image's name."""
     built: list[str] = []
 
     def make(bundle: str, kind: Kind) -> str:
         context, name = export(APPS / bundle, tmp_path / kind, kind=kind), f"localhost/test-map-{os.getpid()}:{kind}"
         call("buildah", "build", "--isolation", "chroot", "--network", "host", "--pull-never", "--build-arg",
-             f"BASE_IMAGE={BASE}", "--tag", name, str(context))  # fmt: skip
+             f"BASE_IMAGE={base}", "--tag", name, str(context))  # fmt: skip
         built.append(name)
         return name
 
