@@ -121,13 +121,17 @@ class Rehearsal:
         faults.next_version(root, f"1.{self._version}.0")
         commit = world.commit(f"A better {bundle}")
         begin, made = world.access_log_bytes(), self.caller.made
+        ended = threading.Event()
+        killer = threading.Thread(target=world.kill_the_canary, args=(ended,))
         if killed:
-            threading.Thread(target=world.kill_the_canary, daemon=True).start()
+            killer.start()
         try:
             self._stages(delivery, bundle, tampered=tampered)
         except StageFailed:
             self._roll_back(delivery, begin)
             world.take_back(commit)
+        finally:
+            ended.set()  # the next candidate is not to be killed for this one
         delivery.calls = self.caller.made - made
         return delivery
 
@@ -138,7 +142,7 @@ class Rehearsal:
         before = world.pull()
         with delivery.stage("detect"):
             if f'"deliver": ["{bundle}"]' not in world.stage("detect", before, "HEAD"):
-                raise StageFailed("nothing changed")
+                raise StageFailed(f"{bundle} is not all that changed, or did not change")
         with delivery.stage("check"):
             world.stage("check", bundle)
         with delivery.stage("publish"):

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,11 @@ class World:
         self.git(clone, "push", "--quiet", "origin", "HEAD")
 
     def take_back(self, commit: str) -> None:
-        """Revert a commit of the data scientist's."""
+        """Revert a commit of the data scientist's; the runner sees it, so that it is no part of the next delivery."""
         self.git(self.scientist, "pull", "--quiet", "--rebase", "origin", "HEAD")
         self.git(self.scientist, "revert", "--no-edit", commit)
         self.push(self.scientist)
+        self.pull()
 
     def pull(self) -> str:
         """Let the runner see what was pushed; returns the commit that it saw before."""
@@ -158,15 +159,14 @@ class World:
         """Return what the gate said last."""
         return dict(json.loads((self.reports / "verdict.json").read_text()))
 
-    def kill_the_canary(self, most_seconds: float = 300.0) -> None:
-        """Kill the candidate once it was given a user's call, as a kernel out of memory would."""
-        deadline, begin = time.monotonic() + most_seconds, self.access_log_bytes()
-        while time.monotonic() < deadline:
+    def kill_the_canary(self, ended: threading.Event) -> None:
+        """Kill the candidate once it was given a user's call, as a kernel out of memory would, unless it has ended."""
+        begin = self.access_log_bytes()
+        while not ended.wait(0.05):
             with suppress(ConfigurationError):  # it does not run yet
                 if self.calls_of_the_canary(begin):
                     os.kill(self.opened_site().environment("dev").process, signal.SIGKILL)
                     return
-            time.sleep(0.05)
 
     def access_log_bytes(self) -> int:
         """Return the place in the gateway's log from which on calls are new."""

@@ -50,10 +50,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(INSTALL)
     context, name = tmp_path_factory.mktemp("base"), f"localhost/test-map-{os.getpid()}:base"
     shutil.copytree(ROOT / "framework" / "bedside", context / "bedside", ignore=shutil.ignore_patterns("__pycache__"))
-    where = "import pathlib, bedside; print(pathlib.Path(bedside.__file__).parent)"
-    installed = call(*PODMAN, "run", "--rm", "--network", "none", "--entrypoint", "python3", BASE, "-c", where).strip()
+    replace = "import bedside, os, shutil; here = os.path.dirname(bedside.__file__); shutil.rmtree(here); "
+    replace += "shutil.move('/tmp/bedside', here)"
     (context / "Dockerfile").write_text(
-        f"FROM {BASE}\nUSER 0\nRUN rm -r {installed}\nCOPY bedside {installed}\nUSER 10001:10001\n"
+        f'FROM {BASE}\nUSER 0\nCOPY bedside /tmp/bedside\nRUN python3 -c "{replace}"\nUSER 10001:10001\n'
     )
     call("buildah", "build", "--isolation", "chroot", "--network", "host", "--pull-never", "--tag", name, str(context))
     yield name
