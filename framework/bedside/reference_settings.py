@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bedside.dicom_settings import Name
 
+MEBIBYTE = 1024 * 1024
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -41,6 +43,14 @@ class ReferenceSettings(_Group):
     buckets: Mapping[Name, ReferenceBucket] = Field(default_factory=dict)
     """Buckets that callers may have objects read from, by a name of your own; in the TOML file
     ``[references.buckets.NAME]``. The scope is as for folders."""
+
+    concurrency: int = Field(default=8, gt=0)
+    """Readings of one source at one time, for requests and jobs together; the next gets 503 with Retry-After. Each
+    takes a thread and a connection, of a bucket eight. A source that hangs keeps its own places alone."""
+
+    held_bytes: int = Field(default=2048 * MEBIBYTE, gt=0)
+    """Bytes that such inputs may take in memory together, from when they are read until their calls are answered; what
+    finds no room gets 503 with Retry-After. While a study of several objects is put together, it takes twice that."""
 
     seconds: float = Field(default=600.0, gt=0)
     """Seconds that retrieving the inputs of one request or job may take, attempts included."""

@@ -1,7 +1,6 @@
 """Inputs from a real bucket (SeaweedFS): an object is a file, what lies below a name is a study."""
 
 import logging
-import threading
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from bedside.reference_settings import ReferenceBucket, ReferenceSettings
 from bedside.settings import LimitSettings
 from bedside.transports.buckets import Bucket
 from bedside.transports.references import BucketReference
+from bedside.transports.room import Room
 from bedside.types import RawPart
 
 SPEC = InputSpec("image", "image")
@@ -35,7 +35,8 @@ def opened(url: str = "s3://models/research", **limits: int) -> Bucket:
 
 async def read(path: str, url: str = "s3://models/research", **limits: int) -> RawPart:
     """Read what lies below the prefix."""
-    return await opened(url, **limits)(BucketReference(s3="research", path=path), SPEC)
+    with Room(1, 1 << 30, 1).hold("research") as hold:
+        return await opened(url, **limits)(BucketReference(s3="research", path=path), SPEC, hold)
 
 
 def put(client: Any, **objects: bytes) -> None:
@@ -112,18 +113,18 @@ async def test_an_object_that_changes_meanwhile(bucket: Any) -> None:
         put(bucket, **{"case/2": b"new"})
 
     source._listed = then_changed  # type: ignore[method-assign]
-    with pytest.raises(ArchiveUnavailable):
-        await source(BucketReference(s3="research", path="case"), SPEC)
+    with pytest.raises(ArchiveUnavailable), Room(1, 1 << 30, 1).hold("research") as hold:
+        await source(BucketReference(s3="research", path="case"), SPEC, hold)
 
 
 async def test_a_transfer_that_is_given_up(bucket: Any) -> None:
     """A job that is cancelled holds no thread until the end of a large object."""
     put(bucket, **{"scan.nii.gz": bytes(8 << 20)})
-    source, stopped = opened(), threading.Event()
-    assert source._get({"Key": "research/scan.nii.gz"}, None, stopped.is_set)
-    stopped.set()
+    source = opened()
+    with Room(1, 1 << 30, 1).hold("research") as hold:
+        assert source._get({"Key": "research/scan.nii.gz"}, None, hold)
     with pytest.raises(ArchiveUnavailable, match="given up"):
-        source._get({"Key": "research/scan.nii.gz"}, None, stopped.is_set)
+        source._get({"Key": "research/scan.nii.gz"}, None, hold)
 
 
 async def test_wrong_keys(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from bedside.transports.references import (
     Reference,
     References,
 )
+from bedside.transports.room import Room
 
 
 def make_jobs(
@@ -82,5 +83,6 @@ def make_references(settings: Settings, span: Callable[[Call], TraceParent | Non
         sources[FileReference, name] = Folder(root, settings.limits)
     for name, bucket in settings.references.buckets.items():
         sources[BucketReference, name] = Bucket(bucket, settings.limits, settings.references)
-    limits, seconds = settings.limits, settings.references.seconds
-    return References(sources, authorise_retrieval, seconds, limits.body_bytes, span)
+    bounds = settings.references
+    room = Room(bounds.concurrency, bounds.held_bytes, len(sources))
+    return References(sources, authorise_retrieval, bounds.seconds, settings.limits.body_bytes, room, span)

@@ -3,13 +3,11 @@
 Keys are never repeated, in no message and no log: they often hold a patient's name.
 """
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from threading import Event
 from urllib.parse import urlsplit
 
 from bedside.bundle.contract import InputSpec
@@ -23,6 +21,7 @@ from bedside.reference_settings import ReferenceBucket, ReferenceSettings
 from bedside.settings import LimitSettings
 from bedside.storage.s3 import error_code, s3_client, told
 from bedside.transports.references import BucketReference, steps_of
+from bedside.transports.room import Hold
 from bedside.types import EncodedAnswer, RawPart
 
 _CHUNK_BYTES = 1 << 20
@@ -67,30 +66,26 @@ class Bucket:
                 field="references.buckets",
             )
 
-    async def __call__(self, reference: BucketReference, spec: InputSpec) -> RawPart:  # noqa: ARG002 - the signature is Fetch's
+    async def __call__(self, reference: BucketReference, spec: InputSpec, hold: Hold) -> RawPart:  # noqa: ARG002 - Fetch's
         """Return an object, or all objects below a name as one study.
 
         Raises:
             BadParameter, ReferenceNotFound, PayloadTooLarge: the store has answered.
             ArchiveUnavailable: it has not, or what was listed has changed since.
         """
-        stop = Event()
-        try:
-            return await asyncio.to_thread(self._read, steps_of(reference.path), stop.is_set)
-        finally:
-            stop.set()  # a thread cannot be cancelled: it looks after each chunk
+        return await hold.in_thread(self._read, steps_of(reference.path), hold)
 
-    def _read(self, steps: list[str], stopped: Callable[[], bool]) -> RawPart:
+    def _read(self, steps: list[str], hold: Hold) -> RawPart:
         key = "/".join([*([self._prefix] if self._prefix else []), *steps])
         with told(ArchiveUnavailable):
             try:
-                return RawPart(None, media_type_of(Path(steps[-1])), self._get({"Key": key}, None, stopped))
+                return RawPart(None, media_type_of(Path(steps[-1])), self._get({"Key": key}, None, hold))
             except Exception as error:
                 if error_code(error) not in _GONE:
                     raise
-            return self._study(f"{key}/", stopped)
+            return self._study(f"{key}/", hold)
 
-    def _study(self, prefix: str, stopped: Callable[[], bool]) -> RawPart:
+    def _study(self, prefix: str, hold: Hold) -> RawPart:
         found: list[_Object] = []
         room = self._limits.body_bytes
         for one in self._listed(prefix):
@@ -105,7 +100,7 @@ class Bucket:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             # Only if it is still the object that was listed: half of a study and half of its successor are neither.
             reads = [{"Key": one.key, "IfMatch": one.etag} for one in found]
-            bodies = pool.map(lambda read, one: self._get(read, one.size, stopped), reads, found)
+            bodies = pool.map(lambda read, one: self._get(read, one.size, hold), reads, found)
             parts = [EncodedAnswer(DICOM, body) for body in bodies]
         whole = join(parts, f'{RELATED}; type="{DICOM}"')
         return RawPart(None, whole.media_type, whole.body)
@@ -119,16 +114,16 @@ class Bucket:
                 if not key.endswith("/") and not is_litter(PurePosixPath(key)):
                     yield _Object(key, int(found["Size"]), str(found["ETag"]))
 
-    def _get(self, read: dict[str, str], size: int | None, stopped: Callable[[], bool]) -> bytes:
+    def _get(self, read: dict[str, str], size: int | None, hold: Hold) -> bytes:
         room = self._limits.body_bytes if size is None else size
         data = bytearray()
+        hold.take(0)  # does anybody still wait?
         with closing(self._client.get_object(Bucket=self._bucket, **read)["Body"]) as body:
             for chunk in body.iter_chunks(_CHUNK_BYTES):
-                if stopped():
-                    raise ArchiveUnavailable("the transfer was given up")
-                data += chunk
-                if len(data) > room:
+                if len(data) + len(chunk) > room:
                     raise PayloadTooLarge(field="source.path")
+                hold.take(len(chunk))
+                data += chunk
         if size is not None and len(data) != size:
             raise ArchiveUnavailable("an object came with another size than was listed")
         return bytes(data)

@@ -1,6 +1,5 @@
 """Files of a folder that the site allows. No link is followed, wherever it stands and whoever makes it meanwhile."""
 
-import asyncio
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from bedside.codecs.encode import join
 from bedside.errors import ConfigurationError, PayloadTooLarge, ReferenceNotFound, TooManyInstances
 from bedside.settings import LimitSettings
 from bedside.transports.references import FileReference, steps_of
+from bedside.transports.room import Hold
 from bedside.types import EncodedAnswer, RawPart
 
 _STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking: a pipe would wait for its writer
@@ -36,15 +36,15 @@ class Folder:
         self._root = root
         self._limits = limits
 
-    async def __call__(self, reference: FileReference, spec: InputSpec) -> RawPart:  # noqa: ARG002 - the signature is Fetch's
+    async def __call__(self, reference: FileReference, spec: InputSpec, hold: Hold) -> RawPart:  # noqa: ARG002 - Fetch's
         """Return a file, or all files of a folder as one study.
 
         Raises:
             BadParameter, ReferenceNotFound, PayloadTooLarge.
         """
-        return await asyncio.to_thread(self._read, reference.path)
+        return await hold.in_thread(self._read, reference.path, hold)
 
-    def _read(self, path: str) -> RawPart:
+    def _read(self, path: str, hold: Hold) -> RawPart:
         steps = steps_of(path)
         place = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -54,14 +54,14 @@ class Folder:
                 os.close(place)
                 place = inner
             if stat.S_ISDIR(os.fstat(place).st_mode):
-                return self._study(place)
-            return RawPart(None, media_type_of(Path(steps[-1])), self._file(place, 0))
+                return self._study(place, hold)
+            return RawPart(None, media_type_of(Path(steps[-1])), self._file(place, 0, hold))
         except OSError:  # a link, too: nobody learns what is there and may not be read
             raise ReferenceNotFound(field="source.path") from None
         finally:
             os.close(place)
 
-    def _study(self, place: int) -> RawPart:
+    def _study(self, place: int, hold: Hold) -> RawPart:
         parts: list[EncodedAnswer] = []
         size = 0
         for name, folder in _files(place):
@@ -69,7 +69,7 @@ class Folder:
                 raise TooManyInstances(field="source.path")
             file = os.open(name, _STEP, dir_fd=folder)
             try:
-                parts.append(EncodedAnswer(DICOM, self._file(file, size)))
+                parts.append(EncodedAnswer(DICOM, self._file(file, size, hold)))
             finally:
                 os.close(file)
             size += len(parts[-1].body)
@@ -78,16 +78,15 @@ class Folder:
         whole = join(parts, f'{RELATED}; type="{DICOM}"')
         return RawPart(None, whole.media_type, whole.body)
 
-    def _file(self, file: int, already: int) -> bytes:
+    def _file(self, file: int, already: int, hold: Hold) -> bytes:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise ReferenceNotFound(field="source.path")
-        room = self._limits.body_bytes - already
-        with os.fdopen(os.dup(file), "rb") as stream:
-            data = stream.read(room + 1)
-        if len(data) > room:
+        if found.st_size > self._limits.body_bytes - already:
             raise PayloadTooLarge(field="source.path")
-        return data
+        hold.take(found.st_size)
+        with os.fdopen(os.dup(file), "rb") as stream:
+            return stream.read(found.st_size)  # as it was found: one that grows is not followed
 
 
 def _files(place: int) -> Iterator[tuple[str, int]]:

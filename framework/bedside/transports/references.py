@@ -9,7 +9,8 @@ credentials anywhere (CWE-918). Where an image is expected, JSON is such a name:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from time import perf_counter
 from typing import Annotated, Any, ClassVar
 
@@ -35,6 +36,7 @@ from bedside.observability.accounting import slug
 from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
 from bedside.observability.traceparent import CURRENT_SPAN, TraceParent
+from bedside.transports.room import Hold, Room
 from bedside.types import Principal, RawInput, RawPart
 
 REFERENCE = "application/vnd.bedside.reference+json"
@@ -100,8 +102,9 @@ Reference = DicomwebReference | FileReference | BucketReference
 _KINDS: tuple[type[Reference], ...] = (DicomwebReference, BucketReference, FileReference)
 _MEMBERS = {member for kind in _KINDS for member in kind.model_fields}
 
-Fetch = Callable[[Any, InputSpec], Awaitable[RawPart]]
-"""Given a reference of its kind and the input that it is for: returns the bytes. Raises BedsideError."""
+Fetch = Callable[[Any, InputSpec, Hold], Awaitable[RawPart]]
+"""Given a reference of its kind, the input that it is for, and what the bytes are taken from: returns them. Raises
+BedsideError."""
 
 Sources = Mapping[tuple[type[Reference], str], Fetch]
 
@@ -147,6 +150,7 @@ class References:
         authorise: lets a principal use a source, by name; raises InsufficientScope.
         seconds: that reading the inputs of one call may take.
         most_bytes: of all inputs of one call together, as of a body that holds them.
+        room: for those of all calls.
         span: of a call, which archives are told as ``traceparent``.
     """
 
@@ -156,12 +160,14 @@ class References:
         authorise: Callable[[Principal, str], None],
         seconds: float,
         most_bytes: int,
+        room: Room,
         span: Callable[[Call], TraceParent | None] = lambda call: call.parent,
     ) -> None:
         self._sources = sources
         self._authorise = authorise
         self._seconds = seconds
         self._most_bytes = most_bytes
+        self._room = room
         self._span = span
 
     def expected(self, spec: InputSpec | None) -> bool:
@@ -191,8 +197,11 @@ class References:
             raise UnsupportedMediaType("this input takes no DICOM images", field=None if spec is None else spec.name)
         return RawPart(part.name, REFERENCE, reference.model_dump_json(exclude_none=True).encode())
 
-    async def fetch(self, call: Call, contract: Contract, inputs: Sequence[RawInput], seconds: float) -> list[RawInput]:
-        """Return the inputs, with what was referred to in place of the references.
+    @asynccontextmanager
+    async def fetched(
+        self, call: Call, contract: Contract, inputs: Sequence[RawInput], seconds: float
+    ) -> AsyncIterator[Sequence[RawInput]]:
+        """Give the inputs, with what was referred to in place of the references, which is held until the block ends.
 
         Args:
             call: whose stage 1 this is.
@@ -202,14 +211,18 @@ class References:
 
         Raises:
             ReferenceNotFound, PayloadTooLarge, DicomRefused: the next attempt would end so, too.
-            ArchiveUnavailable, DeadlineExceeded: it need not.
+            QueueFull, ArchiveUnavailable, DeadlineExceeded: it need not.
         """
-        if not any(map(is_reference, inputs)):
-            return list(inputs)
+        with ExitStack() as holds:
+            yield await self._read(call, contract, inputs, seconds, holds) if any(map(is_reference, inputs)) else inputs
+
+    async def _read(
+        self, call: Call, contract: Contract, inputs: Sequence[RawInput], seconds: float, holds: ExitStack
+    ) -> list[RawInput]:
         begin, token = perf_counter(), CURRENT_SPAN.set(self._span(call))
         try:
             async with asyncio.timeout(min(seconds, self._seconds)):
-                return await self._all(inputs, contract)
+                return await self._all(inputs, contract, holds)
         except TimeoutError:
             late = ArchiveUnavailable("the input did not come within references.seconds")
             raise _told(DeadlineExceeded() if seconds < self._seconds else late) from None
@@ -219,12 +232,12 @@ class References:
             CURRENT_SPAN.reset(token)
             call.stages["receive"] = perf_counter() - begin
 
-    async def _all(self, inputs: Sequence[RawInput], contract: Contract) -> list[RawInput]:
+    async def _all(self, inputs: Sequence[RawInput], contract: Contract, holds: ExitStack) -> list[RawInput]:
         found: list[RawInput] = []
         room = self._most_bytes
         for part in inputs:
             if is_reference(part):
-                found.append(fetched := await self._fetched(part, contract))
+                found.append(fetched := await self._fetched(part, contract, holds))
                 room -= len(fetched.data)
                 if room < 0:  # a few bytes may name the largest file again and again
                     raise PayloadTooLarge("the inputs are larger than the limits allow", field="source")
@@ -232,16 +245,19 @@ class References:
                 found.append(part)
         return found
 
-    async def _fetched(self, part: Any, contract: Contract) -> RawPart:
+    async def _fetched(self, part: Any, contract: Contract, holds: ExitStack) -> RawPart:
         reference = _reference(orjson.loads(part.data))
-        spec, read = spec_of(part, contract), self._sources.get((type(reference), reference.source))
+        source = (type(reference), reference.source)
+        spec, read = spec_of(part, contract), self._sources.get(source)
         if spec is None or read is None:  # of a job: another server has taken it
             raise ArchiveUnavailable("this server has no such source")
-        found = await read(reference, spec)
+        hold = holds.enter_context(self._room.hold(source))
+        found = await read(reference, spec, hold)
+        hold.done()
         return RawPart(part.name, found.media_type, found.data)
 
 
-NONE = References({}, lambda _principal, _source: None, 0.0, 0)
+NONE = References({}, lambda _principal, _source: None, 0.0, 0, Room(0, 0, 0))
 """Of a server that reads nothing on its own."""
 
 

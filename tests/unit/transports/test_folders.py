@@ -12,6 +12,7 @@ from bedside.errors import BadParameter, ConfigurationError, PayloadTooLarge, Re
 from bedside.settings import LimitSettings
 from bedside.transports.folders import Folder
 from bedside.transports.references import FileReference
+from bedside.transports.room import Room
 from bedside.types import RawPart
 
 SPEC = InputSpec("image", "image")
@@ -29,7 +30,8 @@ def root(tmp_path: Path) -> Path:
 
 async def read(root: Path, path: str, **limits: int) -> RawPart:
     """Read a path below the folder."""
-    return await Folder(root, LimitSettings(**limits))(FileReference(file="scans", path=path), SPEC)
+    with Room(1, 1 << 20, 1).hold("scans") as hold:
+        return await Folder(root, LimitSettings(**limits))(FileReference(file="scans", path=path), SPEC, hold)
 
 
 async def test_a_file_is_read(root: Path) -> None:

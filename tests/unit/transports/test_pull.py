@@ -24,6 +24,7 @@ from bedside.reference_settings import ReferenceSettings
 from bedside.settings import LimitSettings
 from bedside.transports.dicom.pull import ArchiveStudies
 from bedside.transports.references import DicomwebReference
+from bedside.transports.room import Room
 from bedside.types import RawPart
 
 pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")
@@ -65,7 +66,8 @@ async def pulled(archive: WebArchive, what: InputSpec, series: str | None = None
     """Pull the study."""
     source = DicomSource(url=archive.url, username="bedside", password="secret")
     reference = DicomwebReference(dicomweb="pacs", study=STUDY, series=series)
-    return await ArchiveStudies(source, LimitSettings(**limits), RETRIES)(reference, what)
+    with Room(1, 1 << 30, 1).hold("pacs") as hold:
+        return await ArchiveStudies(source, LimitSettings(**limits), RETRIES)(reference, what, hold)
 
 
 async def test_a_series_is_taken_as_it_is() -> None:

@@ -33,6 +33,7 @@ from bedside.transports.references import (
     parse_reference,
 )
 from bedside.transports.rest.app import create_app
+from bedside.transports.room import Room
 from bedside.types import Principal, RawPart
 
 pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")
@@ -147,7 +148,7 @@ class Archive:
         self.asked_in: list[TraceParent | None] = []
         self.answers: list[Any] = [SERIES]
 
-    async def __call__(self, reference: Any, _spec: Any) -> RawPart:
+    async def __call__(self, reference: Any, _spec: Any, _hold: Any) -> RawPart:
         """Give the next answer; the last one again and again."""
         self.asked.append(reference)
         self.asked_in.append(CURRENT_SPAN.get())
@@ -163,7 +164,7 @@ class Archive:
 class Wing(Hospital):
     """A hospital whose model ``mask`` may be referred to studies of the archive ``pacs``."""
 
-    def __init__(self, folder: Path, seconds: float = 30.0, **settings: Any) -> None:
+    def __init__(self, folder: Path, seconds: float = 30.0, room: Room | None = None, **settings: Any) -> None:
         network = {
             "destinations": {"pacs": {"url": "https://pacs.example"}, "other": {"url": "https://other.example"}},
             "results_to": ["pacs"],
@@ -179,7 +180,7 @@ class Wing(Hospital):
             (DicomwebReference, "old"): self.archive,
             (FileReference, "scans"): self.archive,
         }
-        references = References(sources, self._authorise, seconds, most_bytes=64 * 1024 * 1024)
+        references = References(sources, self._authorise, seconds, 64 * 1024 * 1024, room or Room(8, 1 << 30, 3))
         parts = replace(self.world.parts, references=references)
         self.world = replace(self.world, parts=parts, app=create_app(parts))
         work = SpineWork(parts.dataplane, JOBS, references)
@@ -303,6 +304,23 @@ async def test_a_source_that_takes_too_long(tmp_path: Path, settings: Any, statu
     assert (await wing.post("predict", document(**STUDY))).status_code == status
 
 
+async def test_a_source_that_is_read_for_others(tmp_path: Path) -> None:
+    """503 with Retry-After at once; a job waits for its turn, and what another source holds can be had."""
+    wing = Wing(tmp_path, room=Room(1, 1 << 30, 3))
+    hangs = asyncio.Event()
+    wing.archive.answers = [hangs, SERIES]
+    first = asyncio.create_task(wing.post("predict", document(**STUDY)))
+    await until(lambda: bool(wing.archive.asked), 30)
+    busy = await wing.post("predict", document(**STUDY))
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+    assert busy.json()["type"].endswith("queue-full")
+    other = await wing.post("predict", document(**{**STUDY, "dicomweb": "old"}))
+    assert other.status_code == 200, other.text
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert (await wing.post("predict", document(**STUDY))).status_code == 200
+
+
 async def test_a_job_by_reference(wing: Wing) -> None:
     """Taken at once, read when it runs; DICOM objects come out and go to the archives."""
     answer = await wing.post("jobs", document(**STUDY))
@@ -389,10 +407,13 @@ async def test_openapi_describes_references(wing: Wing) -> None:
 
 async def test_a_file_that_is_named_again_and_again_is_bounded_like_a_body(wing: Wing) -> None:
     """A few bytes for each name would else fill the memory; what comes after the bound is not read."""
-    bounded = References({(FileReference, "scans"): wing.archive}, lambda *_: None, 30.0, len(SERIES.data) * 2)
+    sources: Any = {(FileReference, "scans"): wing.archive}
+    bounded = References(sources, lambda *_: None, 30.0, len(SERIES.data) * 2, Room(1, 1 << 30, 1))
     named = RawPart("image", REFERENCE, FileReference(**FILE).model_dump_json().encode())
     contract = wing.world.model("mask").contract
     with pytest.raises(PayloadTooLarge):
-        await bounded.fetch(Call("a" * 32, "rest", "predict"), contract, [named] * 9, 30.0)
+        async with bounded.fetched(Call("a" * 32, "rest", "predict"), contract, [named] * 9, 30.0):
+            pass
     assert len(wing.archive.asked) == 3
-    assert len(await bounded.fetch(Call("a" * 32, "rest", "predict"), contract, [named] * 2, 30.0)) == 2
+    async with bounded.fetched(Call("a" * 32, "rest", "predict"), contract, [named] * 2, 30.0) as found:
+        assert len(found) == 2

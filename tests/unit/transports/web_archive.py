@@ -10,12 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """What the archive says to one GET; ``cut`` bytes of the body do not come."""
+    """What the archive says to one GET; ``cut`` bytes of the body do not come, or only once ``rest`` is set."""
 
     status: int = 200
     media_type: str = "application/dicom+json"
     body: bytes = b""
     cut: int = 0
+    rest: threading.Event | None = None
     fields: tuple[tuple[str, str], ...] = ()
 
 
@@ -49,7 +50,11 @@ def web_archive(answer: Callable[[str], Answer]) -> Iterator[WebArchive]:
                 self.send_header(name, value)
             with suppress(ConnectionError):  # who asked may have gone meanwhile
                 self.end_headers()
-                self.wfile.write(said.body[: len(said.body) - said.cut])
+                first = len(said.body) - said.cut
+                self.wfile.write(said.body[:first])
+                self.wfile.flush()
+                if said.rest is not None and said.rest.wait(60):
+                    self.wfile.write(said.body[first:])
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -23,6 +23,7 @@ from bedside.reference_settings import ReferenceSettings
 from bedside.settings import LimitSettings
 from bedside.transports.dicom.web import WebService
 from bedside.transports.references import DicomwebReference
+from bedside.transports.room import Hold
 from bedside.types import EncodedAnswer, RawPart
 
 _UID = re.compile(r"[0-9](\.?[0-9]){0,63}")  # leading zeros are met; `..` would be a step up in an address
@@ -55,7 +56,7 @@ class ArchiveStudies:
         self._limits = limits
         self._retries = retries
 
-    async def __call__(self, reference: DicomwebReference, spec: InputSpec) -> RawPart:
+    async def __call__(self, reference: DicomwebReference, spec: InputSpec, hold: Hold) -> RawPart:
         """Return the series that is named, or those of the study that the bundle's rules may mean, as one input.
 
         Raises:
@@ -64,16 +65,17 @@ class ArchiveStudies:
         """
         study = f"{self._service.url}/studies/{reference.study}"
         async with self._service.client() as client:
-            wanted = [reference.series] if reference.series else await self._wanted(client, study, spec)
+            wanted = [reference.series] if reference.series else await self._wanted(client, study, spec, hold)
             parts: list[RawPart] = []
             for uid in wanted:
                 room = self._limits.body_bytes - sum(len(part.data) for part in parts)
-                parts.append(await self._get(client, f"{study}/series/{uid}", _TAKEN, room))
-        return parts[0] if len(parts) == 1 else await asyncio.to_thread(self._joined, parts)
+                parts.append(await self._get(client, f"{study}/series/{uid}", _TAKEN, room, hold))
+        return parts[0] if len(parts) == 1 else await hold.in_thread(self._joined, parts)
 
-    async def _wanted(self, client: httpx.AsyncClient, study: str, spec: InputSpec) -> list[str]:
+    async def _wanted(self, client: httpx.AsyncClient, study: str, spec: InputSpec, hold: Hold) -> list[str]:
         fields = "&".join(f"includefield={tag}" for tag in (_MODALITY, _DESCRIPTION, _BODY_PART, _COUNT))
-        listed = await self._get(client, f"{study}/series?{fields}", _LISTED, self._limits.json_bytes)
+        listed = await self._get(client, f"{study}/series?{fields}", _LISTED, self._limits.json_bytes, hold)
+        hold.give(len(listed.data))
         found = list(_described(listed.data))
         if not found:
             raise ReferenceNotFound(field="source.study")
@@ -84,14 +86,17 @@ class ArchiveStudies:
             raise TooManyInstances(field="source.study")
         return [series.uid for series in wanted]
 
-    async def _get(self, client: httpx.AsyncClient, url: str, headers: Mapping[str, str], most: int) -> RawPart:
+    async def _get(
+        self, client: httpx.AsyncClient, url: str, headers: Mapping[str, str], most: int, hold: Hold
+    ) -> RawPart:
         wait = self._retries.retry_seconds
         for attempt in range(self._retries.attempts):
             if attempt:
                 await asyncio.sleep(wait * 2 ** (attempt - 1))
             try:
                 async with _answered(client, url, headers) as answer:
-                    return await _read(answer, headers["Accept"], most)
+                    with hold.attempt():
+                        return await _read(answer, headers["Accept"], most, hold)
             except (httpx.TransportError, _AskAgain):
                 continue
         raise ArchiveUnavailable
@@ -120,7 +125,7 @@ async def _answered(client: httpx.AsyncClient, url: str, headers: Mapping[str, s
         yield answer
 
 
-async def _read(answer: httpx.Response, accept: str, most: int) -> RawPart:
+async def _read(answer: httpx.Response, accept: str, most: int, hold: Hold) -> RawPart:
     whole = answer.headers.get("content-type", "")
     media_type = whole.partition(";")[0].strip().lower()
     data, room = [], most
@@ -128,6 +133,7 @@ async def _read(answer: httpx.Response, accept: str, most: int) -> RawPart:
         room -= len(chunk)
         if room < 0:
             raise PayloadTooLarge("the archive's answer is larger than the limits allow", field="source.study")
+        hold.take(len(chunk))
         data.append(chunk)
     if data and media_type not in (accept.partition(";")[0], "application/json"):
         raise ArchiveUnavailable("the archive answered with another media type than was asked for")

@@ -69,10 +69,10 @@ class SpineWork:
         # (3) resolve
         served = self._find(call, job)
         # (1) receive, for a job that only says where its input is
-        inputs = await self._references.fetch(call, served.contract, inputs, seconds)
-        # (4) to (7), (8)
-        rows = await self._dataplane.infer(call, served, inputs)
-        return await self._dataplane.encode(call, served, rows[0], job.media_type)
+        async with self._references.fetched(call, served.contract, inputs, seconds) as found:
+            # (4) to (7), (8)
+            rows = await self._dataplane.infer(call, served, found)
+            return await self._dataplane.encode(call, served, rows[0], job.media_type)
 
     def _find(self, call: Call, job: Job) -> ServedModel:
         # It was ready when the job was claimed. What has gone since is no refusal: another server may still have it.

@@ -27,9 +27,9 @@ class Predict:
         media_type = self.negotiate(exchange, served)
         raw = await self.read(exchange, served)
         seconds = self._dataplane.remaining(exchange.call)
-        raw = await self._references.fetch(exchange.call, served.contract, raw, seconds)
-        rows = await self._dataplane.infer(exchange.call, served, raw)
-        answer = await self._dataplane.encode(exchange.call, served, rows[0], media_type)
+        async with self._references.fetched(exchange.call, served.contract, raw, seconds) as inputs:
+            rows = await self._dataplane.infer(exchange.call, served, inputs)
+            answer = await self._dataplane.encode(exchange.call, served, rows[0], media_type)
         fields = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers)
         return Reply(200, answer.media_type, answer.body, fields)
 
