@@ -3,7 +3,7 @@
 import pytest
 
 from bedside.log_settings import is_in_the_clear
-from bedside.loopback import is_loopback
+from bedside.loopback import direct, is_loopback
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"])
@@ -17,3 +17,9 @@ def test_this_machine(host: str) -> None:
 def test_another_machine(host: str | None) -> None:
     """A name is another machine's, whatever its server would say."""
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(("url", "count"), [("http://[::1]:8042/x", 2), ("https://localhost", 2), ("http://pacs", 0)])
+def test_ways_that_take_no_proxy(url: str, count: int) -> None:
+    """Those that stay on this machine."""
+    assert direct(url) == dict.fromkeys(["http://", "https://"][:count])

@@ -21,6 +21,7 @@ from bedside.delivery.local import PRODUCTION, Site
 from bedside.delivery.record import record_verdict
 from bedside.delivery.verdict import Verdict
 from bedside.errors import ConfigurationError
+from bedside.loopback import direct
 
 STATUS = {"promote": 0, "rollback": 1, "hold": 3}
 """Exit status by decision."""
@@ -133,13 +134,10 @@ async def _decide(
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     verify = ssl.create_default_context(cafile=str(ca) if ca else None)
     async with AsyncExitStack() as stack:
-        options: dict[str, Any] = {
-            "verify": verify,
-            "timeout": 300.0,
-            "trust_env": site is None,
-        }  # no proxy to ourselves
+        options: dict[str, Any] = {"verify": verify, "timeout": 300.0}
         candidate, stable = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=url, **options)) for url in servers
+            await stack.enter_async_context(httpx.AsyncClient(base_url=url, mounts=direct(url), **options))
+            for url in servers
         ]
         bundle = open_bundle(path)
         decision = Gate(bundle, candidate, stable if servers[1] else None, token, limits, mirror, site)

@@ -9,6 +9,7 @@ import httpx
 import typer
 
 from bedside.errors import BedsideError
+from bedside.loopback import direct
 
 URL = "http://127.0.0.1:8000"
 
@@ -36,7 +37,7 @@ def connected(url: str, token: str | None, ca: Path | None, timeout: float) -> h
     bearer = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105 - the option's value
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     verify: Any = str(ca) if ca else True
-    return httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify)
+    return httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify, mounts=direct(url))
 
 
 def asked(

@@ -108,7 +108,9 @@ class IssuerClient:
             return False
         if parts.scheme == "https":
             return True
-        return parts.scheme == "http" and (self._settings.allow_http_issuer or is_loopback(parts.hostname))
+        # Another machine's issuer does not choose what is asked of this one.
+        local = is_loopback(parts.hostname) and is_loopback(urlsplit(self._settings.issuer).hostname)
+        return parts.scheme == "http" and (self._settings.allow_http_issuer or local)
 
 
 async def _read(http: httpx.AsyncClient, url: str) -> bytes:

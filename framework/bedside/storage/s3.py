@@ -17,6 +17,7 @@ from bedside.bundle.folder import NOT_CONTENT
 from bedside.bundle.packing import FORMS
 from bedside.bundle.vetting.zips import plain_path
 from bedside.errors import BedsideError, ConfigurationError, NotAdmitted, SourceUnavailable
+from bedside.loopback import is_loopback
 from bedside.settings import AdmissionSettings, RegistrySettings
 from bedside.storage.archives import only_bundle, unpack_archive
 from bedside.storage.cache import BundleCache
@@ -173,11 +174,27 @@ def s3_client(seconds: float, field: str, *, attempts: int | None = None, profil
     retries = {"mode": "standard"} | ({} if attempts is None else {"total_max_attempts": attempts})
     config = Config(connect_timeout=seconds, read_timeout=seconds, retries=retries)
     try:
-        return boto3.Session(profile_name=profile or None).client("s3", config=config, endpoint_url=endpoint or None)
+        return _client(boto3.Session(profile_name=profile or None), config, endpoint or None)
     except Exception as error:
         if (code := error_code(error)) is None:
             raise
         raise ConfigurationError(f"the bucket's store cannot be reached as configured ({code})", field=field) from None
+
+
+def _client(session: Any, config: Any, endpoint: str | None) -> Any:
+    client = session.client("s3", config=config, endpoint_url=endpoint)
+    if is_loopback(urlsplit(client.meta.endpoint_url).hostname):  # no proxy gets what stays on this machine
+        client = session.client("s3", config=config.merge(type(config)(proxies={})), endpoint_url=endpoint)
+    # A store that redirects without naming a region is asked for it, redirects, is asked: 80 times over. We ask for no
+    # bucket ourselves.
+    client.meta.events.register("before-call.s3.HeadBucket", _unasked)
+    return client
+
+
+def _unasked(**_: Any) -> None:
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    raise ClientError({"Error": {}, "ResponseMetadata": {"HTTPHeaders": {}}}, "HeadBucket")  # no region, then
 
 
 def error_code(error: BaseException) -> str | None:

@@ -34,6 +34,13 @@ async def test_key_sets_are_only_fetched_over_tls_or_loopback(issuer: LocalIssue
     assert await reason(issuer) == "jwks_uri_unacceptable"
 
 
+@pytest.mark.parametrize(("issuer", "taken"), [("https://issuer.example", False), ("http://127.0.0.1:8080", True)])
+def test_another_machine_does_not_choose_what_is_asked_of_this_one(issuer: str, *, taken: bool) -> None:
+    """A discovery document could else have the server ask what listens on its loopback."""
+    client = IssuerClient(AuthSettings(issuer=issuer))
+    assert client._is_acceptable("http://127.0.0.1:9200/_search", query=True) is taken
+
+
 @pytest.mark.parametrize("path", [DISCOVERY, JWKS])
 async def test_redirects_are_not_followed(issuer: LocalIssuer, path: str) -> None:
     """A redirect would let its author choose the keys."""

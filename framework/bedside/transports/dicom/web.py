@@ -1,13 +1,14 @@
 """An archive's DICOMweb service: who it is, how we show who we are, and that nothing goes there in the clear."""
 
 import base64
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from bedside.dicom_settings import DicomwebAccess
 from bedside.errors import ConfigurationError
-from bedside.loopback import is_loopback
+from bedside.loopback import direct, is_loopback
 from bedside.observability.traceparent import outgoing_headers
 from bedside.transports.dicom.tls import client_context
 
@@ -40,7 +41,8 @@ class WebService:
         What it asks for belongs to the trace of whoever opens it.
         """
         headers = {**self._headers, **outgoing_headers()}
-        return httpx.AsyncClient(verify=self._tls, timeout=self._seconds, headers=headers, follow_redirects=False)
+        options: dict[str, Any] = {"headers": headers, "mounts": direct(self.url), "follow_redirects": False}
+        return httpx.AsyncClient(verify=self._tls, timeout=self._seconds, **options)
 
 
 def _authorization(settings: DicomwebAccess) -> dict[str, str]:
