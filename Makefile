@@ -39,8 +39,10 @@ demo: $(VENV)/.demo ## Serve the bundles in apps/, send them real input, keep th
 test: $(VENV)/.dev ## Run every test but the slow ones
 	@pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not slow' --cov --cov-report=term:skip-covered --cov-fail-under=95 $(PYTEST_OPTIONS)
 
+# Those that compare times come last, by themselves; status 5 says that there are none among PYTEST_OPTIONS.
 test-slow: $(VENV)/.dev ## Run the slow tests (load, soak, fuzz at length)
-	@pytest -m slow $(PYTEST_OPTIONS)
+	@pytest -n auto --dist loadfile --no-loadscope-reorder -m 'slow and not alone' $(PYTEST_OPTIONS) || [ $$? = 5 ]
+	@pytest -m alone $(PYTEST_OPTIONS) || [ $$? = 5 ]
 
 check: $(VENV)/.dev ## Lint, types, import contracts, documentation, workflows
 	@ruff check framework tests benchmarks demo scripts deploy

@@ -18,6 +18,16 @@ from tests.emitted import (  # noqa: E402 - after the path is known
     _watch_servers,  # noqa: F401
 )
 
+GIBIBYTES_PER_WORKER = 3
+"""A worker's own memory with torch, its server of ``apps/`` and their model processes, with room to spare."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two workers a core, where memory allows: half of the time they wait for servers that start."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    return max(1, min(2 * (os.cpu_count() or 1), memory // GIBIBYTES_PER_WORKER))
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,8 +101,8 @@ def stop(served: Served) -> int:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Serve the bundles of ``apps/`` for the whole session."""
-    running = start([APPS], tmp_path_factory.mktemp("served"))
+    """Serve the bundles of ``apps/`` for the whole session, and log all there is to say."""
+    running = start([APPS], tmp_path_factory.mktemp("served"), BEDSIDE_LOG__LEVEL="debug")
     yield running
     assert stop(running) == 0
 

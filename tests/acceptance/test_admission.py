@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
-import pytest
 from tests.acceptance.conftest import APPS, STARTUP_SECONDS, Served, start, stop
 from tests.unit.bundle.vetting.conftest import load_maker
 
@@ -73,20 +72,16 @@ def test_the_hostile_are_refused_and_the_others_serve(tmp_path: Path, bundles: P
     assert (refused, admitted) == (set(names), {"heart_disease"})
 
 
-@pytest.mark.parametrize("way", ["pinned", "warn"])
-def test_code_is_served_where_the_site_wants_it(tmp_path: Path, bundles: Path, way: str) -> None:
-    """Pinned by its digest, or on a developer's own machine."""
+def test_code_is_served_where_the_site_wants_it(tmp_path: Path, bundles: Path) -> None:
+    """Pinned by its digest; bytecode that lies beside it is not read."""
     root = Path(shutil.copytree(bundles / "scripts_adding_one", tmp_path / "adding"))
     (root / "scripts" / "__pycache__").mkdir()
     # Bytecode that would run in the source's place if it were read.
     (root / "scripts" / "__pycache__" / "network.cpython-311.pyc").write_bytes(b"not bytecode")
-    environment = {"BEDSIDE_ADMISSION": "warn"}
-    if way == "pinned":
-        command = [sys.executable, "-m", "bedside", "bundle", "vet", str(root), "--json"]
-        digest = json.loads(subprocess.run(command, capture_output=True, check=False).stdout)["digest"]
-        policy = tmp_path / "policy.toml"
-        policy.write_text(f'scripts = "pinned"\nallowed_digests = ["{digest}"]\n')
-        environment = {"BEDSIDE_ADMISSION__POLICY_FILE": str(policy)}
-    served = start([root], tmp_path / "server", **environment)
+    command = [sys.executable, "-m", "bedside", "bundle", "vet", str(root), "--json"]
+    digest = json.loads(subprocess.run(command, capture_output=True, check=False).stdout)["digest"]
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'scripts = "pinned"\nallowed_digests = ["{digest}"]\n')
+    served = start([root], tmp_path / "server", BEDSIDE_ADMISSION__POLICY_FILE=str(policy))
     assert stop(served) == 0
     assert [path.name for path in (root / "scripts" / "__pycache__").iterdir()] == ["network.cpython-311.pyc"]

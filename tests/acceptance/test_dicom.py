@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tests.acceptance.conftest import APPS, Served, start, stop
+from tests.acceptance.conftest import Served
 from typer.testing import CliRunner
 
 from bedside.bundle.dicom_policy import DicomPolicy
@@ -194,24 +194,19 @@ def _defective(studies: Path) -> bytes:
     return buffer.getvalue()
 
 
-def test_patients_stay_out_of_every_sink(studies: Path, tmp_path: Path) -> None:
+def test_patients_stay_out_of_every_sink(served: Served, client: httpx.Client, studies: Path) -> None:
     """Names, patient ids, accession numbers and study UIDs reach neither log nor metrics nor a problem."""
-    running = start([APPS / "hippocampus_mr"], tmp_path, BEDSIDE_LOG__LEVEL="debug")
-    try:
-        with running.client() as client:
-            for study in STUDIES:
-                body = zipped(studies / study)
-                accepts = ("application/dicom", RELATED, "application/json")
-                assert [predict(client, body, accept).status_code for accept in accepts] == [200] * 3
-            refused = predict(client, _defective(studies), "application/dicom")
-            cut = predict(client, zipped(studies / STUDIES[0])[:-50], "application/dicom")
-            metrics = client.get("/metrics").text
-    finally:
-        stop(running)
-    log = running.log.read_text()
+    earlier = served.log.read_text().count("inference_completed")
+    for study in STUDIES:
+        body = zipped(studies / study)
+        accepts = ("application/dicom", RELATED, "application/json")
+        assert [predict(client, body, accept).status_code for accept in accepts] == [200] * 3
+    refused = predict(client, _defective(studies), "application/dicom")
+    cut = predict(client, zipped(studies / STUDIES[0])[:-50], "application/dicom")
+    metrics, log = client.get("/metrics").text, served.log.read_text()
     assert refused.json()["reason"] == "missing-slice"
     assert len(refused.json()["instances"]) == 2
-    assert log.count("inference_completed") >= 6
+    assert log.count("inference_completed") >= earlier + 6
     # The instances at fault are for the caller alone.
     assert not [uid for uid in refused.json()["instances"] if uid in log + metrics]
     for study in STUDIES:

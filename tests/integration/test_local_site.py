@@ -268,6 +268,7 @@ def test_no_call_is_lost_while_versions_roll(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 def test_a_delivery_is_rehearsed_and_bad_bundles_are_stopped() -> None:
     """One push to answers by the new digest; nine bad ones, and no user's call lost (`make rehearse FAULTS=1`)."""

@@ -14,6 +14,7 @@ from bedside.observability.accounting import slug
 from bedside.observability.metrics import Metrics
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "prometheus"
+TESTS = ("rules_test.yaml", "rules_drift_test.yaml")
 INSTALL = "needs promtool: apt-get install prometheus, or make test-servers"
 
 promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason=INSTALL)
@@ -87,7 +88,7 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(alert: dict[str, Any]) -> No
 
 def test_every_alert_is_tried() -> None:
     """As one that is raised, and as one that a quiet night does not raise."""
-    quiet, *tests = yaml.safe_load((FOLDER / "rules_test.yaml").read_text())["tests"]
+    quiet, *tests = [test for file in TESTS for test in yaml.safe_load((FOLDER / file).read_text())["tests"]]
     names = {rule["alert"] for rule in rules() if "alert" in rule}
     assert {case["alertname"] for case in quiet["alert_rule_test"]} == names
     raised = {case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if "exp_alerts" in case}
@@ -95,7 +96,7 @@ def test_every_alert_is_tried() -> None:
 
 
 @promtool
-@pytest.mark.parametrize("command", [("check", "rules", "rules.yaml"), ("test", "rules", "rules_test.yaml")], ids=str)
+@pytest.mark.parametrize("command", [("check", "rules", "rules.yaml"), ("test", "rules", *TESTS)], ids=str)
 def test_promtool_accepts_the_rules(command: tuple[str, ...]) -> None:
     """Their syntax, and what they make of made-up series."""
     done = subprocess.run(["promtool", *command], cwd=FOLDER, capture_output=True, text=True, check=False)
