@@ -1,14 +1,16 @@
 """Bundles that cannot be loaded in a process: the reason is told, and nothing is left behind."""
 
 import asyncio
+import multiprocessing
 import shutil
 from pathlib import Path
 
 import pytest
-from tests.integration.model_process.wishes import Serve, until
+from tests.integration.model_process.wishes import Serve, tell_imports, until
 
 from bedside.bundle.folder import open_bundle
 from bedside.errors import LoadFailed
+from bedside.runtime.model_process import fork_server
 from bedside.runtime.process import ProcessExecutor
 from bedside.runtime.staging import Staging
 from bedside.settings import Settings
@@ -65,3 +67,15 @@ async def test_a_process_that_ends_while_loading_tells_its_exit_code(
     executor = ProcessExecutor(open_bundle(root), settings.runtime, Staging(settings.runtime.staging_dir))
     with pytest.raises(LoadFailed, match="exit code 7"):
         await executor.load()
+
+
+@pytest.mark.parametrize("bundle", ["record_classification", "plane_classification", "volume_segmentation"])
+def test_loading_imports_little(bundles: Path, tmp_path: Path, bundle: str) -> None:
+    """What the fork server has not imported, every model's process compiles for itself: it reads no bytecode."""
+    ours, theirs = multiprocessing.Pipe()
+    process = fork_server().Process(target=tell_imports, args=(bundles / bundle, tmp_path, theirs))
+    process.start()
+    theirs.close()
+    imported = ours.recv()
+    process.join()
+    assert len(imported) < 20, imported
