@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,7 +237,15 @@ def _file(file: OutputFile, index: int) -> EncodedAnswer:
     return EncodedAnswer(media_type_of_suffix(file.suffix), file.data, (("Content-Disposition", disposition),))
 
 
-def join(parts: Sequence[EncodedAnswer], media_type: str = MIXED) -> EncodedAnswer:
+class BodyPart(NamedTuple):
+    """One part of a multipart body, which may lie within another body."""
+
+    media_type: str
+    body: bytes | memoryview
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def join(parts: Sequence[EncodedAnswer | BodyPart], media_type: str = MIXED) -> EncodedAnswer:
     """Return the parts as one multipart body (RFC 2046 §5.1).
 
     The boundary is a digest of the parts: no part can hold it, and the same answer has the same bytes.

@@ -5,7 +5,8 @@ dropped by the transport that took the request.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -27,16 +28,19 @@ def pack(inputs: Sequence[RawInput]) -> bytes:
     return b"".join((len(described).to_bytes(_LENGTH_BYTES, "big"), described, *data))
 
 
-def unpack(data: bytes) -> list[RawInput]:
-    """Return what :func:`pack` was given.
+def unpack(chunks: Iterable[bytes]) -> list[RawInput]:
+    """Return what :func:`pack` was given; a study is in memory once, not as an envelope besides.
+
+    Args:
+        chunks: the bytes, in pieces.
 
     Raises:
         SpoolFailed: the bytes are no envelope.
     """
-    start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
+    source = _Chunks(chunks)
     try:
-        described = orjson.loads(data[_LENGTH_BYTES:start])
-        return list(_read(described, data, start))
+        described = orjson.loads(source.take(int.from_bytes(source.take(_LENGTH_BYTES), "big")))
+        return [_read(item, source) for item in described]
     except (ValueError, KeyError, TypeError) as error:
         raise SpoolFailed("a job's input is not readable") from error
 
@@ -54,13 +58,25 @@ def _described(item: RawInput) -> dict[str, Any]:
     raise TypeError("a job takes files and records, no tensors")
 
 
-def _read(described: Sequence[dict[str, Any]], data: bytes, start: int) -> Iterator[RawInput]:
-    for item in described:
-        if "record" in item:
-            yield RawRecord(item["record"])
-            continue
-        end = start + item["bytes"]
-        if end > len(data):
-            raise ValueError("shorter than described")
-        yield RawPart(item["name"], item["media_type"], data[start:end])
-        start = end
+def _read(item: dict[str, Any], source: "_Chunks") -> RawInput:
+    if "record" in item:
+        return RawRecord(item["record"])
+    return RawPart(item["name"], item["media_type"], source.take(item["bytes"]))
+
+
+class _Chunks:
+    """Bytes that come in pieces, taken in others."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+
+    def take(self, count: int) -> bytes:
+        """Return the next bytes. Raises ValueError where there are fewer."""
+        taken = io.BytesIO()  # gives its own bytes away, so that they are never there twice
+        while taken.tell() < count:
+            self._rest = self._rest or memoryview(next(self._chunks, b""))
+            if not self._rest:
+                raise ValueError("shorter than described")
+            self._rest = self._rest[taken.write(self._rest[: count - taken.tell()]) :]
+        return taken.getvalue()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bedside import errors
 from bedside.codecs.dicom import DICOM, RELATED
-from bedside.codecs.encode import join
+from bedside.codecs.encode import BodyPart, join
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
 from bedside.dicom_settings import DicomSettings
@@ -19,10 +19,10 @@ from bedside.interfaces import ServedModel
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.records import Job
 from bedside.observability.traceparent import TraceParent
-from bedside.types import EncodedAnswer, Principal, RawPart
+from bedside.types import Principal, RawPart
 
 if TYPE_CHECKING:
-    from bedside.codecs.dicom.received import ReceivedInstance
+    from bedside.codecs.dicom.incoming import ReceivedInstance
 
 FAILURE_REASONS: Mapping[type[BedsideError], int] = {
     BedsideError: 0x0110,  # processing failure (PS3.7 §C.5.6)
@@ -47,7 +47,7 @@ def failure_reason(error: BedsideError) -> int:
 def packed(instances: "Sequence[ReceivedInstance]") -> RawPart:
     """Return a study as one input, the same bytes for the same instances."""
     ordered = sorted(instances, key=lambda instance: instance.uid)
-    whole = join([EncodedAnswer(DICOM, instance.data) for instance in ordered], f'{RELATED}; type="{DICOM}"')
+    whole = join([BodyPart(DICOM, instance.data) for instance in ordered], f'{RELATED}; type="{DICOM}"')
     return RawPart(None, whole.media_type, whole.body)
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.unit.transports.fakes import until
 from bedside.errors import DeliveryFailed
 from bedside.jobs.desk import RESULT
 from bedside.jobs.outbox import Outbox
-from bedside.jobs.records import Job, NewJob
+from bedside.jobs.records import NewJob
 from bedside.jobs.spool import Spool
 from bedside.jobs.states import DeliveryState
 from bedside.jobs.store import JobStore
@@ -31,15 +32,15 @@ class Archive:
 
     def __init__(self) -> None:
         self.away: Exception | None = None
-        self.kept: list[tuple[str, str, bytes]] = []
+        self.kept: list[tuple[str, int, bytes]] = []
         self.asked_in: list[TraceParent | None] = []
 
-    async def keep(self, job: Job, media_type: str, data: bytes) -> None:
+    async def keep(self, media_type: str, size: int, chunks: Iterator[bytes]) -> None:
         """Keep a result, or fail."""
         self.asked_in.append(CURRENT_SPAN.get())
         if self.away:
             raise self.away
-        self.kept.append((job.id, media_type, data))
+        self.kept.append((media_type, size, b"".join(chunks)))
 
 
 class Place:
@@ -115,10 +116,31 @@ async def test_a_delivery_is_a_span_in_the_trace_of_the_job(place: Place, away: 
     }
 
 
+async def test_a_large_result_goes_out_in_pieces(place: Place) -> None:
+    """It is never in memory as a whole."""
+    megabytes = 0
+
+    async def count(_media_type: str, size: int, chunks: Iterator[bytes]) -> None:
+        nonlocal megabytes
+        megabytes = sum(len(chunk) == 1 << 20 for chunk in chunks)
+        assert size == megabytes << 20
+
+    place.spool.put("1" * 32, RESULT, bytes(16 << 20))
+    courier = place.courier_to({"archive": count})
+    tracemalloc.start()
+    try:
+        assert await courier.deliver_next("archive")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (megabytes, place.state) == (16, DeliveryState.DELIVERED)
+    assert peak < 8 << 20
+
+
 async def test_a_result_is_delivered_once(place: Place) -> None:
     """With its media type; then there is nothing to do."""
     assert await place.courier.deliver_next("archive")
-    assert place.archive.kept == [("1" * 32, "application/dicom", b"mask")]
+    assert place.archive.kept == [("application/dicom", 4, b"mask")]
     assert place.state is DeliveryState.DELIVERED
     assert not await place.courier.deliver_next("archive")
 
@@ -161,7 +183,7 @@ async def test_an_archive_that_hangs_holds_no_other_up(place: Place) -> None:
     """Each destination has a courier of its own; a slow one keeps its lease, and nobody else carries the same."""
     hanging = asyncio.Event()
 
-    async def hang(_job: Job, _media_type: str, _data: bytes) -> None:
+    async def hang(_media_type: str, _size: int, _chunks: Iterator[bytes]) -> None:
         hanging.set()
         await asyncio.Event().wait()
 

@@ -54,7 +54,7 @@ async def deliver(port: int, result: tuple[str, bytes] = RESULT, called: str = "
     """Deliver a result."""
     pacs = DicomDestination(ae_title=called, host="127.0.0.1", port=port, timeout_seconds=10)
     settings = DicomSettings(destinations={"pacs": pacs})
-    await make_destinations(settings, LimitSettings())["pacs"](None, *result)  # type: ignore[arg-type]
+    await make_destinations(settings, LimitSettings())["pacs"](result[0], len(result[1]), iter([result[1]]))
 
 
 async def test_every_instance_is_stored(archive: Archive) -> None:

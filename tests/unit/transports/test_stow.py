@@ -1,5 +1,6 @@
 """STOW-RS: each study becomes a job, and the answer tells what has become of each instance (PS3.18 §10.5)."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ async def test_a_study_becomes_a_job(hospital: Hospital) -> None:
     assert answer.headers["link"] == f'</v1/jobs/{job.id}>; rel="monitor"'
     assert (job.model, job.media_type, job.destinations) == ("mask", "multipart/related", ("pacs",))
     assert hospital.woken == 1
+
+
+async def test_a_study_is_in_memory_three_times_at_most_while_it_is_received(hospital: Hospital) -> None:
+    """As it came and as a job's input; as that and its volume; as that and its envelope, while the volume goes."""
+    body = related(maker.files(maker.series(range(40), rows=256, columns=256, BitsStored=12, HighBit=11)))
+    await send(hospital, related(maker.files(maker.series())))  # what is imported and remembered is not counted
+    tracemalloc.start()
+    try:
+        assert (await send(hospital, body)).status_code == 200
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3.5 * len(body)
 
 
 async def test_the_same_study_is_the_same_job(hospital: Hospital) -> None:

@@ -18,8 +18,8 @@ from bedside.settings import LimitSettings
 from bedside.types import DecodedImage, Prediction, RawPart, ValidatedInputs
 
 if TYPE_CHECKING:
+    from bedside.codecs.dicom.incoming import ReceivedInstance
     from bedside.codecs.dicom.objects import DicomObject
-    from bedside.codecs.dicom.received import ReceivedInstance
     from bedside.codecs.dicom.source import Source, SourceSeries
 
 ZIP = "application/zip"
@@ -137,15 +137,15 @@ def write_results(
     return written
 
 
-def files_of(part: RawPart, limits: LimitSettings) -> list[bytes]:
+def files_of(part: RawPart, limits: LimitSettings) -> list[bytes | memoryview]:
     """Return the DICOM files of a container. Raises MalformedPayload, PayloadTooLarge, DicomNotInstalled."""
-    files: list[bytes] = _module("received").files_of(part, limits)
+    files: list[bytes | memoryview] = _module("incoming").files_of(part, limits)
     return files
 
 
-def received(data: bytes) -> "ReceivedInstance":
+def received(data: bytes | memoryview) -> "ReceivedInstance":
     """Return a DICOM file as an instance that says what it is. Raises DicomRefused, DicomNotInstalled."""
-    instance: ReceivedInstance = _module("received").received(data)
+    instance: ReceivedInstance = _module("incoming").received(data)
     return instance
 
 

@@ -17,7 +17,7 @@ from bedside.errors import DecompressedTooLarge, MalformedPayload, TooManyInstan
 from bedside.settings import AdmissionSettings, LimitSettings
 from bedside.types import RawPart
 
-Opener = Callable[[], bytes]
+Opener = Callable[[], bytes | memoryview]
 """Returns the bytes of one file; may be called more than once, so that nothing is held that is not looked at."""
 
 _DEFLATE_RATIO = 1032  # the most that deflate can shrink: black slices come near it; the total bounds bombs
@@ -76,8 +76,8 @@ def _related(part: RawPart, name: str, limits: LimitSettings) -> list[Opener]:
     return [partial(_cut, part.data, span) for span in spans]
 
 
-def _cut(data: bytes, span: slice) -> bytes:
-    return data[span]
+def _cut(data: bytes, span: slice) -> memoryview:
+    return memoryview(data)[span]
 
 
 def _spans(data: bytes, delimiter: bytes, name: str, limits: LimitSettings) -> Iterator[slice]:

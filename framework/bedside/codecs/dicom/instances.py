@@ -150,7 +150,7 @@ def read_instance(opener: Opener) -> Instance:
         NotDicom: it is not a DICOM file (PS3.10 §7.1), or its structure is damaged.
         UnsupportedTransferSyntax, MissingTag, InvalidTag.
     """
-    content = opener()
+    content = bytes(opener())
     try:
         syntax = _transfer_syntax(content)
         if syntax not in (*NATIVE, *COMPRESSED):
@@ -170,7 +170,7 @@ def read_instance(opener: Opener) -> Instance:
         raise NotDicom from None
 
 
-def parse(content: bytes, keywords: tuple[str, ...], *, pixels: bool = False) -> Any:
+def parse(content: bytes | memoryview, keywords: tuple[str, ...], *, pixels: bool = False) -> Any:
     """Return the named attributes of a DICOM file as a data set."""
     dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=list(keywords), stop_before_pixels=not pixels)
     dataset.buffer = None  # which would keep the whole file as long as the header lives

@@ -86,10 +86,7 @@ def segment_numbers(segments: Segments) -> NDArray[Any]:
     if segments.stacked:
         numbered = (segments.mask[..., indices] > 0.5).astype(np.uint8)
     else:
-        flat = np.rint(segments.mask.reshape(segments.mask.shape[:3])).astype(np.int64)
-        table = np.zeros(max([*indices, int(flat.max(initial=0))]) + 1, np.uint16)
-        table[indices] = np.arange(1, len(indices) + 1)
-        numbered = table[flat].astype(np.uint8 if len(indices) < 256 else np.uint16)
+        numbered = _numbered(segments.mask.reshape(segments.mask.shape[:3]), indices)
     source = segments.source
     if (
         numbered.shape[:3] == source.shape
@@ -98,6 +95,17 @@ def segment_numbers(segments: Segments) -> NDArray[Any]:
     ):
         return np.ascontiguousarray(np.moveaxis(numbered, (0, 1, 2), (2, 1, 0)))
     return onto_frames(numbered, segments.affine, source.planes, source.size)
+
+
+def _numbered(mask: NDArray[Any], indices: Sequence[int]) -> NDArray[Any]:
+    """Return a label map with segment numbers for labels."""
+    most = max([*indices, round(float(mask.max(initial=0)))])
+    table = np.zeros(most + 1, np.uint8 if len(indices) < 256 else np.uint16)
+    table[list(indices)] = np.arange(1, len(indices) + 1)
+    numbered = np.empty(mask.shape, table.dtype)
+    for place in range(mask.shape[2]):  # by slices: at one time, int64 of everything would be four times a CT
+        numbered[:, :, place] = table[np.rint(mask[:, :, place]).astype(np.intp)]
+    return numbered
 
 
 def _in_file_order(source: SourceSeries, mask: NDArray[Any]) -> NDArray[Any]:

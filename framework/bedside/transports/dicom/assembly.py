@@ -24,7 +24,7 @@ from bedside.transports.intake import StudyIntake, packed
 from bedside.types import Principal
 
 if TYPE_CHECKING:
-    from bedside.codecs.dicom.received import ReceivedInstance
+    from bedside.codecs.dicom.incoming import ReceivedInstance
 
 ISSUER = "dicom"
 """Issuer of a principal that is an AE title: no token's, which are URLs."""

@@ -1,15 +1,14 @@
 """Every configured archive as something that delivers, or that studies are pulled from."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from bedside.dicom_settings import DicomDestination, DicomSettings
 from bedside.errors import DicomNotInstalled
-from bedside.jobs.records import Job
 from bedside.settings import LimitSettings, Settings
 from bedside.transports.dicom.pull import ArchiveStudies
 from bedside.transports.dicom.stow import StowDestination
 
-Deliver = Callable[[Job, str, bytes], Awaitable[None]]
+Deliver = Callable[[str, int, Iterator[bytes]], Awaitable[None]]
 """``courier.Deliver``."""
 
 

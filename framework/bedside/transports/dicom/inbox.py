@@ -16,7 +16,7 @@ from bedside.jobs.spool import Spool
 from bedside.settings import LimitSettings
 
 if TYPE_CHECKING:
-    from bedside.codecs.dicom.received import ReceivedInstance
+    from bedside.codecs.dicom.incoming import ReceivedInstance
 
 _TITLE_BYTES = 16  # PS3.5 §6.2, VR AE
 
@@ -68,7 +68,8 @@ class Inbox:
             if self._spool.size() + len(instance.data) > self._most_bytes:
                 raise SpoolFull
             title = calling_ae_title.encode("ascii", "replace")[:_TITLE_BYTES].ljust(_TITLE_BYTES)
-            self._spool.put(study, name, title + instance.data, only_if=lambda: not self._spool.has(study, name))
+            data = b"".join((title, instance.data))
+            self._spool.put(study, name, data, only_if=lambda: not self._spool.has(study, name))
 
     def complete(self, stable_seconds: float) -> list[str]:
         """Return the ids of studies to which nothing has come for so long."""

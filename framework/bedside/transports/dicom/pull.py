@@ -16,7 +16,7 @@ import orjson
 from bedside.bundle.contract import InputSpec
 from bedside.bundle.dicom_policy import DescribedSeries
 from bedside.codecs.dicom import DICOM, RELATED, files_of
-from bedside.codecs.encode import join
+from bedside.codecs.encode import BodyPart, join
 from bedside.dicom_settings import DicomSource
 from bedside.errors import ArchiveUnavailable, NoMatchingSeries, PayloadTooLarge, ReferenceNotFound, TooManyInstances
 from bedside.reference_settings import ReferenceSettings
@@ -24,7 +24,7 @@ from bedside.settings import LimitSettings
 from bedside.transports.dicom.web import WebService
 from bedside.transports.references import DicomwebReference
 from bedside.transports.room import Hold
-from bedside.types import EncodedAnswer, RawPart
+from bedside.types import RawPart
 
 _UID = re.compile(r"[0-9](\.?[0-9]){0,63}")  # leading zeros are met; `..` would be a step up in an address
 _MODALITY, _DESCRIPTION, _BODY_PART = "00080060", "0008103E", "00180015"
@@ -102,7 +102,7 @@ class ArchiveStudies:
         raise ArchiveUnavailable
 
     def _joined(self, parts: Iterable[RawPart]) -> RawPart:
-        files = [EncodedAnswer(DICOM, data) for part in parts for data in files_of(part, self._limits)]
+        files = [BodyPart(DICOM, data) for part in parts for data in files_of(part, self._limits)]
         whole = join(files, f'{RELATED}; type="{DICOM}"')
         return RawPart(None, whole.media_type, whole.body)
 

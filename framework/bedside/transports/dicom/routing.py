@@ -8,7 +8,7 @@ from bedside.dicom_settings import DicomRoute
 from bedside.transports.dicom.inbox import ReceivedStudy
 
 if TYPE_CHECKING:
-    from bedside.codecs.dicom.received import ReceivedInstance
+    from bedside.codecs.dicom.incoming import ReceivedInstance
 
 
 def routed(study: ReceivedStudy, routes: Sequence[DicomRoute]) -> "Iterator[tuple[DicomRoute, list[ReceivedInstance]]]":

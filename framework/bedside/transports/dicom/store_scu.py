@@ -2,17 +2,16 @@
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pynetdicom import AE
 from pynetdicom.association import Association
 
-from bedside.codecs.dicom import RELATED, files_of
+from bedside.codecs.dicom import RELATED, files_of, received
 from bedside.codecs.dicom.library import pydicom
 from bedside.dicom_settings import DicomDestination
 from bedside.errors import DeliveryFailed
-from bedside.jobs.records import Job
 from bedside.settings import LimitSettings
 from bedside.transports.dicom.tls import client_context
 from bedside.types import RawPart
@@ -40,21 +39,21 @@ class StoreDestination:
         self._limits = limits
         self._tls = (client_context(settings.ca_certificates), settings.host) if settings.tls else None
 
-    async def __call__(self, job: Job, media_type: str, data: bytes) -> None:  # noqa: ARG002 - the signature is Deliver's
+    async def __call__(self, media_type: str, size: int, chunks: Iterator[bytes]) -> None:  # noqa: ARG002 - Deliver's signature
         """Return once the archive has confirmed every instance. Raises DeliveryFailed.
 
         What a failed attempt has stored is sent again with the same SOP Instance UIDs.
         """
         if not media_type.startswith(RELATED):
             raise DeliveryFailed("only DICOM results are delivered")
-        await asyncio.to_thread(self._send, RawPart(None, media_type, data))
+        await asyncio.to_thread(self._send, media_type, chunks)
 
-    def _send(self, result: RawPart) -> None:
-        instances = [pydicom.dcmread(io.BytesIO(file)) for file in files_of(result, self._limits)]
-        association = self._associate(sorted({instance.SOPClassUID for instance in instances}))
+    def _send(self, media_type: str, chunks: Iterator[bytes]) -> None:
+        files = files_of(RawPart(None, media_type, b"".join(chunks)), self._limits)
+        association = self._associate(sorted({received(file).sop_class for file in files}))
         try:
-            for instance in instances:
-                _store(association, instance)
+            for file in files:  # parsed one at a time: the objects of a result may be as large as its study
+                _store(association, pydicom.dcmread(io.BytesIO(file)))
         finally:
             association.release()
 

@@ -3,6 +3,8 @@
 A result is the body of such a request already: it goes out byte for byte as it was kept, without being parsed again.
 """
 
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -10,7 +12,6 @@ import httpx
 from bedside.codecs.dicom import RELATED
 from bedside.dicom_settings import DicomDestination
 from bedside.errors import DeliveryFailed
-from bedside.jobs.records import Job
 from bedside.transports.dicom.web import WebService
 
 _FAILED, _REASON = "00081198", "00081197"
@@ -33,18 +34,23 @@ class StowDestination:
     def __init__(self, settings: DicomDestination) -> None:
         self._service = WebService(settings, "dicom.destinations")
 
-    async def __call__(self, job: Job, media_type: str, data: bytes) -> None:  # noqa: ARG002 - the signature is Deliver's
+    async def __call__(self, media_type: str, size: int, chunks: Iterator[bytes]) -> None:
         """Return once the archive has confirmed every instance. Raises DeliveryFailed, httpx.HTTPError."""
         if not media_type.startswith(RELATED):
             raise DeliveryFailed("only DICOM results are delivered")
-        headers = {"Accept": "application/dicom+json", "Content-Type": media_type}
+        headers = {"Accept": "application/dicom+json", "Content-Type": media_type, "Content-Length": str(size)}
         async with self._service.client() as client:
-            answer = await client.post(f"{self._service.url}/studies", content=data, headers=headers)
+            answer = await client.post(f"{self._service.url}/studies", content=_sent(chunks), headers=headers)
         if answer.status_code not in (*_STORED, 409):
             raise DeliveryFailed(f"the archive answered with status {answer.status_code}")
         failed = _failures(answer)
         if any(reason != _DUPLICATE for reason in failed) or (answer.status_code == 409 and not failed):
             raise DeliveryFailed("the archive has not stored every instance")
+
+
+async def _sent(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(next, chunks, b""):
+        yield chunk
 
 
 def _failures(answer: httpx.Response) -> list[int]:

@@ -3,13 +3,13 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 
 from bedside.errors import BedsideError
 from bedside.jobs.desk import RESULT
 from bedside.jobs.outbox import Outbox
-from bedside.jobs.records import Delivery, Job
+from bedside.jobs.records import Delivery
 from bedside.jobs.spool import Spool
 from bedside.jobs.store import JobStore
 from bedside.observability.accounting import slug
@@ -19,8 +19,8 @@ from bedside.observability.traceparent import trace_parent_from
 from bedside.observability.tracing import SpanKind, Tracer
 from bedside.settings import JobSettings
 
-Deliver = Callable[[Job, str, bytes], Awaitable[None]]
-"""Given a job, its result's media type and bytes: returns once the destination has confirmed that it keeps them.
+Deliver = Callable[[str, int, Iterator[bytes]], Awaitable[None]]
+"""Given a result's media type, size and bytes in chunks: returns once the destination has confirmed that it keeps them.
 
 It may be called again with the same result, after a crash between the confirmation and our note of it; results carry
 identifiers that do not change, so a destination keeps one."""
@@ -107,12 +107,12 @@ class Courier:
         deliver = self._destinations.get(delivery.destination)
         if job is None or deliver is None:
             raise BedsideError("this server knows no such destination")
-        result = await asyncio.to_thread(self._spool.get, job.id, RESULT)
+        size, chunks = await asyncio.to_thread(self._spool.read, job.id, RESULT)
         parent = trace_parent_from(job.trace_parent.encode())
         of_model = {"model": job.model, "version": job.version, "digest": job.digest}
         about = {**of_model, "job": job.id, "attempt": delivery.attempt}  # nothing of where it goes
         with self._tracer.span(f"deliver {job.model}", parent, SpanKind.CLIENT, **about):
-            await deliver(job, job.result_type, result)
+            await deliver(job.result_type, size, chunks)
 
     def _failed(self, delivery: Delivery, code: str) -> None:
         waits = list(map(self._wait, range(1, delivery.attempt + 1)))

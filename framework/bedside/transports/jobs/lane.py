@@ -145,8 +145,11 @@ class JobLane:
             keeping.cancel()
 
     async def _attempt(self, job: Job, progress: Progress) -> EncodedAnswer:
-        envelope = await asyncio.to_thread(self._spool.get, job.id, INPUT)
-        return await self._work(job, unpack(envelope), progress)
+        return await self._work(job, await asyncio.to_thread(self._inputs, job), progress)
+
+    def _inputs(self, job: Job) -> list[RawInput]:
+        _, chunks = self._spool.read(job.id, INPUT)
+        return unpack(chunks)
 
     async def _keep(self, job: Job, progress: "_Progress", working: asyncio.Task[EncodedAnswer]) -> None:
         """Renew the lease until the work is over; stop the work where it was given up, or the lease is lost."""

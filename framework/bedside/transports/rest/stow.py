@@ -4,8 +4,8 @@ Series are checked before the job is taken: what has no exact volume is refused 
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from bedside.transports.rest.reply import Header, Reply
 from bedside.types import Principal, RawPart
 
 if TYPE_CHECKING:
-    from bedside.codecs.dicom.received import ReceivedInstance
+    from bedside.codecs.dicom.incoming import ReceivedInstance
 
 DICOM_JSON = "application/dicom+json"
 _ANSWERS = (DICOM_JSON, "application/json")
@@ -73,9 +73,10 @@ class StoreStudies:
         self._intake.require_dicom(served)
         body = RawPart(None, whole, await exchange.body.read(self._limits.body_bytes))
         outcome = _Outcome()
-        instances = await asyncio.to_thread(_sorted_out, body, self._limits, outcome)
-        for study in instances:
-            await self._store(exchange, served, principal, study, outcome)
+        studies = await asyncio.to_thread(_sorted_out, body, self._limits, outcome)
+        del body  # its instances lie in it; it goes with the last of them
+        while studies:
+            await self._store(exchange, served, principal, studies.pop(0), outcome)
         if not outcome.kept:
             exchange.call.error = outcome.first_error  # for the account: nothing was stored
         return _reply(outcome, media_type)
@@ -85,10 +86,11 @@ class StoreStudies:
         exchange: Exchange,
         served: ServedModel,
         principal: Principal,
-        study: "Sequence[ReceivedInstance]",
+        study: "list[ReceivedInstance]",
         outcome: _Outcome,
     ) -> None:
         part = await asyncio.to_thread(packed, study)
+        study = [replace(instance, data=b"") for instance in study]
         try:
             await self._intake.check(exchange.call, served, part)
         except (RequestError, InputNotProcessable) as error:

@@ -17,7 +17,7 @@ class ReceivedInstance:
     Attributes:
         uid, sop_class, study, series: UIDs.
         modality, description, body_part: of the series, empty where not stated.
-        data: the file (PS3.10 §7).
+        data: the file (PS3.10 §7), or a view of it within what it came in.
     """
 
     uid: str
@@ -27,10 +27,10 @@ class ReceivedInstance:
     modality: str
     description: str
     body_part: str
-    data: bytes
+    data: bytes | memoryview
 
 
-def received(data: bytes) -> ReceivedInstance:
+def received(data: bytes | memoryview) -> ReceivedInstance:
     """Return a file as an instance. Raises DicomRefused."""
     found = read_instance(lambda: data)
     header = found.header
@@ -49,7 +49,7 @@ def received(data: bytes) -> ReceivedInstance:
         raise NotDicom from None
 
 
-def files_of(part: RawPart, limits: LimitSettings) -> list[bytes]:
-    """Return the files of a container. Raises MalformedPayload, PayloadTooLarge."""
+def files_of(part: RawPart, limits: LimitSettings) -> list[bytes | memoryview]:
+    """Return the files of a container; of ``multipart/related``, views. Raises MalformedPayload, PayloadTooLarge."""
     with opened(part, "body", limits) as openers:
         return [opener() for opener in openers]
