@@ -154,6 +154,16 @@ def enhanced(count: int = 4, **attributes: Any) -> Series:
     return [dataset]
 
 
+def enhanced_by_frames() -> Series:
+    """Return one Enhanced MR object that states orientation and spacing once for each frame and nothing for all."""
+    (dataset,) = enhanced()
+    (shared,) = dataset.SharedFunctionalGroupsSequence
+    for groups in dataset.PerFrameFunctionalGroupsSequence:
+        groups.update(shared)
+    del dataset.SharedFunctionalGroupsSequence
+    return [dataset]
+
+
 def _groups(source: pydicom.Dataset, slope: float) -> pydicom.Dataset:
     groups, position, transformation = (pydicom.Dataset() for _ in range(3))
     position.ImagePositionPatient = source.ImagePositionPatient

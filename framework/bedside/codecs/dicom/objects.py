@@ -12,7 +12,7 @@ from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.codecs.dicom.instances import BROKEN, PATIENT_AND_STUDY
 from bedside.codecs.dicom.library import pydicom
 from bedside.codecs.dicom.source import Source, SourceSeries
-from bedside.codecs.dicom.tags import text, value_of
+from bedside.codecs.dicom.tags import item, text, value_of
 from bedside.errors import RunFailed
 from bedside.version import __version__
 
@@ -44,6 +44,8 @@ _CARRIED = (
     "LossyImageCompressionMethod",
 )
 
+
+_OF_ALL_FRAMES = ("PlaneOrientationSequence", "PixelMeasuresSequence")
 
 _TYPE_2 = (
     "PatientName",
@@ -146,7 +148,20 @@ def _evidence(header: Any, source: Source) -> Any:
             setattr(dataset, keyword, value)
     if isinstance(source, SourceSeries) and not source.is_multiframe:
         dataset.SliceThickness = source.thickness(header)
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        dataset.SharedFunctionalGroupsSequence = [_shared(dataset)]
     return dataset
+
+
+def _shared(dataset: Any) -> Any:
+    """Return the shared functional groups with what a volume has once, which some scanners repeat in each frame's.
+
+    Either is allowed (PS3.3 §C.7.6.16.1.1); highdicom looks here alone.
+    """
+    shared, first = pydicom.Dataset(), dataset.PerFrameFunctionalGroupsSequence[0]
+    shared.update({name: first[name] for name in _OF_ALL_FRAMES if name in first})
+    shared.update(item(dataset, "SharedFunctionalGroupsSequence") or {})
+    return shared
 
 
 def _cleaned(keyword: str, header: Any) -> str:

@@ -26,9 +26,10 @@ def value_of(dataset: Any, keyword: str) -> Any:
 
 
 def text(dataset: Any, keyword: str) -> str:
-    """Return a single text value, empty where there is none."""
+    """Return a single text value, empty where there is none; what a stray backslash has made several, with a space."""
     value = value_of(dataset, keyword)
-    return "" if value is None else str(value)
+    several = isinstance(value, pydicom.multival.MultiValue)
+    return "" if value is None else " ".join(map(str, value)) if several else str(value)
 
 
 def texts(dataset: Any, keyword: str) -> tuple[str, ...]:

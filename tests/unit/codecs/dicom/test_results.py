@@ -73,7 +73,7 @@ def frames_in_source(found: DicomObject, source: SourceSeries) -> NDArray[Any]:
     return np.asarray(pixels)
 
 
-@pytest.mark.parametrize("name", ["series", "oblique", "mr", "enhanced"])
+@pytest.mark.parametrize("name", ["series", "oblique", "mr", "enhanced", "enhanced_by_frames"])
 @pytest.mark.parametrize("with_affine", [True, False])
 def test_masks_come_back_bit_for_bit(name: str, with_affine: bool) -> None:  # noqa: FBT001 - a case
     """Whatever the plane, classic or enhanced, the mask lies on the pixels that it was made from."""
@@ -302,6 +302,14 @@ def test_names_survive_in_every_character_set(charset: Any, name: str) -> None:
         dataset = parsed(found)
         assert dataset.SpecificCharacterSet == "ISO_IR 192"
         assert str(dataset.PatientName) == name
+
+
+def test_a_stray_backslash_in_a_name_or_a_text_leaves_it_one_text() -> None:
+    """It parts values (PS3.5 §6.2), and the name of a patient has but one: no brackets of a list go into a result."""
+    image, source = read(MAKE.series(PatientName="Doe\\Jane", StudyDescription="Head\\neck"))
+    for found in write(source, mask_of(image), image.affine, results=ALL[:2]):
+        assert str(parsed(found).PatientName) == "Doe Jane"
+    assert source.headers[0].StudyDescription == ["Head", "neck"]
 
 
 def test_odd_patient_attributes_do_not_lose_a_result() -> None:
