@@ -22,6 +22,7 @@ from bedside.errors import InputNotProcessable, RunFailed
 from bedside.runtime.building import BuiltBundle
 from bedside.runtime.causes import told
 from bedside.runtime.saving import postprocessing_of
+from bedside.types import OutputArray, Prediction
 
 Item = dict[str, Any]
 
@@ -87,10 +88,10 @@ class RecordGraph:
         values = torch.from_numpy(vector.copy())
         with torch.no_grad(), StaysInTorch():
             flat = make_fx(whole)(values).eval()
-        self._run = _traced(flat, values).forward  # a module's own call looks for hooks, of which it has none
+        self._run = _planned(_traced(flat, values), values)
 
-    def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
-        """Run one record."""
+    def __call__(self, item: Item) -> Prediction:
+        """Run one record; it leaves nothing beside its answer."""
         begin = perf_counter()
         try:
             values = torch.from_numpy(item[self._name])
@@ -100,7 +101,7 @@ class RecordGraph:
             result = self._run(values).numpy()  # without inference_mode, which costs 2 µs: no gradients are left in it
         except Exception as error:
             raise RunFailed(**told(error)) from error
-        return {CommonKeys.PRED: result}, {"inference": perf_counter() - begin}
+        return Prediction((OutputArray(CommonKeys.PRED, result),), (), {"inference": perf_counter() - begin})
 
 
 class StaysInTorch(TorchFunctionMode):
@@ -134,6 +135,20 @@ def _traced(module: torch.nn.Module, inputs: Any) -> torch.jit.ScriptModule:
     for _ in range(3):  # its first runs optimise it
         graph(inputs)
     return graph  # type: ignore[no-any-return]
+
+
+def _planned(graph: torch.jit.ScriptModule, values: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a recorded graph with its operators and memory planned ahead (torch's Static Runtime), where torch can.
+
+    The interpreter looks each operator up and allocates each tensor anew, which is half of what a record costs.
+    """
+    try:
+        planned = torch._C._jit_to_static_module(graph._c)  # noqa: SLF001
+        for _ in range(3):  # its first runs learn the sizes
+            planned(values)
+    except Exception:  # noqa: BLE001 - not every torch has it, nor every graph a plan
+        return graph.forward  # a module's own call looks for hooks; it has none
+    return planned  # type: ignore[no-any-return]
 
 
 def _chain(transform: Any) -> Any:
