@@ -63,7 +63,7 @@ _ONE_IS_ENOUGH = (1, None)
 
 def check_outputs(contract: Contract, names: Sequence[str]) -> None:
     """Refuse a result that does not exist, before the model runs. Raises BadParameter, naming its place."""
-    known = [spec.name for spec in contract.outputs]
+    known = [spec.name for spec in contract.outputs] if names else []
     for index, name in enumerate(names):
         if known and name not in known:
             raise BadParameter(

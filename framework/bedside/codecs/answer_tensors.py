@@ -89,7 +89,7 @@ def answer_tensors(contract: Contract, predictions: Sequence[Prediction]) -> lis
         RunFailed: the rows' results do not fit together, or have a type that the protocol lacks.
     """
     stacked = contract.record is not None or len(predictions) > 1
-    specs = {spec.name: spec for spec in contract.outputs}
+    specs = _specs_of(contract)
     answers = []
     for index, first in enumerate(predictions[0].arrays):
         rows = [prediction.arrays[index].array for prediction in predictions]
@@ -157,6 +157,13 @@ def _answer(array: NDArray[Any], spec: OutputSpec, affines: Sequence[NDArray[np.
         numbers = [float(number) for affine in affines if affine is not None for number in affine.ravel()]
         parameters["affine"] = orjson.dumps(numbers).decode()
     return AnswerTensor(spec.name, datatype, array.shape, parameters, array)
+
+
+def _by_name(contract: Contract) -> dict[str, OutputSpec]:
+    return {spec.name: spec for spec in contract.outputs}
+
+
+_specs_of = Remembered(_by_name)
 
 
 def _list_labels(spec: OutputSpec) -> str:

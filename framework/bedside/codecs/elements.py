@@ -47,7 +47,7 @@ def element_count(tensor: RawTensor) -> int:
     Raises:
         WrongShape: there is no axis, or one is zero, negative or not an integer.
     """
-    if not tensor.shape or not all(type(length) is int and length > 0 for length in tensor.shape):
+    if not tensor.shape or not _INTEGERS.issuperset(map(type, tensor.shape)) or min(tensor.shape) < 1:
         raise WrongShape(f"the shape of '{tensor.name}' must be a list of positive integers", field=tensor.name)
     return math.prod(tensor.shape)
 

@@ -7,6 +7,7 @@ NaN in a floating-point tensor says "missing" where the feature may be missing, 
 """
 
 from collections.abc import Mapping
+from operator import eq
 from typing import Any
 
 from bedside.bundle.contract import InputSpec
@@ -93,6 +94,9 @@ def _require_rows(tensor: RawTensor, rows_limit: int) -> None:
 
 
 def _with_gaps(record: dict[str, Any], spec: InputSpec) -> dict[str, Any]:
+    values = record.values()
+    if all(map(eq, values, values)):
+        return record
     for name in _nullable(spec):
         value = record.get(name)
         if value != value:  # noqa: PLR0124 - only NaN differs from itself

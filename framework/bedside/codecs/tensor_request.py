@@ -11,6 +11,7 @@ from bedside.errors import BadParameter, MalformedPayload
 from bedside.types import RawTensor
 
 _LARGEST_RANK = 16
+_INTEGERS = frozenset((int,))  # bool is an int to Python, but not to JSON
 _REFUSED_PARAMETERS = ("classification", "shared_memory_region", "sequence_id", "sequence_start", "sequence_end")
 """Parameters of other servers' extensions that ask for another answer than ours; the rest may be ignored."""
 
@@ -47,11 +48,11 @@ class InferRequest:
 
 def check_shape(shape: Any, where: str) -> tuple[int, ...]:
     """Return a shape as it may be written; what it means is looked at later. Raises MalformedPayload."""
-    # bool is an int to Python, but not to JSON
     if (
-        not isinstance(shape, Sequence)
+        not (type(shape) is list or isinstance(shape, Sequence))
         or len(shape) > _LARGEST_RANK
-        or any(type(length) is not int or length < 0 for length in shape)
+        or not _INTEGERS.issuperset(map(type, shape))
+        or min(shape, default=0) < 0
     ):
         raise MalformedPayload("must be a list of at most 16 whole numbers from 0 on", field=f"{where}.shape")
     return tuple(shape)

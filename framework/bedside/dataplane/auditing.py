@@ -26,11 +26,15 @@ class Auditor:
     Args:
         sink: the trail.
         repository: which models there are: a caller's word for a model is recorded only where it is one.
+
+    Attributes:
+        strict: whether a call must be recorded before it is answered.
     """
 
     def __init__(self, sink: AuditSink | None = None, repository: ModelRepository | None = None) -> None:
         self._sink = sink
         self._repository = repository
+        self.strict = sink is not None and sink.strict
 
     def fingerprint(self, raw: Sequence[RawInput]) -> str:
         """Return the keyed hash of an input, "" where nobody keeps it."""

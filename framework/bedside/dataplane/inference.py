@@ -173,6 +173,11 @@ class DataPlane:
         """Return the media types that a model can answer with, the preferred one first."""
         return self._encoder.available(served.contract)
 
+    @property
+    def settles(self) -> bool:
+        """Tell whether :meth:`settle` has anything to do."""
+        return self._auditor.strict
+
     async def settle(self, call: Call) -> None:
         """Stage 9, before the answer: the audit record, where it has to be safe first. Raises AuditUnavailable."""
         await self._auditor.settle(call)

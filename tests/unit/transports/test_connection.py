@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import weakref
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from uvicorn import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
-from bedside.transports.rest.connection import JOINED_BYTES, WholeAnswer
+from bedside.transports.rest.connection import JOINED_BYTES, Connection, WholeAnswer
 from bedside.transports.rest.reply import WHOLE, Reply, Scope, send_whole
 
 REPLY = Reply(200, "application/json", b'{"prediction": "present"}', ((b"warning", b"not a medical device"),))
@@ -166,3 +168,107 @@ async def test_a_field_cannot_end_the_head(exchange: Exchange, value: bytes) -> 
     with pytest.raises(ValueError, match="control character"):
         await send_whole(exchange.scope, exchange.send, reply, "id")
     assert exchange.wire.writes == []
+
+
+KEPT_SECONDS = 75
+
+
+class Clock:
+    """What a connection needs of a loop: time that is set, and timers that are kept."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[asyncio.TimerHandle] = []
+
+    def time(self) -> float:
+        """Return what was set."""
+        return self.now
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        """Keep a timer."""
+        self.timers.append(asyncio.TimerHandle(self.now + delay, callback, args, cast("Any", self), context))
+        return self.timers[-1]
+
+    def get_debug(self) -> bool:
+        """Tell handles so."""
+        return False
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        self.timers.remove(handle)
+
+    def advance(self, seconds: float) -> None:
+        """Let time go by, and timers fire."""
+        self.now += seconds
+        for timer in [timer for timer in self.timers if timer.when() <= self.now]:
+            self.timers.remove(timer)
+            timer._run()
+
+
+class Line:
+    """A connection on a clock of its own, which has answered one request."""
+
+    def __init__(self) -> None:
+        async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+            """Answer nothing; what is answered is told below."""
+
+        config = Config(app, timeout_keep_alive=KEPT_SECONDS, log_config=None, ws="none")
+        config.load()
+        self.clock, self.wire = Clock(), Wire()
+        self.connection = Connection(config, ServerState(), {}, self.clock)
+        self.connection._start_asgi_task = lambda *_: None  # type: ignore[method-assign]
+        self.connection.connection_made(self.wire)
+        self.ask()
+        self.answer()
+
+    def ask(self, data: bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") -> None:
+        """Send a request, or a part of one."""
+        self.connection.data_received(data)
+
+    def answer(self) -> None:
+        """Answer it."""
+        self.connection.cycle.response_complete = True
+        self.connection.on_response_complete()
+
+
+async def test_an_idle_connection_is_closed_in_time() -> None:
+    """So long after its last answer, and not before, whenever the first one was."""
+    line = Line()
+    line.clock.advance(50)
+    line.ask()
+    line.answer()
+    line.clock.advance(50)
+    assert not line.wire.closed
+    line.clock.advance(24)
+    assert not line.wire.closed
+    line.clock.advance(1)
+    assert line.wire.closed
+
+
+async def test_requests_share_one_timer() -> None:
+    """A timer per request would cost what checking its token costs."""
+    line = Line()
+    for _ in range(5):
+        line.ask()
+        line.answer()
+    assert len(line.clock.timers) == 1
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HT"], ids=["request", "part"])
+async def test_a_connection_in_use_is_not_idle(data: bytes) -> None:
+    """What is being answered, or has begun to come, has bounds of its own; then the timer runs again."""
+    line = Line()
+    line.clock.advance(KEPT_SECONDS - 1)
+    line.ask(data)
+    line.clock.advance(2)
+    assert not line.wire.closed
+    line.ask(b"TP/1.1\r\nHost: a\r\n\r\n" if data.endswith(b"HT") else b"")
+    line.answer()
+    line.clock.advance(KEPT_SECONDS)
+    assert line.wire.closed
+
+
+async def test_a_connection_that_is_lost_leaves_no_timer() -> None:
+    """Nor itself in memory."""
+    line = Line()
+    line.connection.connection_lost(ConnectionResetError())
+    assert line.clock.timers == []

@@ -88,13 +88,13 @@ class Connection(HttpToolsProtocol):
             self._close_oldest_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._head_complete()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse; a header section that is not complete after this is counted and timed."""
-        self._unset_keepalive_if_required()
         self._parse(data)
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -157,9 +157,33 @@ class Connection(HttpToolsProtocol):
             self.scope[WHOLE] = WholeAnswer(self.cycle)  # type: ignore[literal-required]
 
     def on_response_complete(self) -> None:
-        """Note since when nothing is asked of this connection."""
+        """Begin the next request where one waits; else note since when nothing is asked of this connection."""
         self._idle_since = self.loop.time()
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.timeout_keep_alive_task is None:
+            self._await_next(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection where it has been idle for so long; look again where it has not.
+
+        uvicorn starts a timer at each answer and stops it at the next request; this one goes on running.
+        """
+        self.timeout_keep_alive_task = None
+        if not self.is_idle or self._head_timer is not None:
+            return  # the next answer starts it again
+        remaining = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if remaining > 0:
+            self._await_next(remaining)
+        else:
+            self.transport.close()
+
+    def _await_next(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     @property
     def is_idle(self) -> bool:

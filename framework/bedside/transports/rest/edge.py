@@ -8,6 +8,7 @@ and only then the body is read. Routers, models and middlewares cost more than t
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -23,7 +24,17 @@ from bedside.transports.rest.body import Body
 from bedside.transports.rest.exchange import Exchange, Operation
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.problems import error_reply, http_problem, options_reply
-from bedside.transports.rest.reply import ASGIApp, Receive, Reply, Scope, Send, send_head, send_reply, send_whole
+from bedside.transports.rest.reply import (
+    ASGIApp,
+    Header,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    send_head,
+    send_reply,
+    send_whole,
+)
 from bedside.transports.rest.watchdog import Kennel
 
 ALLOWED = "OPTIONS, POST"
@@ -58,6 +69,12 @@ def target_of(path: str) -> Target | None:
     if len(parts) == 5:
         return Target(parts[-1], _decoded(parts[3]), None)
     return Target(parts[-1], _decoded(parts[3]), _decoded(parts[5])) if parts[4] == "versions" and parts[5] else None
+
+
+@lru_cache(maxsize=256)
+def _copy_of(version: str, digest: str) -> tuple[Header, ...]:
+    """Tell which copy of the model an answer is from: a newer one may have taken its name since."""
+    return (b"bedside-model-version", version.encode()), (b"bedside-model-digest", digest.encode())
 
 
 def _decoded(part: str) -> str:
@@ -116,7 +133,8 @@ class Edge:
         self._running += 1
         try:
             reply = await self._guarded(target, exchange, receive, scope["path"])
-            reply = await self._settled(call, reply, scope["path"])
+            if self._dataplane.settles:
+                reply = await self._settled(call, reply, scope["path"])
             if not isinstance(call.error, ClientGone):
                 call.output_bytes = len(reply.body)
                 lingers = await self._send(scope, send, reply, exchange)
@@ -168,9 +186,7 @@ class Edge:
             )
         # (4) to (8)
         reply = await self._operations[target.operation](exchange, served)
-        # Which copy of the model this is from: a newer one may have taken its name since.
-        told = ((b"bedside-model-version", served.version.encode()), (b"bedside-model-digest", served.digest.encode()))
-        return Reply(reply.status, reply.media_type, reply.body, (*reply.headers, *told))
+        return reply._replace(headers=(*reply.headers, *_copy_of(served.version, served.digest)))
 
     async def _send(self, scope: Scope, send: Send, reply: Reply, exchange: Exchange) -> bool:
         """Send the answer; return True where the caller may still be sending and the connection must be closed."""

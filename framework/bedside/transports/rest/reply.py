@@ -1,9 +1,9 @@
 """What an ASGI application is given and answers: the types of one exchange (ASGI HTTP specification 2.3)."""
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 Header = tuple[bytes, bytes]
 Message = MutableMapping[str, Any]
@@ -21,8 +21,7 @@ SECURITY_HEADERS: tuple[Header, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One whole answer."""
 
     status: int
@@ -96,7 +95,8 @@ async def send_whole(scope: Scope, send: Send, reply: Reply, request_id: str, *,
     await whole(reply.status, varying + _FIXED + _wire(reply.headers), reply.body, close=close)
 
 
-def _wire(headers: Sequence[Header]) -> bytes:
+@lru_cache(maxsize=256)
+def _wire(headers: tuple[Header, ...]) -> bytes:
     for _, value in headers:
         if _CONTROL.search(value):
             raise ValueError("a header field of an answer holds a control character")
