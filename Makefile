@@ -51,7 +51,7 @@ check: $(VENV)/.dev ## Lint, types, import contracts, documentation, workflows
 	@lint-imports
 	@python scripts/docs.py --check
 	@python scripts/protos.py --check
-	@zizmor --offline --quiet .github/workflows
+	@zizmor --offline --quiet --persona=pedantic .github
 
 check-infra: ## Manifests, images and workflows, and Terraform, without a cluster (INFRA_OPTIONS="--mutations")
 	@PYTHON=$(PYTHON) deploy/k8s/validate.sh

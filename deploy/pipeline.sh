@@ -11,8 +11,10 @@
 #   pipeline.sh promote FROM TO BUNDLE…     `bedside ship promote`, then a commit
 #   pipeline.sh rollback ENVIRONMENT        `bedside ship rollback`, then a commit
 #   pipeline.sh rollout ENVIRONMENT OVERLAY `bedside ship deploy`: watch the canary, take it back where it fails
-#   pipeline.sh manifests REPOSITORY        what Flux pulls: deploy/k8s of this commit, as an OCI artifact; prints
-#                                           REPOSITORY@sha256:…
+#   pipeline.sh manifests REPOSITORY [ENVIRONMENT PIN…]
+#                                           what Flux pulls: deploy/k8s of this commit, as an OCI artifact, signed where
+#                                           there is a COSIGN_KEY; prints REPOSITORY@sha256:…. With options of
+#                                           `bedside ship pin`, that and the overlays are committed first
 #   pipeline.sh gate BUNDLE CANDIDATE [STABLE]
 #                                           `bedside ship gate` between two addresses; the token is in BEDSIDE_TOKEN
 #
@@ -67,8 +69,14 @@ case ${1:-} in
       *) bedside ship deploy "$2" --target "${TARGET:-k3s}" --overlay "$3" ${EVENTS:+--events "$EVENTS"} ;;
     esac ;;
   manifests)
+    if [ $# -gt 2 ]; then
+      bedside ship pin "${@:3}" >&2
+      git add deploy/k8s/overlays
+      commit "Pin in $3"
+    fi
     # Commits are counted, so that a newer one is a higher version.
     reference=$2@$(python deploy/manifests.py "$2" "0.1.$(git rev-list --count HEAD)")
+    if [ -n "${COSIGN_KEY:-}" ]; then cosign sign --yes --key env://COSIGN_KEY "$reference" >&2; fi
     echo "$reference"
     output "reference=$reference" ;;
   gate)
@@ -78,5 +86,5 @@ case ${1:-} in
     bedside ship gate "apps/$2" "${servers[@]}" --report "${REPORTS:-reports}" || status=$?
     if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat "${REPORTS:-reports}/verdict.md" >> "$GITHUB_STEP_SUMMARY"; fi
     exit "$status" ;;
-  *) sed -n '2,21s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,24s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -26,7 +26,7 @@ if ! command -v terraform >/dev/null; then
   echo "skipped: infra/terraform" >&2
   exit 0
 fi
-terraform version | head -1
+terraform version | sed -n 1p # not head, which would end terraform by a broken pipe
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -59,7 +59,10 @@ for folder in "${folders[@]}"; do
   if ! compgen -G './*.tftest.hcl' >/dev/null && ! compgen -G './tests/*.tftest.hcl' >/dev/null; then
     passed=$((passed + 1)); echo "ok    $folder: valid"; continue
   fi
-  if terraform test -no-color >"$work/test" 2>&1; then
+  # An example is tested with the very values that it shows.
+  values=()
+  for file in site.tfvars release.tfvars; do if [ -f "$file" ]; then values+=("-var-file=$file"); fi; done
+  if terraform test -no-color "${values[@]}" >"$work/test" 2>&1; then
     passed=$((passed + 1)); echo "ok    $folder: $(tail -1 "$work/test")"
   else
     cat "$work/test"; failed+=("$folder"); echo "FAIL  $folder (test)"

@@ -61,6 +61,12 @@ def test_no_step_of_the_final_stage_installs_anything() -> None:
     assert instruction("COPY") == "--from=build /opt/bedside /opt/bedside"
 
 
+def test_nothing_is_compiled_when_the_image_starts() -> None:
+    """Neither packages nor Python's library: layers round times, and what counts as old is compiled anew each time."""
+    stages = CONTAINERFILE.split("\nFROM ")[1:]
+    assert ["--invalidation-mode unchecked-hash" in stage for stage in stages] == [True, True]
+
+
 def test_the_image_is_tried_under_the_restrictions_of_the_pod() -> None:
     """What deploy/docker/try.sh leaves out has not been tried."""
     script = (DOCKER / "try.sh").read_text()

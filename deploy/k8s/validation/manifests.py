@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-OVERLAYS = ("dev", "onprem", "onprem-one", "onprem-airgap", "aws", "kserve")
+OVERLAYS = ("dev", "onprem", "onprem-one", "k3s", "onprem-airgap", "aws", "kserve")
 
 Manifest = dict[str, Any]
 

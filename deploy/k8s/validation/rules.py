@@ -278,11 +278,12 @@ def scaled_by_requests(manifests: list[Manifest]) -> Problems:
 
 
 def in_one_namespace(manifests: list[Manifest]) -> Problems:
-    """All that has a namespace lies in `bedside`; only the grant that KEDA's own namespace must hold lies elsewhere."""
-    without = {"Namespace", "PriorityClass", "ClusterServingRuntime"}
+    """All that has a namespace lies in `bedside`, but the grant that KEDA's own must hold, and charts for k3s."""
+    without = {"Namespace", "PriorityClass", "ClusterServingRuntime", "GatewayClass"}
+    elsewhere = {"ReferenceGrant", "HelmChart"}
     for manifest in manifests:
         kind, metadata = manifest["kind"], manifest["metadata"]
-        if kind not in without and kind != "ReferenceGrant" and metadata.get("namespace") != "bedside":
+        if kind not in without | elsewhere and metadata.get("namespace") != "bedside":
             yield f"{kind}/{metadata['name']}: not in the namespace bedside"
 
 

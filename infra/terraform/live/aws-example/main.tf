@@ -15,6 +15,7 @@ module "site" {
   kubernetes_version = var.kubernetes_version
   administrators     = var.administrators
   node_pools         = var.node_pools
+  karpenter          = var.karpenter
   network            = var.network
   endpoint           = var.endpoint
   oidc               = var.oidc

@@ -45,6 +45,13 @@ variable "node_pools" {
   nullable = false
 }
 
+variable "karpenter" {
+  description = "Whether inference nodes are left to Karpenter, which the site installs itself (AWS only); the system pool stays a node group."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "network" {
   description = <<-EOT
     Addresses. `cidr`: the VPC, or the hospital's network that the hosts are in. `pod_cidr` and `service_cidr`: inside the cluster

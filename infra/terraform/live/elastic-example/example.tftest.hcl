@@ -2,11 +2,6 @@
 mock_provider "elasticstack" {}
 mock_provider "time" {}
 
-variables {
-  elasticsearch = ["https://elasticsearch.hospital.example:9200"]
-  kibana        = "https://kibana.hospital.example"
-}
-
 run "builds_from_its_values" {
   assert {
     condition     = output.data_streams.audit == "logs-bedside.audit-prod"

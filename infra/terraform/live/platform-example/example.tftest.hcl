@@ -13,7 +13,6 @@ variables {
     api       = { endpoint = "https://10.30.0.9:6443", ca_certificate = "-----BEGIN CERTIFICATE-----" }
   }
   credentials = { client_certificate = "-----BEGIN CERTIFICATE-----", client_key = "-----BEGIN EC PRIVATE KEY-----" }
-  release     = { semver = ">=0.1.0", path = "./deploy/k8s/overlays/onprem" }
 }
 
 run "builds_on_premises" {

@@ -41,5 +41,5 @@ module "platform" {
   aws          = var.handover.aws
   chart_mirror = var.chart_mirror
   gpu          = var.gpu
-  release      = var.release
+  release      = merge(var.release, { public_key = try(file("${path.root}/cosign.pub"), null) })
 }

@@ -129,6 +129,17 @@ resource "kubernetes_config_map_v1" "settings" {
   data = var.settings
 }
 
+# Whose signature a release must bear. No secret: a Secret is where Flux looks for it.
+resource "kubernetes_secret_v1" "cosign" {
+  count = var.release.public_key == null ? 0 : 1
+
+  metadata {
+    name      = var.release.cosign_secret
+    namespace = kubernetes_namespace_v1.this["flux-system"].metadata[0].name
+  }
+  data = { "cosign.pub" = var.release.public_key }
+}
+
 # Custom resources in a chart of ours: kubernetes_manifest would ask for their definitions at plan time, before the charts above
 # have brought them.
 resource "helm_release" "site" {

@@ -122,7 +122,8 @@ variable "vault" {
 variable "release" {
   description = <<-EOT
     What Flux brings up: the OCI artifact of deploy/k8s below `registry.prefix`, by digest (an exact release) or by a semver range, the
-    overlay inside it, and the Secret with the public cosign key that the artifact must be signed with.
+    overlay inside it, and the Secret with the public cosign key that the artifact must be signed with: made here from `public_key`
+    (PEM), else yours to bring.
   EOT
   type = object({
     repository    = optional(string, "manifests")
@@ -130,8 +131,14 @@ variable "release" {
     semver        = optional(string)
     path          = string
     cosign_secret = optional(string, "bedside-cosign")
+    public_key    = optional(string)
   })
   nullable = false
+
+  validation {
+    condition     = var.release.public_key == null ? true : startswith(var.release.public_key, "-----BEGIN PUBLIC KEY-----")
+    error_message = "release.public_key is the public half of a cosign key, as PEM."
+  }
 
   validation {
     condition     = (var.release.digest == null) != (var.release.semver == null)

@@ -7,6 +7,7 @@ module "contract" {
   kubernetes_version = var.kubernetes_version
   administrators     = var.administrators
   node_pools         = var.node_pools
+  karpenter          = var.karpenter
   network            = var.network
   endpoint           = var.endpoint
   oidc               = var.oidc
@@ -72,6 +73,7 @@ module "cluster" {
   vpc_id                   = module.network.vpc_id
   subnet_ids               = module.network.subnet_ids
   pools                    = module.contract.pools
+  karpenter                = var.karpenter
   administrators           = var.administrators
   allowed_cidrs            = var.network.allowed_cidrs
   kms_key_arn              = module.encryption.key_arn

@@ -42,6 +42,16 @@ run "accepts_no_work_that_a_replica_would_not_finish" {
   expect_failures = [var.limits]
 }
 
+run "refuses_karpenter_without_aws" {
+  command = plan
+
+  variables {
+    karpenter = true
+  }
+
+  expect_failures = [var.karpenter]
+}
+
 run "has_a_bulk_lane_with_an_object_store" {
   command = plan
 

@@ -148,6 +148,18 @@ variable "node_pools" {
   }
 }
 
+variable "karpenter" {
+  description = "Whether inference nodes are left to Karpenter, which the site installs itself (AWS only); the system pool stays a node group."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.karpenter || var.target == "aws"
+    error_message = "karpenter starts machines at AWS; on-premises they are listed in node_pools."
+  }
+}
+
 variable "network" {
   description = <<-EOT
     Addresses. `cidr`: the VPC, or the hospital's network that the hosts are in. `pod_cidr` and `service_cidr`: inside the cluster

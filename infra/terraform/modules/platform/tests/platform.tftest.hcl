@@ -272,6 +272,29 @@ run "refuses_release_without_version" {
   expect_failures = [var.release]
 }
 
+run "takes_the_key_that_releases_are_signed_with" {
+  command = plan
+
+  variables {
+    release = { semver = "1.0.0", path = "./x", public_key = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n" }
+  }
+
+  assert {
+    condition     = kubernetes_secret_v1.cosign[0].metadata[0].name == "bedside-cosign" && kubernetes_secret_v1.cosign[0].metadata[0].namespace == "flux-system" && keys(kubernetes_secret_v1.cosign[0].data) == ["cosign.pub"]
+    error_message = "Flux looks for a file that ends in .pub, in its own namespace."
+  }
+}
+
+run "refuses_private_key" {
+  command = plan
+
+  variables {
+    release = { semver = "1.0.0", path = "./x", public_key = "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----" }
+  }
+
+  expect_failures = [var.release]
+}
+
 run "refuses_digest_that_is_a_tag" {
   command = plan
 

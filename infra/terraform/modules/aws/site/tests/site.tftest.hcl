@@ -40,6 +40,17 @@ run "builds_a_site" {
   }
 }
 
+run "karpenter_is_left_the_inference_nodes" {
+  variables {
+    karpenter = true
+  }
+
+  assert {
+    condition     = keys(output.nodes) == ["system"]
+    error_message = "Its own pool is the only node group."
+  }
+}
+
 run "a_repository_gets_roles" {
   variables {
     delivery = {
