@@ -52,6 +52,17 @@ class ReferenceSettings(_Group):
     """Bytes that such inputs may take in memory together, from when they are read until their calls are answered; what
     finds no room gets 503 with Retry-After. While a study of several objects is put together, it takes twice that."""
 
+    uploads: Name | None = None
+    """Bucket of ``buckets`` that callers may put inputs into which are too large to be sent, by addresses that
+    ``POST /v1/uploads`` signs (docs/api.md#large-inputs). The scope is that of its references. Have the store delete
+    what lies there after a day."""
+
+    upload_seconds: int = Field(default=600, gt=0, le=900)
+    """Seconds that such an address is good for; 900 is what the buckets of ``infra/terraform`` let through."""
+
+    input_bytes: int | None = Field(default=None, gt=0)
+    """Largest input of a request that is named instead of sent, in bytes; unset: ``limits.body_bytes``."""
+
     seconds: float = Field(default=600.0, gt=0)
     """Seconds that retrieving the inputs of one request or job may take, attempts included."""
 

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import httpx
 import pytest
 from tests.unit.transports.dicom_world import maker
 
@@ -115,6 +116,16 @@ async def test_an_object_that_changes_meanwhile(bucket: Any) -> None:
     source._listed = then_changed  # type: ignore[method-assign]
     with pytest.raises(ArchiveUnavailable), Room(1, 1 << 30, 1).hold("research") as hold:
         await source(BucketReference(s3="research", path="case"), SPEC, hold)
+
+
+async def test_an_offer_takes_what_was_announced(bucket: Any) -> None:
+    """Of that size and no other, without credentials; it is read as any object is."""
+    put(bucket)
+    url = opened().offer("5f.nii.gz", 4, 60)
+    async with httpx.AsyncClient(trust_env=False) as caller:
+        assert (await caller.put(url, content=b"12345")).status_code == httpx.codes.FORBIDDEN
+        assert (await caller.put(url, content=b"scan")).status_code == httpx.codes.OK
+    assert (await read("5f.nii.gz")).data == b"scan"
 
 
 async def test_a_transfer_that_is_given_up(bucket: Any) -> None:

@@ -81,7 +81,7 @@ def _serve(
     tracer = open_telemetry(settings, metrics, ending)
     accountant = Accountant(metrics, _pseudonym_key(settings), log, tracer)
     dataplane = make_dataplane(settings, authenticator, repository, accountant, auditor)
-    references = make_references(settings, accountant.begin)
+    references, uploads = make_references(settings, accountant.begin)
     jobs = make_jobs(settings, repository, dataplane, references, tracer)
 
     async def startup() -> None:
@@ -101,7 +101,7 @@ def _serve(
     lifecycle = Lifecycle(startup, shutdown)
     on_listening = listening(events, sources, announce)
     parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
-    parts = replace(parts, tell_redrive=accountant.redriven, references=references, auditor=auditor)
+    parts = replace(parts, tell_redrive=accountant.redriven, references=references, uploads=uploads, auditor=auditor)
     add_doors(lifecycle, parts, on_listening)
     server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
 

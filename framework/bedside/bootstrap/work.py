@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
+from bedside.errors import ConfigurationError
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
 from bedside.jobs.spool import Spool
@@ -33,6 +34,7 @@ from bedside.transports.references import (
     References,
 )
 from bedside.transports.room import Room
+from bedside.transports.uploads import Uploads
 
 
 def make_jobs(
@@ -74,15 +76,25 @@ def make_inbox(settings: Settings) -> Inbox:
     return Inbox(Spool(folder), settings.limits, settings.jobs.spool_bytes)
 
 
-def make_references(settings: Settings, span: Callable[[Call], TraceParent | None]) -> References:
-    """Return what requests may name instead of sending it. Raises ConfigurationError."""
+def make_references(
+    settings: Settings, span: Callable[[Call], TraceParent | None]
+) -> tuple[References, Uploads | None]:
+    """Return what requests may name instead of sending it, and where callers may put it. Raises ConfigurationError."""
+    own = settings.references
+    most_bytes = own.input_bytes or settings.limits.body_bytes
+    limits = settings.limits.model_copy(update={"body_bytes": most_bytes})
+    settings = settings.model_copy(update={"limits": limits})
     sources: dict[tuple[type[Reference], str], Fetch] = {
         (DicomwebReference, name): fetch for name, fetch in make_studies(settings).items()
     }
-    for name, root in settings.references.folders.items():
-        sources[FileReference, name] = Folder(root, settings.limits)
-    for name, bucket in settings.references.buckets.items():
-        sources[BucketReference, name] = Bucket(bucket, settings.limits, settings.references)
-    bounds = settings.references
-    room = Room(bounds.concurrency, bounds.held_bytes, len(sources))
-    return References(sources, authorise_retrieval, bounds.seconds, settings.limits.body_bytes, room, span)
+    for name, root in own.folders.items():
+        sources[FileReference, name] = Folder(root, limits)
+    buckets = {name: Bucket(bucket, limits, own) for name, bucket in own.buckets.items()}
+    sources |= {(BucketReference, name): bucket for name, bucket in buckets.items()}
+    room = Room(own.concurrency, own.held_bytes, len(sources))
+    references = References(sources, authorise_retrieval, own.seconds, most_bytes, room, span)
+    if own.uploads is None:
+        return references, None
+    if own.uploads not in buckets:
+        raise ConfigurationError("names none of references.buckets", field="references.uploads")
+    return references, Uploads(own.uploads, buckets[own.uploads], authorise_retrieval, own.upload_seconds, most_bytes)

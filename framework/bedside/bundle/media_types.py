@@ -29,6 +29,7 @@ SUFFIXES = {
     "text/plain": ".txt",
     "image/tiff": ".tif",
     "image/jpeg": ".jpg",
+    "application/zip": ".zip",
 }
 """Suffixes of answers by their media type; gzip is NIfTI's."""
 

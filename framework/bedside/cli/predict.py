@@ -29,12 +29,13 @@ from bedside.bundle.golden import media_type_of
 from bedside.bundle.media_types import SUFFIXES, suffix_of_media_type
 from bedside.bundle.study import DICOM, RELATED, zipped
 from bedside.cli.follow import follow
-from bedside.cli.server import URL, Ca, CallFailed, Token, Url, asked, connected
+from bedside.cli.server import URL, Ca, CallFailed, Token, TooLarge, Url, asked, connected
 from bedside.cli.study import is_study, reference
 from bedside.cli.terminal import plain
 
 ACCEPT = "multipart/mixed, application/json;q=0.9"
 ACCEPT_DICOM = f'{RELATED}; type="{DICOM}", multipart/mixed;q=0.9, application/json;q=0.8'
+Read = Callable[[str], tuple[bytes, str]]
 _WHOLE = ("application/json", "application/gzip", "image/png", DICOM)
 
 
@@ -112,7 +113,11 @@ def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
         for case, stem in zip(files, _stems(files), strict=True):
             task = progress.add_task(plain(f"{model} ← {_label(case)}").plain, total=None)
             tell = partial(_show, progress, task)
-            answer = hand_in(client, model, case, accept, timeout, tell) if job else send(client, model, case, accept)
+            as_job = partial(hand_in, client, model, case, accept, timeout, tell)
+            try:
+                answer = as_job() if job else send(client, model, case, accept)
+            except TooLarge:  # for the server or for a gateway before it: by way of its bucket, as a job
+                answer = as_job(partial(upload, client, partial(connected, token=None, ca=ca, timeout=timeout)))
             paths = answer.save(f"{stem}.{model}", output)
             progress.update(task, total=1, completed=1)
             console.print(_table(answer, paths), highlight=False)
@@ -126,12 +131,22 @@ def send(client: httpx.Client, model: str, case: str, accept: str | None = None)
 
 
 def hand_in(
-    client: httpx.Client, model: str, case: str, accept: str | None, seconds: float, tell: Callable[[Any], None]
+    client: httpx.Client,
+    model: str,
+    case: str,
+    accept: str | None,
+    seconds: float,
+    tell: Callable[[Any], None],
+    read: Read | None = None,
 ) -> Answer:
-    """Send one case as a job and follow it; raises CallFailed, also where it takes longer than ``seconds``."""
+    """Send one case, ``read`` by other means than as files, as a job, and follow it.
+
+    Raises:
+        CallFailed: with the server's own explanation; also where it takes longer than ``seconds``.
+    """
     begin = perf_counter()
     response = asked(
-        client, "POST", f"/v1/models/{model}/jobs", expected=(httpx.codes.ACCEPTED,), **_body(case, accept)
+        client, "POST", f"/v1/models/{model}/jobs", expected=(httpx.codes.ACCEPTED,), **_body(case, accept, read)
     )
     location = response.headers.get("location", "")
     try:
@@ -158,14 +173,38 @@ def _show(progress: Progress, task: TaskID, job: dict[str, Any]) -> None:
         progress.update(task, total=windows["total"], completed=windows["done"])
 
 
-def _body(case: str, accept: str | None) -> dict[str, Any]:
+def upload(client: httpx.Client, connect: Callable[[str], httpx.Client], path: str) -> tuple[bytes, str]:
+    """Put a file where the server says; return what names it (docs/api.md#large-inputs). What is JSON stays as it is.
+
+    Raises:
+        CallFailed: the server has no place for it, or the store does not take it.
+    """
+    content, media_type = _read(path)
+    if media_type == "application/json":
+        return content, media_type
+    wanted = {"bytes": len(content), "media_type": media_type}
+    answer = asked(client, "POST", "/v1/uploads", expected=(httpx.codes.OK, httpx.codes.NOT_FOUND), json=wanted)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        raise TooLarge("the input is larger than the server takes, and it has no bucket for larger ones")
+    try:
+        url, source = httpx.URL(answer.json()["url"]), answer.json()["source"]
+    except (ValueError, KeyError, TypeError, httpx.InvalidURL):
+        raise CallFailed("the server's answer names no place to upload to; is this address Bedside's?") from None
+    # Not with the caller's token: the address leads elsewhere, and lets in by itself.
+    with connect(f"{url.scheme}://{url.netloc.decode()}") as store:
+        asked(store, "PUT", str(url), expected=(httpx.codes.OK, httpx.codes.CREATED), content=content)
+    return json.dumps({"source": source}).encode(), "application/json"
+
+
+def _body(case: str, accept: str | None, read: Read | None = None) -> dict[str, Any]:
+    read = read or _read
     if "=" in case and not Path(case).exists():
         named = [pair.partition("=") for pair in case.split(",")]
         # The field's name stands in for the file's: that one may hold a patient's name.
         # A list, not a dictionary: an input that takes several files has its name several times.
-        files = [(name, (name, *_read(path))) for name, _, path in named]
+        files = [(name, (name, *read(path))) for name, _, path in named]
         return {"files": files, "headers": {"Accept": accept or ACCEPT}}
-    content, media_type = _read(case)
+    content, media_type = read(case)
     headers = {"Accept": accept or (ACCEPT_DICOM if is_study(case) else ACCEPT), "Content-Type": media_type}
     return {"content": content, "headers": headers}
 

@@ -32,6 +32,10 @@ class CallFailed(BedsideError):
     """Read the server's answer and correct the request."""
 
 
+class TooLarge(CallFailed):
+    """Send less, or have the server given a bucket for large inputs (references.uploads)."""
+
+
 def connected(url: str, token: str | None, ca: Path | None, timeout: float) -> httpx.Client:
     """Return a client that sends the token."""
     bearer = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105 - the option's value
@@ -52,7 +56,9 @@ def asked(
         why = f"{type(error).__name__} ({error})" if isinstance(error, httpx.ConnectError) else type(error).__name__
         raise CallFailed(f"no answer from {client.base_url}: {why}. Is the server running?") from None
     if response.status_code not in expected:
-        raise CallFailed(_explanation(response))
+        # Also a gateway's own, which has no explanation.
+        kind = TooLarge if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE else CallFailed
+        raise kind(_explanation(response))
     return response
 
 

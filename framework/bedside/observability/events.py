@@ -72,6 +72,7 @@ class AuditAction(StrEnum):
     JOB_CANCELLED = "job_cancelled"
     JOB_REDRIVEN = "job_redriven"
     RESULT_REDRIVEN = "result_redriven"
+    UPLOAD_OFFERED = "upload_offered"
     MODEL_LOAD_REQUESTED = "model_load_requested"
     MODEL_UNLOAD_REQUESTED = "model_unload_requested"
     BUNDLE_JUDGED = "bundle_judged"

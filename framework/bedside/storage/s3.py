@@ -172,7 +172,8 @@ def s3_client(seconds: float, field: str, *, attempts: int | None = None, profil
     except ImportError:
         raise ConfigurationError("s3:// needs a library: pip install 'bedside[s3]'", field=field) from None
     retries = {"mode": "standard"} | ({} if attempts is None else {"total_max_attempts": attempts})
-    config = Config(connect_timeout=seconds, read_timeout=seconds, retries=retries)
+    # Version 4 also where the library would still sign an address by version 2, which encrypted buckets refuse.
+    config = Config(connect_timeout=seconds, read_timeout=seconds, retries=retries, signature_version="s3v4")
     try:
         return _client(boto3.Session(profile_name=profile or None), config, endpoint or None)
     except Exception as error:

@@ -75,8 +75,23 @@ class Bucket:
         """
         return await hold.in_thread(self._read, steps_of(reference.path), hold)
 
+    def offer(self, step: str, size: int, seconds: int) -> str:
+        """Return the address that takes ``size`` bytes, no more and no fewer, for the object ``step`` below the prefix.
+
+        Signed here, without the store; whoever knows it may use it for ``seconds``.
+
+        Raises:
+            ArchiveUnavailable: there are no credentials.
+        """
+        put = {"Bucket": self._bucket, "Key": self._key([step]), "ContentLength": size}
+        with told(ArchiveUnavailable):
+            return str(self._client.generate_presigned_url("put_object", put, seconds, "PUT"))
+
+    def _key(self, steps: list[str]) -> str:
+        return "/".join([*([self._prefix] if self._prefix else []), *steps])
+
     def _read(self, steps: list[str], hold: Hold) -> RawPart:
-        key = "/".join([*([self._prefix] if self._prefix else []), *steps])
+        key = self._key(steps)
         with told(ArchiveUnavailable):
             try:
                 return RawPart(None, media_type_of(Path(steps[-1])), self._get({"Key": key}, None, hold))

@@ -6,9 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from bedside.cli import app
 from bedside.cli.predict import Answer, _label, _stems, _table, describe, send
-from bedside.cli.server import CallFailed
+from bedside.cli.server import CallFailed, TooLarge
 
 MIXED = "multipart/mixed; boundary=B"
 JSON = "application/json"
@@ -166,3 +168,62 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(CallFailed, match="cannot be saved"):
         Answer(((JSON, b"{}"),), 0.0).save("x", tmp_path / "out")
+
+
+class Store:
+    """A server that takes so many bytes and has a bucket for more; jobs are done at once."""
+
+    def __init__(self, *, uploads: bool = True) -> None:
+        self.uploads = uploads
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer."""
+        self.asked.append(request)
+        path = request.url.path
+        if path == "/v1/uploads" and self.uploads:
+            offer = {"url": "https://store/in/5f.nii.gz?X-Amz-Signature=s", "source": {"s3": "in", "path": "5f.nii.gz"}}
+            return httpx.Response(200, json=offer)
+        if path.endswith("/jobs") and request.headers["content-type"] == JSON:
+            return httpx.Response(202, json={}, headers={"location": "/v1/jobs/7"})
+        if path == "/v1/jobs/7/events":
+            return httpx.Response(200, text='event: succeeded\ndata: {"state": "succeeded"}\n\n')
+        if path == "/v1/jobs/7/result":
+            return httpx.Response(200, json={"prediction": "tumour"})
+        if request.method == "PUT":
+            return httpx.Response(200)
+        return httpx.Response(413 if path.endswith("/predict") else 404, json={"message": "Request Entity Too Large"})
+
+
+def run_predict(monkeypatch: pytest.MonkeyPatch, store: Store, *arguments: str) -> Any:
+    """Run the command against the server and its store."""
+    connect = httpx.Client
+
+    def connected(**options: Any) -> httpx.Client:
+        return connect(**{**options, "transport": httpx.MockTransport(store)})
+
+    monkeypatch.setattr(httpx, "Client", connected)
+    return CliRunner().invoke(app, ["predict", *arguments, "--url", "http://test", "--token", "secret"])
+
+
+def test_what_is_too_large_goes_by_way_of_the_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As a job, also where a gateway has refused it; the store is not shown the caller's token."""
+    scan = tmp_path / "scan.nii.gz"
+    scan.write_bytes(b"12345678")
+    done = run_predict(monkeypatch, store := Store(), "tumour", str(scan), "-o", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    wanted, put, job = store.asked[1:4]
+    assert json.loads(wanted.content) == {"bytes": 8, "media_type": "application/gzip"}
+    assert (str(put.url.host), put.content) == ("store", b"12345678")
+    assert "authorization" not in put.headers
+    assert json.loads(job.content) == {"source": {"s3": "in", "path": "5f.nii.gz"}}
+    assert json.loads((tmp_path / "scan.tumour.json").read_bytes()) == {"prediction": "tumour"}
+
+
+def test_what_is_too_large_for_a_server_without_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Is told so."""
+    scan = tmp_path / "scan.nii.gz"
+    scan.write_bytes(b"12345678")
+    done = run_predict(monkeypatch, Store(uploads=False), "tumour", str(scan))
+    assert isinstance(done.exception, TooLarge)
+    assert "no bucket for larger ones" in done.exception.detail

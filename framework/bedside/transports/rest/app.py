@@ -23,6 +23,7 @@ from bedside.transports.rest.problems import error_reply, http_problem, options_
 from bedside.transports.rest.protocol import add_protocol
 from bedside.transports.rest.reply import ASGIApp
 from bedside.transports.rest.stow import StoreStudies
+from bedside.transports.rest.uploads import add_uploads
 
 
 def create_app(parts: Parts) -> ASGIApp:
@@ -54,6 +55,7 @@ def create_app(parts: Parts) -> ASGIApp:
     add_protocol(app, parts, guard)
     add_models(app, parts, guard)
     add_jobs(app, parts, guard)
+    add_uploads(app, parts, guard)
     add_pages(app, parts, guard)
     add_openapi(app, parts, guard)
     front = Front(app, parts.lifecycle, parts.auditor)
@@ -62,7 +64,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _operations(parts: Parts) -> dict[str, Operation]:
     limits = parts.settings.limits
-    predict = Predict(parts.dataplane, limits, parts.references)
+    predict = Predict(parts.dataplane, limits, parts.references, uploads=parts.uploads is not None)
     operations: dict[str, Operation] = {"predict": predict, "infer": Infer(parts.dataplane, limits)}
     if parts.jobs is not None:
         operations["jobs"] = SubmitJob(parts.dataplane, predict, parts.jobs, parts.wake_jobs, parts.settings.dicom)

@@ -163,8 +163,10 @@ def _own_responses(path: str, *, is_open: bool) -> dict[str, Any]:
     codes = [] if is_open else ["400", "401", "403"]
     if "{model}" in path:
         codes += ["404", "503"]
-    if path.startswith("/v2/repository"):
+    if path.startswith("/v2/repository") or path == "/v1/uploads":
         codes += ["413"]
+    if path == "/v1/uploads":
+        codes += ["422", "503"]
     if path.startswith(("/v1/jobs", "/v1/deliveries")):
         codes += ["404", "503"] if "{job_id}" in path else ["422"]
     if path.endswith(("/load", "/result", "/redrive")):

@@ -12,6 +12,7 @@ from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
 from bedside.settings import Settings
 from bedside.transports.references import NONE, References
+from bedside.transports.uploads import Uploads
 from bedside.types import Principal, UnverifiedToken
 
 
@@ -36,6 +37,7 @@ class Parts:
         tell_redrive: told, for the log, who had which dead job, or its result, tried again.
         clock: seconds since the epoch.
         references: what a request may name instead of sending it.
+        uploads: where inputs go that are too large to be sent; None where this server has no place for them.
         auditor: told what is asked beside the spine.
     """
 
@@ -55,4 +57,5 @@ class Parts:
     tell_redrive: Callable[[Principal, str], None] = lambda _who, _job: None
     clock: Callable[[], float] = time.time
     references: References = NONE
+    uploads: Uploads | None = None
     auditor: Auditor = field(default_factory=Auditor)

@@ -6,7 +6,7 @@ from bedside.codecs.negotiate import negotiate
 from bedside.codecs.record import parse_object
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
-from bedside.errors import UnsupportedMediaType
+from bedside.errors import PayloadTooLarge, UnsupportedMediaType
 from bedside.interfaces import ServedModel
 from bedside.settings import LimitSettings
 from bedside.transports.references import References, is_reference
@@ -19,7 +19,10 @@ from bedside.types import EncodedAnswer, RawInput, RawPart, RawRecord
 class Predict:
     """Reads one body, raw or multipart, and answers in the media type that ``Accept`` chooses."""
 
-    def __init__(self, dataplane: DataPlane, limits: LimitSettings, references: References) -> None:
+    def __init__(
+        self, dataplane: DataPlane, limits: LimitSettings, references: References, *, uploads: bool = False
+    ) -> None:
+        self._uploads = uploads
         self._dataplane = dataplane
         self._limits = limits
         self._references = references
@@ -54,6 +57,14 @@ class Predict:
 
     async def read(self, exchange: Exchange, served: ServedModel) -> list[RawInput]:
         """Read the body, within the limits; what it only refers to comes later. Raises RequestError."""
+        try:
+            return await self._read(exchange, served)
+        except PayloadTooLarge as error:
+            if not (self._uploads and self._references.expected(served.contract.only)):
+                raise
+            raise PayloadTooLarge(f"{error.detail}; POST /v1/uploads says where to put it", field=error.field) from None
+
+    async def _read(self, exchange: Exchange, served: ServedModel) -> list[RawInput]:
         contract = served.contract
         media_type, whole = exchange.head.content_type
         if media_type == "application/json" and not self._references.expected(contract.only):

@@ -1,0 +1,105 @@
+"""``POST /v1/uploads``: where to put an input that is too large to be sent."""
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from tests.unit.transports.fakes import make_world
+
+from bedside.bootstrap.work import make_references
+from bedside.errors import ConfigurationError
+from bedside.security.scopes import RETRIEVE
+from bedside.settings import Settings
+from bedside.transports.rest.app import create_app
+from bedside.types import Principal
+
+pytest.importorskip("boto3", reason="pip install 'bedside[s3]'")
+
+URL = "/v1/uploads"
+BUCKETS = {"inbox": {"url": "s3://uploads/in", "endpoint": "https://s3.hospital.example"}}
+REFERENCES: dict[str, Any] = {"uploads": "inbox", "upload_seconds": 300, "input_bytes": 1000, "buckets": BUCKETS}
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have credentials; an address is signed without the store."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "for-tests")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+
+
+def client(*, may: bool = True) -> httpx.AsyncClient:
+    """Return a client of a server with a bucket, whose callers may use it."""
+    world = make_world(references=REFERENCES, limits={"body_bytes": 100})
+    references, uploads = make_references(world.settings, lambda _call: None)
+    scopes = frozenset({"bedside.infer", *([RETRIEVE] if may else [])})
+
+    async def authenticate(_token: Any) -> Principal:
+        return Principal("somebody", "issuer", scopes, 2e9)
+
+    parts = replace(world.parts, references=references, uploads=uploads, authenticate=authenticate)
+    return replace(world, app=create_app(parts)).client()
+
+
+async def test_an_upload_is_offered() -> None:
+    """For so many bytes, for so long, under a name that says the media type alone; the reference names it."""
+    async with client() as caller:
+        answers = [
+            (await caller.post(URL, json={"bytes": 1000, "media_type": "application/gzip"})).json() for _ in range(2)
+        ]
+    first, second = answers
+    address = urlsplit(first["url"])
+    query = parse_qs(address.query)
+    assert first["method"] == "PUT"
+    assert first["source"]["s3"] == "inbox"
+    assert address.path == f"/uploads/in/{first['source']['path']}"
+    assert first["source"]["path"].endswith(".nii.gz")
+    assert query["X-Amz-Expires"] == ["300"] == [str(first["expires_seconds"])]
+    assert "content-length" in query["X-Amz-SignedHeaders"][0]
+    assert first["source"]["path"] != second["source"]["path"]
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "field"),
+    [
+        ({"bytes": 1001}, 413, "bytes"),
+        ({"bytes": 0}, 422, "bytes"),
+        ({"bytes": "7"}, 422, "bytes"),
+        ({"bytes": 7, "path": "../DOE^JANE"}, 422, "path"),
+        ({}, 422, "bytes"),
+    ],
+)
+async def test_what_is_not_offered(document: dict[str, Any], status: int, field: str) -> None:
+    """More than would be read, nothing, and a name of the caller's own; values are not repeated."""
+    async with client() as caller:
+        answer = await caller.post(URL, json=document)
+    assert (answer.status_code, answer.json()["field"]) == (status, field)
+    assert "DOE" not in answer.text
+
+
+async def test_without_the_scope_of_the_bucket() -> None:
+    """Who may not have it read gets no place in it."""
+    async with client(may=False) as caller:
+        answer = await caller.post(URL, json={"bytes": 7})
+    assert (answer.status_code, answer.json()["scope"]) == (403, RETRIEVE)
+
+
+async def test_a_body_that_is_too_large_is_told_the_way() -> None:
+    """For an image; a record has no other way, and a server without a bucket knows none."""
+    async with client() as caller:
+        image = await caller.post("/v1/models/mask/predict", content=b"x" * 101, headers={"content-type": "image/png"})
+    async with make_world(limits={"body_bytes": 100}).client() as caller:
+        alone = await caller.post("/v1/models/mask/predict", content=b"x" * 101, headers={"content-type": "image/png"})
+        nothing = await caller.post(URL, json={"bytes": 7})
+    assert [answer.status_code for answer in (image, alone, nothing)] == [413, 413, 404]
+    assert URL in image.json()["detail"]
+    assert URL not in alone.json()["detail"]
+
+
+def test_a_bucket_that_is_not_configured() -> None:
+    """Ends the server at its start."""
+    with pytest.raises(ConfigurationError) as caught:
+        make_references(Settings(references={"uploads": "inbox"}), lambda _call: None)
+    assert caught.value.field == "references.uploads"
