@@ -1,5 +1,6 @@
 """``POST /v1/uploads``: where to put an input that is too large to be sent."""
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -30,7 +31,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
 
 
-def client(*, may: bool = True) -> httpx.AsyncClient:
+def client(*, may: bool = True) -> AbstractAsyncContextManager[httpx.AsyncClient]:
     """Return a client of a server with a bucket, whose callers may use it."""
     world = make_world(references=REFERENCES, limits={"body_bytes": 100})
     references, uploads = make_references(world.settings, lambda _call: None)
