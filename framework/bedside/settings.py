@@ -25,6 +25,7 @@ from bedside.audit_settings import AuditSettings
 from bedside.dicom_settings import DicomSettings
 from bedside.errors import ConfigurationError
 from bedside.log_settings import ElasticSettings, LogSettings
+from bedside.monitoring_settings import MonitoringSettings
 from bedside.otlp_settings import MetricsSettings, TracingSettings
 from bedside.reference_settings import ReferenceSettings
 
@@ -418,6 +419,7 @@ class Settings(BaseSettings):
     elastic: ElasticSettings = ElasticSettings()
     tracing: TracingSettings = TracingSettings()
     metrics: MetricsSettings = MetricsSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

@@ -182,16 +182,27 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Quantity:
+    """One number that an answer says: the volume of a label in millilitres, or the value of a result."""
+
+    kind: Literal["volume", "value"]
+    name: str
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedAnswer:
     """Bytes and media type for a transport to send.
 
-    ``predicted`` is the class that the answer names and its probability, where it names one.
+    ``predicted`` is the class that the answer names and its probability, where it names one; ``quantities`` are the
+    volumes and values that it says. Their names are the bundle's.
     """
 
     media_type: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     predicted: tuple[str, float] | None = None
+    quantities: tuple[Quantity, ...] = ()
 
 
 Outcome = Literal["success", "failure"]

@@ -18,15 +18,16 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from bedside.dashboards.boards import (
-    BYTES_IN,
-    BYTES_OUT,
     CHANGE_FAILED,
+    CORRECT,
     DASHBOARDS,
     DISAGREED,
+    DRIFT,
     DURATION,
     LEAD,
     OUTCOME_OK,
     RESTORED,
+    TRUTH_ERROR,
 )
 from bedside.dashboards.evaluation import Event, Group, evaluate, flat
 from bedside.dashboards.model import COLUMNS, Dashboard, Measure, Panel, Place
@@ -233,12 +234,12 @@ def _shown(measure: Measure, value: float | None) -> str:
         return "-"
     if measure.field == DURATION:
         return f"{value * 1e-6:,.0f} ms"
-    if measure.field in {OUTCOME_OK, CHANGE_FAILED, DISAGREED}:
+    if measure.field in {OUTCOME_OK, CHANGE_FAILED, DISAGREED, CORRECT}:
         return f"{value:.1%}"
     if measure.field in {LEAD, RESTORED}:
         return f"{value / 60:,.1f} min"
-    if measure.field in {BYTES_IN, BYTES_OUT}:
-        return f"{value / 1024:,.1f} KB"
+    if measure.field in {DRIFT, TRUTH_ERROR}:
+        return f"{value:,.2f}"
     return f"{value:,.0f}" if value == int(value) or value > 100 else f"{value:,.1f}"
 
 

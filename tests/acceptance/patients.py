@@ -269,6 +269,25 @@ ELSEWHERE: dict[str, Way] = {
         ward.ask(method, f"/v1/jobs/{p.mrn}{tail}")
         for method, tail in (("GET", ""), ("GET", "/result"), ("DELETE", ""), ("POST", "/redrive"), ("GET", "/events"))
     ],
+    "truth": lambda ward, p: [
+        ward.post(f"{HEART}/truth", json=body, params={"q": p.name})
+        for body in (
+            {"request_id": p.mrn, "truth": p.name},
+            {"request_id": p.everything, "truth": "disease"},
+            {"request_id": _answered(ward), "truth": p.name},
+            {"request_id": _answered(ward), "truth": {p.family: 47110000 + p.number}},
+            {"request_id": _answered(ward), "truth": {"disease": float(f"{p.birth:%Y%m%d}")}},
+            {"request_id": _answered(ward), "truth": "disease", p.name: p.mrn},
+            {p.family: p.everything},
+        )
+    ],
+    "truth of a volume": lambda ward, p: [
+        ward.post(f"{VOLUME}/truth", json={"request_id": _segmented(ward), "truth": {name: number}})
+        for name in (p.family, "anterior", "posterior")
+        for number in (47110000 + p.number, float(f"{p.birth:%Y%m%d}"))
+    ],
+    "truth of a stranger": lambda ward, p: ward.post(f"/v1/models/{p.name}/truth", content=p.everything.encode()),
+    "accuracy": lambda ward, p: ward.ask("GET", f"/v1/models/{p.name}/accuracy", params={"q": p.everything}),
     "job list": lambda ward, p: ward.ask("GET", "/v1/jobs", params={"state": p.name, "limit": p.mrn}),
     "load": lambda ward, p: ward.post(f"/v2/repository/models/{p.name}/load", json={"parameters": {"version": p.mrn}}),
     "unload": lambda ward, p: ward.post(f"/v2/repository/models/{p.mrn}/unload", content=p.everything.encode()),
@@ -292,6 +311,17 @@ ELSEWHERE: dict[str, Way] = {
     "C-STORE of a stranger": lambda ward, p: send(ward.dicom, series(p), calling=p.family.upper()),
     "C-STORE without a study": lambda ward, p: send(ward.dicom, [_without_study(p)]),
 }
+
+
+def _answered(ward: Ward) -> str:
+    """Return the id of an answer that truth may be told of."""
+    return str(ward.http.post(f"{HEART}/predict", json=RECORD).headers["x-request-id"])
+
+
+def _segmented(ward: Ward) -> str:
+    volume = gzip.compress(nibabel.Nifti1Image(np.ones((16, 16, 16), np.float32), np.eye(4)).to_bytes())
+    answer = ward.http.post(f"{VOLUME}/predict", files={"image": ("v.nii.gz", volume, "application/gzip")})
+    return str(answer.headers["x-request-id"])
 
 
 def _without_study(patient: Patient) -> Any:

@@ -63,6 +63,9 @@ def _ward(bundles: list[Path], folder: Path, **environment: str) -> Iterator[tup
         "BEDSIDE_RUNTIME__FORECAST_SECONDS": "0",
         "BEDSIDE_AUDIT__DURABILITY": "strict",
         "BEDSIDE_JOBS__ATTEMPTS": "1",
+        "BEDSIDE_MONITORING__PREDICTIONS_SECONDS": "3600",
+        "BEDSIDE_MONITORING__WINDOW_SECONDS": "1",
+        "BEDSIDE_MONITORING__WINDOW_PREDICTIONS": "50",
         "BEDSIDE_DICOM__PORT": str(dicom),
         "BEDSIDE_DICOM__CALLING_AE_TITLES": '["SCANNER"]',
         "BEDSIDE_DICOM__STABLE_SECONDS": "1",
@@ -78,7 +81,7 @@ def _ward(bundles: list[Path], folder: Path, **environment: str) -> Iterator[tup
         variables["BEDSIDE_DICOM__DESTINATIONS"] = json.dumps({"pacs": {"url": archive.url}})
         served = start_program([str(NOISY)], bundles, folder, variables)
         try:
-            with served.client("bedside.infer", "bedside.admin") as client:
+            with served.client("bedside.infer", "bedside.admin", "bedside.truth") as client:
                 yield served, Ward(client, served.grpc, dicom, [])
         finally:
             stop(served)
@@ -114,6 +117,7 @@ def test_no_patient_is_in_any_sink(tmp_path: Path, bundles: Path) -> None:
         json.loads(line).get("error", {}).get("type") for line in log.splitlines() if line.startswith(b"{")
     }
     assert {job["model"] for job in jobs} == {"volume_segmentation", "misbehaving"}
+    assert b'"truth_told"' in SINKS["audit trail"](served, ward)
     assert b'"model_called"' in SINKS["audit trail"](served, ward)
     sent = SINKS["spans and metrics for a collector"](served, ward)
     assert all(name in sent for name in (b"predict heart_disease", b"deliver volume_segmentation", b"bedside_requests"))

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from bedside.bootstrap.doors import add_doors, end, listening
 from bedside.bootstrap.models import make_repository, make_watcher
-from bedside.bootstrap.work import make_jobs, make_references
+from bedside.bootstrap.monitoring import Monitoring
+from bedside.bootstrap.work import make_jobs, make_references, open_database
 from bedside.codecs import Answers, Codecs
 from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import ConfigurationError
-from bedside.interfaces import BundleSource
+from bedside.interfaces import BundleSource, CallSink
 from bedside.observability.accounting import Accountant
 from bedside.observability.audit import AuditTrail
 from bedside.observability.events import Event
@@ -80,9 +81,11 @@ def _serve(
     watcher = make_watcher(settings, repository)
     tracer = open_telemetry(settings, metrics, ending)
     accountant = Accountant(metrics, _pseudonym_key(settings), log, tracer)
-    dataplane = make_dataplane(settings, authenticator, repository, accountant, auditor)
+    engine = open_database(settings)
+    monitoring = ending.enter_context(Monitoring(settings.monitoring, engine, repository, metrics))
+    dataplane = make_dataplane(settings, authenticator, repository, monitoring.sink(accountant), auditor)
     references, uploads = make_references(settings, accountant.begin)
-    jobs = make_jobs(settings, repository, dataplane, references, tracer)
+    jobs = make_jobs(settings, engine, repository, dataplane, references, tracer)
 
     async def startup() -> None:
         watcher.start()
@@ -100,7 +103,7 @@ def _serve(
 
     lifecycle = Lifecycle(startup, shutdown)
     on_listening = listening(events, sources, announce)
-    parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs)
+    parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs, monitoring)
     parts = replace(parts, tell_redrive=accountant.redriven, references=references, uploads=uploads, auditor=auditor)
     add_doors(lifecycle, parts, on_listening)
     server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
@@ -131,7 +134,7 @@ def make_dataplane(
     settings: Settings,
     authenticator: TokenAuthenticator,
     repository: Repository,
-    accountant: Accountant,
+    sink: CallSink,
     auditor: Auditor | None = None,
 ) -> DataPlane:
     """Return the spine with the stages that this server uses."""
@@ -141,7 +144,7 @@ def make_dataplane(
         repository=repository,
         codec=Codecs(settings.limits),
         encoder=Answers(),
-        sink=accountant,
+        sink=sink,
         limits=settings.limits,
         auditor=auditor,
     )
@@ -155,6 +158,7 @@ def make_parts(
     dataplane: DataPlane,
     metrics: Metrics,
     jobs: Jobs,
+    monitoring: Monitoring,
 ) -> Parts:
     """Return what the REST transport is built from."""
     return Parts(
@@ -171,6 +175,7 @@ def make_parts(
         jobs=jobs.desk,
         wake_jobs=jobs.lane.wake,
         outbox=jobs.outbox,
+        truth=monitoring.desk,
     )
 
 

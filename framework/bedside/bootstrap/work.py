@@ -9,7 +9,7 @@ from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
 from bedside.jobs.spool import Spool
 from bedside.jobs.store import JobStore
-from bedside.jobs.tables import connect
+from bedside.jobs.tables import Database, connect
 from bedside.observability.traceparent import TraceParent
 from bedside.observability.tracing import Tracer
 from bedside.registry.repository import Repository
@@ -37,15 +37,24 @@ from bedside.transports.room import Room
 from bedside.transports.uploads import Uploads
 
 
-def make_jobs(
-    settings: Settings, repository: Repository, dataplane: DataPlane, references: References, tracer: Tracer
-) -> Jobs:
-    """Return where jobs are handed in, what runs them here and delivers their results. Raises ConfigurationError."""
+def open_database(settings: Settings) -> Database:
+    """Return the database of jobs and of what is kept of answers. Raises ConfigurationError."""
     jobs, state_dir = settings.jobs, settings.runtime.state_dir
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    url = f"sqlite:///{state_dir / 'jobs.db'}" if jobs.database is None else jobs.database.get_secret_value()
-    engine, spool = connect(url), Spool(jobs.spool_dir or state_dir / "spool")
-    store = JobStore(engine)
+    return connect(f"sqlite:///{state_dir / 'jobs.db'}" if jobs.database is None else jobs.database.get_secret_value())
+
+
+def make_jobs(
+    settings: Settings,
+    engine: Database,
+    repository: Repository,
+    dataplane: DataPlane,
+    references: References,
+    tracer: Tracer,
+) -> Jobs:
+    """Return where jobs are handed in, what runs them here and delivers their results. Raises ConfigurationError."""
+    jobs = settings.jobs
+    store, spool = JobStore(engine), Spool(jobs.spool_dir or settings.runtime.state_dir / "spool")
 
     def digests() -> list[str]:
         ready = [status for status in repository.index() if status.state == "READY"]

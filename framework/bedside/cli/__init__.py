@@ -24,6 +24,7 @@ from bedside.cli.ship import ship_app
 from bedside.cli.terminal import plain
 from bedside.cli.token import token
 from bedside.cli.top import top
+from bedside.cli.truth import truth_app
 from bedside.errors import BedsideError
 from bedside.version import __version__
 
@@ -50,6 +51,7 @@ app.add_typer(dashboards_app, name="dashboards")
 app.add_typer(map_app, name="map")
 app.add_typer(audit_app, name="audit")
 app.add_typer(observability_app, name="observability")
+app.add_typer(truth_app, name="truth")
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

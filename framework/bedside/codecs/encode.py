@@ -17,7 +17,8 @@ from bedside.codecs.dicom import DICOM, RELATED, write_results
 from bedside.codecs.nifti import compress, encode_nifti
 from bedside.codecs.npy import encode_npy
 from bedside.codecs.overlay import render_overlay
-from bedside.codecs.report import encode_json, report, source_image
+from bedside.codecs.quantities import measured
+from bedside.codecs.report import encode_json, predicted_class, report, source_image
 from bedside.codecs.turning import as_sent
 from bedside.errors import NotAcceptable, RunFailed
 from bedside.types import DecodedImage, EncodedAnswer, OutputArray, OutputFile, Prediction, ValidatedInputs
@@ -74,7 +75,12 @@ class Answers:
         if media_type in _own_types(contract):
             return _own_file(media_type, prediction)
         inputs, prediction = as_sent(contract, inputs, prediction)
-        return self._writers[media_type](contract, inputs, prediction)
+        answer = self._writers[media_type](contract, inputs, prediction)
+        if media_type in {JSON, MIXED}:  # which has JSON within
+            return answer
+        source = source_image(inputs)
+        quantities = measured(contract, prediction, source.spatial_dims if source else 3)
+        return replace(answer, predicted=predicted_class(contract, prediction), quantities=quantities)
 
 
 def _find_own_types(contract: Contract) -> tuple[str, ...]:
@@ -128,8 +134,8 @@ def _has_place(spec: OutputSpec) -> bool:
 
 
 def _json(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
-    document, predicted = report(contract, inputs, prediction)
-    return EncodedAnswer(JSON, encode_json(document), predicted=predicted)
+    document, predicted, quantities = report(contract, inputs, prediction)
+    return EncodedAnswer(JSON, encode_json(document), predicted=predicted, quantities=quantities)
 
 
 def _nifti(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
@@ -229,7 +235,7 @@ def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
     if source_image(inputs) is not None and _grid_arrays(contract, prediction):
         parts.append(_png(contract, inputs, prediction))
     parts += [_file(file, index) for index, file in enumerate(prediction.files)]
-    return replace(join(parts), predicted=parts[0].predicted)
+    return replace(join(parts), predicted=parts[0].predicted, quantities=parts[0].quantities)
 
 
 def _file(file: OutputFile, index: int) -> EncodedAnswer:

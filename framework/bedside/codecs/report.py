@@ -20,8 +20,17 @@ from bedside.bundle.remembered import Remembered
 from bedside.codecs.cautions import cautions, require_finite
 from bedside.codecs.elements import all_finite
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
+from bedside.codecs.quantities import counted, values
 from bedside.errors import RunFailed
-from bedside.types import DecodedImage, DecodedRecord, OutputArray, OutputFile, Prediction, ValidatedInputs
+from bedside.types import (
+    DecodedImage,
+    DecodedRecord,
+    OutputArray,
+    OutputFile,
+    Prediction,
+    Quantity,
+    ValidatedInputs,
+)
 
 NOTICE = "Not a medical device."
 _RESERVED = (
@@ -54,8 +63,8 @@ def encode_json(document: object) -> bytes:
 
 def report(
     contract: Contract, inputs: ValidatedInputs, prediction: Prediction
-) -> tuple[dict[str, Any], tuple[str, float] | None]:
-    """Return the JSON answer as a dictionary, and the class that it names with its probability.
+) -> tuple[dict[str, Any], tuple[str, float] | None, tuple[Quantity, ...]]:
+    """Return the JSON answer as a dictionary, the class that it names with its probability, and its numbers.
 
     Raises:
         RunFailed: the model answered NaN or infinity, which no caller could tell from a number in time.
@@ -63,17 +72,33 @@ def report(
     """
     layout = _layout_of(contract)
     try:
-        result = _result(layout, contract, inputs, prediction)
+        result, quantities = _result(layout, contract, inputs, prediction)
     except RunFailed:
         require_finite(contract, [inputs], [prediction])
         raise
     # Looked up before the caller's record stands beside it: a class is the bundle's word, never the caller's.
-    predicted = (result["prediction"], float(result["probability"])) if "probability" in result else None
-    return _beside_record(layout, inputs, result), predicted
+    return _beside_record(layout, inputs, result), _predicted(result), quantities
 
 
-def _result(layout: "_Layout", contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> dict[str, Any]:
+def predicted_class(contract: Contract, prediction: Prediction) -> tuple[str, float] | None:
+    """Return the class that an answer names with its probability, where it is answered as a file."""
+    layout = _layout_of(contract)
+    named = [array for array in prediction.arrays if array.name in layout.named]
+    try:
+        return _predicted(probabilities(named[0], layout.outputs[named[0].name])) if len(named) == 1 else None
+    except RunFailed:  # the file was answered as it is
+        return None
+
+
+def _predicted(result: Mapping[str, Any]) -> tuple[str, float] | None:
+    return (result["prediction"], float(result["probability"])) if "probability" in result else None
+
+
+def _result(
+    layout: "_Layout", contract: Contract, inputs: ValidatedInputs, prediction: Prediction
+) -> tuple[dict[str, Any], tuple[Quantity, ...]]:
     result: dict[str, Any] = {}
+    quantities: list[Quantity] = []
     outputs: dict[str, Any] = {}
     named = [array for array in prediction.arrays if array.name in layout.named]
     for array in prediction.arrays:
@@ -81,20 +106,21 @@ def _result(layout: "_Layout", contract: Contract, inputs: ValidatedInputs, pred
         if len(named) == 1 and array is named[0]:
             result.update(probabilities(array, spec))
         else:
-            outputs[array.name] = _describe(array, spec, inputs)
+            outputs[array.name] = _describe(array, spec, inputs, quantities)
     for name, value in prediction.values.items():
         outputs[name] = {"value": value}
     if named:
         result.update(layout.accuracy)
     if outputs:
         result["outputs"] = outputs
+        quantities += values(contract, prediction)
     warnings = cautions(contract, inputs)
     if warnings:
         result["warnings"] = warnings
     if prediction.files:
         result["files"] = [_file(file) for file in prediction.files]
     result.update(layout.origin)
-    return result
+    return result, tuple(quantities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +173,18 @@ def _beside_record(layout: _Layout, inputs: ValidatedInputs, result: dict[str, A
     return {"record": dict(record), "result": result} if layout.nested else {**record, **result}
 
 
-def _describe(array: OutputArray, spec: OutputSpec, inputs: ValidatedInputs) -> dict[str, Any]:
+def _describe(
+    array: OutputArray, spec: OutputSpec, inputs: ValidatedInputs, quantities: list[Quantity]
+) -> dict[str, Any]:
     if spec.kind == "probabilities" and spec.labels:
         return probabilities(array, spec)
     described: dict[str, Any] = {"shape": list(array.array.shape), "dtype": array.array.dtype.name}
     if array.affine is not None:
         described["spacing_mm"] = voxel_spacing(array.affine, grid_rank(array, inputs))
     if spec.kind == "segmentation":
-        counted = count_labels(array, spec.labels, grid_rank(array, inputs))
-        described["labels"] = [_label(entry) for entry in counted]
+        labels = count_labels(array, spec.labels, grid_rank(array, inputs))
+        described["labels"] = [_label(entry) for entry in labels]
+        quantities += counted(labels)
     elif array.array.size <= _INLINE:
         described["data"] = _require_finite(array.array, array.name).tolist()
     return described

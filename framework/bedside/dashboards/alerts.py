@@ -1,10 +1,12 @@
 """Alerts over log events, with what to do about each; those over metrics are in deploy/prometheus/rules.yaml."""
 
 from bedside.dashboards.boards import (
+    ANSWERED,
     AUDIT,
     CALL,
     DELIVERED,
     DELIVERY,
+    DRIFT,
     DURATION,
     ERROR,
     FAILED,
@@ -20,6 +22,8 @@ from bedside.dashboards.model import Alert, Where, event
 from bedside.observability.events import Event
 
 SLOW_NANOSECONDS = 30e9
+MUCH_DRIFT = 0.25
+"""Population stability index from which on much has changed (``monitoring/drift.py``)."""
 
 ALERTS = (
     Alert(
@@ -78,6 +82,16 @@ ALERTS = (
         per=MODEL,
         action="Inputs are larger than forecast: raise the memory, or lower limits.decompressed_bytes so that they are "
         "refused by name.",
+    ),
+    Alert(
+        "Bedside: answers have drifted",
+        MODELS,
+        (ANSWERED, Where(DRIFT, least=MUCH_DRIFT)),
+        least=1,
+        minutes=60,
+        per=MODEL,
+        action="Not wrong by itself: look at what has shifted (class, confidence, volume), then for another scanner, "
+        "protocol, department or season. Have answers reviewed, and tell the truth of them.",
     ),
     Alert(
         "Bedside: a version did not come into service",

@@ -21,7 +21,6 @@ OUTCOME_OK = "inference.outcome_ok"
 ENVIRONMENT, COMMIT = "inference.delivery.environment", "inference.delivery.commit"
 LEAD, RESTORED = "inference.delivery.lead_seconds", "inference.delivery.restored_seconds"
 CHANGE_FAILED, DISAGREED = "inference.delivery.change_failed", "inference.gate.disagreed"
-BYTES_IN, BYTES_OUT = "http.request.body.bytes", "http.response.body.bytes"
 
 CALL = event(Event.INFERENCE_COMPLETED)
 FAILED = Where(OUTCOME, ("failure",))
@@ -98,6 +97,12 @@ SERVICE_HEALTH = Dashboard(
                     (CALL, Where(MODEL)),
                     (MODEL,),
                 ),
+                Panel(
+                    "Where the time goes: mean of each stage, ms",
+                    "bar_stacked",
+                    tuple(Measure(name, "average", _stage(name)) for name in _PHASES),
+                    (CALL, Where(OUTCOME, ("success",))),
+                ),
             ),
         ),
         Row(
@@ -117,35 +122,81 @@ SERVICE_HEALTH = Dashboard(
     _CONTROLS,
 )
 
+ANSWERED, TRUTH = event(Event.PREDICTIONS_SUMMARISED), event(Event.TRUTH_RECEIVED)
+KIND, NAME, MEAN, DRIFT = (
+    f"inference.{name}" for name in ("prediction.kind", "prediction.name", "prediction.mean", "drift.score")
+)
+CORRECT, TRUE, TRUTH_ERROR = (f"inference.truth.{name}" for name in ("correct", "name", "absolute_error"))
+_OF_CLASSES, _OF_NUMBERS = Where(KIND, ("class",)), Where(KIND, ("volume", "value"))
+_ACCURACY = Measure("accuracy", "average", CORRECT)
+
 MODEL_PERFORMANCE = Dashboard(
     MODELS,
     "Bedside: model performance",
-    "What each version of each model does, how long it takes, and whether it answers its golden cases.",
+    "What each version of each model answers, whether that drifts, and how right it was where the truth has come.",
     (
-        _links("To compare a new version with the one before it, choose the model above."),
+        _links(
+            "Choose a model above; its canary and its stable version are side by side. Answers are sums of many "
+            "(docs/observability.md), the truth is what was told of them later."
+        ),
         _figures(
             _figure("Calls that reached a model", _CALLS, CALL, Where(MODEL)),
-            _figure("Items", Measure("items", "sum", "inference.batch_size"), CALL),
             _figure("Model's own time, 95th percentile, ms", percentile(95, _stage("inference"), "p95"), CALL),
-            _figure("Out of memory", _CALLS, CALL, Where(ERROR, ("model_out_of_memory", "memory_limit_exceeded"))),
+            _figure("Drift score, highest", Measure("highest", "max", DRIFT), ANSWERED, Where(DRIFT)),
+            _figure("Truths that have come", Measure("truths"), TRUTH),
+            _figure("Accuracy, where they have", _ACCURACY, TRUTH, Where(CORRECT)),
         ),
         Row(
             11,
             (
                 Panel(
-                    "Where the time goes: mean of each stage, ms",
+                    "Answers by class",
                     "bar_stacked",
-                    tuple(Measure(name, "average", _stage(name)) for name in _PHASES),
-                    (CALL, Where(OUTCOME, ("success",))),
+                    (Measure("answers", "sum", "inference.prediction.count"),),
+                    (ANSWERED, _OF_CLASSES),
+                    (NAME,),
                 ),
-                Panel("Calls by model", "bar_stacked", (_CALLS,), (CALL, Where(MODEL)), (MODEL,)),
+                Panel(
+                    "Confidence: mean probability of the class named",
+                    "line",
+                    (Measure("probability", "average", MEAN),),
+                    (ANSWERED, _OF_CLASSES),
+                    (NAME,),
+                ),
+                Panel(
+                    "Volumes, mL, and values: mean",
+                    "line",
+                    (Measure("mean", "average", MEAN),),
+                    (ANSWERED, _OF_NUMBERS),
+                    (NAME,),
+                ),
             ),
         ),
         Row(
             11,
             (
-                Panel("Versions: latency, 95th percentile", "line", (_LATENCY[1],), (CALL, Where(VERSION)), (VERSION,)),
-                _counted("Versions: failures of ours", VERSION, CALL, *OURS, Where(VERSION)),
+                Panel(
+                    "Drift score: 0.1 is little, 0.25 is much",
+                    "line",
+                    (Measure("drift", "max", DRIFT),),
+                    (ANSWERED, Where(DRIFT)),
+                    (MODEL,),
+                ),
+                Panel("Accuracy by version", "line", (_ACCURACY,), (TRUTH, Where(CORRECT)), (VERSION,)),
+            ),
+        ),
+        Row(
+            11,
+            (
+                _table("Truth, and what was answered", (MODEL, TRUE, NAME), (Measure("truths"),), TRUTH, Where(TRUE)),
+                _table(
+                    "Volumes, mL, and values: how far from the truth",
+                    (MODEL, VERSION, NAME),
+                    (Measure("truths"), Measure("mean", "average", TRUTH_ERROR), percentile(95, TRUTH_ERROR)),
+                    TRUTH,
+                    Where(TRUTH_ERROR),
+                ),
+                _table("What models failed of", (MODEL, ERROR, "inference.error.cause"), (_CALLS,), CALL, *OURS),
             ),
         ),
         Row(
@@ -166,28 +217,9 @@ MODEL_PERFORMANCE = Dashboard(
                 ),
             ),
         ),
-        Row(
-            11,
-            (
-                Panel(
-                    "Size of inputs, 95th percentile",
-                    "bar_horizontal",
-                    (percentile(95, BYTES_IN),),
-                    (CALL, Where(MODEL)),
-                    (MODEL,),
-                ),
-                Panel(
-                    "Size of answers, 95th percentile",
-                    "bar_horizontal",
-                    (percentile(95, BYTES_OUT),),
-                    (CALL, Where(MODEL)),
-                    (MODEL,),
-                ),
-                _table("What models failed of", (MODEL, ERROR, "inference.error.cause"), (_CALLS,), CALL, *OURS),
-            ),
-        ),
     ),
     _CONTROLS,
+    days=7,
 )
 
 CHANGES_FAILED = event(Event.BUNDLE_REFUSED, Event.MODEL_LOAD_FAILED, Event.GOLDEN_CASES_FAILED)

@@ -25,6 +25,7 @@ _SPAN = {"inputFormat": "seconds", "outputFormat": "humanizePrecise", "outputPre
 _FORMATS: dict[str, Any] = {
     "event.duration": {"id": "duration", "params": {"inputFormat": "nanoseconds", "outputFormat": "asMilliseconds"}},
     "inference.outcome_ok": _PERCENT,
+    "inference.truth.correct": _PERCENT,
     "inference.delivery.change_failed": _PERCENT,
     "inference.gate.disagreed": _PERCENT,
     "inference.delivery.lead_seconds": {"id": "duration", "params": _SPAN},

@@ -9,7 +9,7 @@ from time import perf_counter
 from bedside.errors import BedsideError
 from bedside.interfaces import ServedModel
 from bedside.observability.traceparent import TraceParent
-from bedside.types import Principal
+from bedside.types import Principal, Quantity
 
 
 @dataclass(slots=True)
@@ -26,6 +26,7 @@ class Call:
         error: why the call failed.
         served: the model, held until the call is accounted for.
         predicted: class that the answer names and its probability; both are the bundle's.
+        quantities: volumes and values that the answer says, under the bundle's names.
         limit_seconds: time that this call may take; None where ``limits.request_seconds`` holds.
         input_hash: keyed hash of the input, for the audit trail.
         job: id of the job that it was taken for, or that runs.
@@ -51,6 +52,7 @@ class Call:
     error: BedsideError | None = None
     served: ServedModel | None = None
     predicted: tuple[str, float] | None = None
+    quantities: tuple[Quantity, ...] = ()
     limit_seconds: float | None = None
     input_hash: str = ""
     job: str = ""

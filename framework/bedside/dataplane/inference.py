@@ -166,7 +166,7 @@ class DataPlane:
         finally:
             call.stages["encode"] = perf_counter() - begin
         call.output_bytes = len(answer.body)
-        call.predicted = answer.predicted
+        call.predicted, call.quantities = answer.predicted, answer.quantities
         return answer
 
     def available(self, served: ServedModel) -> tuple[str, ...]:

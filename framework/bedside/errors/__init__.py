@@ -14,6 +14,7 @@ BedsideError
 │   ├── InsufficientScope
 │   ├── ModelNotFound           └── ModelVersionNotFound
 │   ├── JobNotFound  ├── JobNotFinished  └── JobNotDead
+│   ├── PredictionNotFound  ├── TruthConflict
 │   ├── NoRoute
 │   ├── ReferenceNotFound
 │   ├── UnsupportedMediaType

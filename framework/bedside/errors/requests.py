@@ -55,6 +55,14 @@ class JobNotDead(RequestError):
     """Look at the job's state; only a dead job can be driven again, and only while the same work is not under way."""
 
 
+class PredictionNotFound(RequestError):
+    """Check the request id; no such answer of this model is kept, or no longer (monitoring.predictions_seconds)."""
+
+
+class TruthConflict(RequestError):
+    """Look at what was told before: another truth has come for this answer, and a truth is told once."""
+
+
 class NoRoute(RequestError):
     """Add a [[dicom.routes]] that matches the study, and restart; it is kept until then."""
 

@@ -1,6 +1,6 @@
 """Tables and connection: SQLite for one server, PostgreSQL where several replicas share the work."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import (
     Boolean,
@@ -26,6 +26,9 @@ from sqlalchemy.schema import CreateColumn
 
 from bedside.errors import ConfigurationError, JobStoreUnavailable
 from bedside.jobs.states import LIVE
+
+Database: TypeAlias = Engine
+"""What stores are made of, for who knows no SQL."""
 
 METADATA = MetaData()
 

@@ -13,7 +13,7 @@ from bedside.observability.metrics import Metrics
 from bedside.observability.schema import STAGES
 from bedside.observability.traceparent import TraceParent
 from bedside.observability.tracing import FinishedSpan, SpanKind, Tracer
-from bedside.types import Principal
+from bedside.types import Principal, Quantity
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _STAGE_FIELDS = {stage: f"{stage}_ms" for stage in STAGES}
@@ -35,6 +35,7 @@ class FinishedCall(Protocol):
     output_bytes: int
     error: BedsideError | None
     predicted: tuple[str, float] | None
+    quantities: tuple[Quantity, ...]
     job: str
     parent: TraceParent | None
     span: TraceParent | None
@@ -110,6 +111,8 @@ class Accountant:
             ids = {**ids, "trace_id": span.trace_id, "span_id": span.span_id}
             exemplar = ids if span.sampled else exemplar
         of_model.finished(call.transport, outcome, seconds, stages, exemplar, predicted)
+        if call.quantities and error is None:
+            of_model.measured(call.quantities)
         who = call.principal
         same = {
             "transport": call.transport,

@@ -60,6 +60,8 @@ class Event(StrEnum):
     EVENT_UNLISTED = "event_unlisted"
     DELIVERY_ENDED = "delivery_ended"
     CANDIDATE_JUDGED = "candidate_judged"
+    PREDICTIONS_SUMMARISED = "predictions_summarised"
+    TRUTH_RECEIVED = "truth_received"
 
 
 class AuditAction(StrEnum):
@@ -75,6 +77,7 @@ class AuditAction(StrEnum):
     UPLOAD_OFFERED = "upload_offered"
     MODEL_LOAD_REQUESTED = "model_load_requested"
     MODEL_UNLOAD_REQUESTED = "model_unload_requested"
+    TRUTH_TOLD = "truth_told"
     BUNDLE_JUDGED = "bundle_judged"
     CHAIN_OPENED = "chain_opened"
     CHAIN_CLOSED = "chain_closed"

@@ -9,10 +9,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from bedside.observability.schema import KEYWORD_PATTERN, MOMENT_PATTERN, TEXT_CHARACTERS, Kind
+from bedside.observability.schema import KEYWORD_CHARACTERS, KEYWORD_PATTERN, MOMENT_PATTERN, TEXT_CHARACTERS, Kind
 
 _KEYWORD = re.compile(KEYWORD_PATTERN)
+_NO_KEYWORD = re.compile(r"[^A-Za-z0-9_.:/+<>-]")
 _MOMENT = re.compile(MOMENT_PATTERN, re.ASCII)
+
+
+def as_keyword(name: str) -> str:
+    """Return a bundle's name for something (``no disease``) as the log takes it: an identifier (``no_disease``)."""
+    return _NO_KEYWORD.sub("_", name)[:KEYWORD_CHARACTERS]
 
 
 def _keyword(value: Any) -> str | None:

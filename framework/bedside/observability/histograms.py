@@ -63,6 +63,11 @@ class Histogram(Collector):
         with self._lock:
             return self._children.setdefault(values, Cells(self._bounds))
 
+    def counts(self) -> dict[tuple[str, ...], tuple[tuple[int, ...], float]]:
+        """Return what was counted so far: by labels, the buckets (the last one's bound is infinity) and the sum."""
+        with self._lock:
+            return {labels: (tuple(cells.counts), cells.total) for labels, cells in self._children.items()}
+
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """Yield what there is, for the registry."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._label_names)

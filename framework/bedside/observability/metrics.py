@@ -4,7 +4,7 @@ No label ever takes a caller's string: a made-up model name would grow the memor
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily
@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from bedside.observability.histograms import Cells, Histogram
 from bedside.observability.schema import STAGES
+from bedside.types import Quantity
 from bedside.version import __version__
 
 OTHER = "other"
@@ -24,6 +25,11 @@ UNKNOWN = "unknown"
 
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 PROBABILITY_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+_STEPS = tuple(float(f"{10 ** (quarter / 4):.3g}") for quarter in range(-8, 21))
+VOLUME_BUCKETS = (0.0, *_STEPS)
+"""Millilitres: nothing, then four steps a decade from 0.01 to 100,000."""
+VALUE_BUCKETS = (*(-step for step in reversed(_STEPS)), 0.0, *_STEPS)
+ERROR_BUCKETS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 STAGE_BUCKETS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
@@ -43,6 +49,7 @@ class ModelMetrics:
         "_model",
         "_of",
         "_predictions",
+        "_quantities",
         "_requests",
         "_seconds",
         "_stages",
@@ -61,6 +68,7 @@ class ModelMetrics:
         self._requests: dict[tuple[str, str], Counter] = {}
         self._stages: dict[str, Cells] = {}
         self._predictions: dict[str, Cells] = {}
+        self._quantities: dict[tuple[str, str], Cells] = {}
         self._seconds = metrics.request_seconds.labels(model, version)
         self.queue_length = metrics.queue_length.labels(model)
         self.in_flight = metrics.in_flight.labels(model)
@@ -100,6 +108,21 @@ class ModelMetrics:
             for cell, spent in cells:
                 if cell is not None:
                     cell.observe(spent)
+
+    def measured(self, quantities: Iterable[Quantity]) -> None:
+        """Count the volumes and values of one answer; their names are the bundle's."""
+        cells = [(self._quantity(quantity.kind, quantity.name), quantity.number) for quantity in quantities]
+        with self._lock:
+            for cell, number in cells:
+                cell.observe(number)
+
+    def _quantity(self, kind: str, name: str) -> Cells:
+        found = self._quantities.get((kind, name))
+        if found is None:
+            named = name if len(self._quantities) < _MOST_CLASSES else OTHER
+            of = self._of.volumes if kind == "volume" else self._of.values
+            found = self._quantities[kind, name] = of.labels(self._model, self._version, named)
+        return found
 
     def _prediction(self, name: str) -> Cells:
         found = self._predictions.get(name)
@@ -183,9 +206,49 @@ class Metrics:
             self.lock,
         )
         registry.register(self.predictions)
+        self._quantities_and_truth()
         self.refused = Counter(
             "bedside_refused", "Requests that were refused or failed, by reason.", ("reason",), registry=registry
         )
+
+    def _quantities_and_truth(self) -> None:
+        registry, version = self.registry, ("model", "version")
+        self.volumes = Histogram(
+            "bedside_prediction_volume_ml",
+            "Volume of each label of the segmentations answered, in millilitres.",
+            (*version, "label"),
+            VOLUME_BUCKETS,
+            self.lock,
+        )
+        registry.register(self.volumes)
+        self.values = Histogram(
+            "bedside_prediction_value",
+            "Values answered by regressions, in the model's own unit.",
+            (*version, "output"),
+            VALUE_BUCKETS,
+            self.lock,
+        )
+        registry.register(self.values)
+        self.drift = Gauge(
+            "bedside_prediction_drift",
+            "Population stability index of the last window of answers against the model's first ones.",
+            (*version, "kind", "name"),
+            registry=registry,
+        )
+        self.truths = Counter(
+            "bedside_truths",
+            "Truths that came for answers that named a class.",
+            (*version, "prediction", "truth", "correct"),
+            registry=registry,
+        )
+        self.truth_errors = Histogram(
+            "bedside_truth_absolute_error",
+            "How far volumes (in millilitres) and values were from the truth that came for them.",
+            (*version, "kind", "name"),
+            ERROR_BUCKETS,
+            self.lock,
+        )
+        registry.register(self.truth_errors)
 
     def _models_and_server(self) -> None:
         registry, version = self.registry, ("model", "version")
@@ -248,6 +311,10 @@ class Metrics:
         """Show the memory that there is for requests, and what those that run are forecast to take."""
         self.memory_capacity.set_function(capacity)
         self.memory_reserved.set_function(reserved)
+
+    def count_lost_predictions(self, lost: Callable[[], int]) -> None:
+        """Show how many predictions no truth will find; call it once."""
+        self._count("bedside_lost_predictions", "Predictions that found no room on their way to the database.", lost)
 
     def count_lost_lines(self, lost_lines: Callable[[], int]) -> None:
         """Show how many log lines were lost; call it once."""

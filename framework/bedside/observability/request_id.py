@@ -14,6 +14,11 @@ _prefix = os.urandom(8).hex()
 _numbers = count(int.from_bytes(os.urandom(4), "big"))
 
 
+def is_request_id(text: str) -> bool:
+    """Tell whether a text may be one: it identifies a request, and nobody's patient."""
+    return text.isascii() and _SAFE.fullmatch(text.encode()) is not None
+
+
 def new_request_id() -> str:
     """Return 32 hex digits, unique: a random prefix of this process and a counter (a tenth of uuid4's cost)."""
     return f"{_prefix}{next(_numbers):016x}"

@@ -12,6 +12,10 @@ RETRIEVE = "bedside.retrieve"
 """Have inputs read from every source. ``bedside.retrieve:{source}`` is for one. Without it, whoever may use a model
 could see through its answers what only the server may read."""
 
+TRUTH = "bedside.truth"
+"""Tell the truth of earlier answers of every model, and ask how right they were. ``bedside.truth:{model}`` is for one.
+It does not include using them, and shows no answer."""
+
 ADMIN = "bedside.admin"
 """Load and unload models. It does not include using them: who operates a server need not see results."""
 
@@ -26,6 +30,16 @@ def authorise_inference(principal: Principal, model: str) -> None:
     scopes = principal.scopes
     if INFER not in scopes and f"{INFER}:{model}" not in scopes:
         raise InsufficientScope(scope=INFER)
+
+
+def authorise_truth(principal: Principal, model: str) -> None:
+    """Let a principal tell what a model should have answered.
+
+    Raises:
+        InsufficientScope: with the scope to ask for.
+    """
+    if not {TRUTH, f"{TRUTH}:{model}"} & principal.scopes:
+        raise InsufficientScope(scope=TRUTH)
 
 
 def authorise_retrieval(principal: Principal, source: str) -> None:

@@ -46,6 +46,7 @@ def lines(since: datetime = NOW - timedelta(days=DAYS)) -> Iterator[bytes]:
     _deliveries(month)
     _calls(month)
     _shipments(month)
+    _answers(month)
     for moment, line in sorted(month.lines):
         if moment >= since:
             yield line
@@ -110,6 +111,47 @@ def _deliveries(month: _Month) -> None:
         month.write(moment, "error", Event.AUDIT_RECORDS_MISSED, audit_chain="20261101T000000Z-00000000", audit_lost=9)
         month.write(moment, "error", Event.LOG_SPOOL_FULL, lines=1000)
         month.write(moment, "error", Event.REQUEST_ERROR_UNEXPECTED, error_type="KeyError", request_id="0" * 32)
+
+
+ANSWERS: dict[str, dict[str, tuple[str, float, float]]] = {
+    # by model, by name: (kind, share of answers, mean probability, or millilitres)
+    "chest_xray_pneumonia": {"normal": ("class", 0.7, 0.93), "pneumonia": ("class", 0.3, 0.88)},
+    "heart_disease": {"no_disease": ("class", 0.55, 0.81), "disease": ("class", 0.45, 0.79)},
+    "hippocampus_mr": {"anterior": ("volume", 1.0, 1.9), "posterior": ("volume", 1.0, 1.6)},
+}
+
+
+def _answers(month: _Month) -> None:
+    """What models answer, summed up every three hours, and the truth of some; one model's patients change lately."""
+    chance = random.Random(9)  # noqa: S311 - made-up data
+    for number in range(DAYS * 8):
+        moment = NOW - timedelta(hours=3 * number, minutes=chance.uniform(0, 50))
+        for model, names in ANSWERS.items():
+            about = {name: value for name, value in _model(model, moment).items() if name != "device"}
+            shift = 0.35 * max(0.0, 1 - number / 32) if model == "chest_xray_pneumonia" else 0.0
+            drift = round(1.9 * shift**1.5 + chance.uniform(0.005, 0.05), 4)
+            for name, (kind, share, mean) in names.items():
+                part = share + (shift if name == "pneumonia" else -shift if name == "normal" else 0)
+                said = {"prediction_kind": kind, "prediction_name": name, "drift_score": drift}
+                said |= {"prediction_count": int(240 * part * chance.uniform(0.9, 1.1))}
+                said |= {"prediction_mean": round(mean * chance.uniform(0.98, 1.02), 4)}
+                month.write(moment, "info", Event.PREDICTIONS_SUMMARISED, **about, **said)
+                _truths(month, moment, about, (kind, name, list(names)), chance)
+
+
+def _truths(
+    month: _Month, moment: datetime, about: dict[str, str], said: tuple[str, str, list[str]], chance: random.Random
+) -> None:
+    kind, name, names = said
+    for _ in range(3):
+        told: dict[str, Any] = {"prediction_kind": kind, "prediction_name": name, "truth_delay_seconds": 172800.0}
+        if kind == "class":
+            true = name if chance.random() < 0.88 else next(other for other in names if other != name)
+            told |= {"truth_name": true, "truth_correct": int(true == name)}
+        else:
+            error = float(f"{chance.gauss(0.02, 0.12):.3g}")
+            told |= {"truth_error": error, "truth_absolute_error": abs(error)}
+        month.write(moment + timedelta(minutes=5), "info", Event.TRUTH_RECEIVED, **about, **told)
 
 
 def _shipments(month: _Month) -> None:

@@ -87,7 +87,7 @@ def test_no_panel_is_empty(board: Dashboard, panel: Panel, month: list[Event]) -
 def test_an_alert_finds_what_it_is_about(alert: Alert, month: list[Event], field_types: dict[str, str]) -> None:
     """Its conditions are fulfilled by events that the product writes, and its fields have the type that they need."""
     for where in alert.where:
-        assert field_types[where.field] == ("long" if where.least else "keyword")
+        assert field_types[where.field] in (("long", "double") if where.least else ("keyword",))
     assert not alert.per or field_types[alert.per] == "keyword"
     if "30 seconds" not in alert.name:
         assert any(fulfils(event, alert.where) for event in month)

@@ -12,7 +12,7 @@ from bedside.dataplane.call import Call
 from bedside.errors import BedsideError, DeadlineExceeded, InvalidToken, QueueFull, RunFailed, WrongShape
 from bedside.observability.accounting import Accountant, slug
 from bedside.observability.metrics import Metrics
-from bedside.types import Principal
+from bedside.types import Principal, Quantity
 
 Build = Callable[..., Capture]
 KEY = b"0123456789abcdef"
@@ -83,6 +83,19 @@ def test_what_was_predicted_is_counted_and_not_logged(capture: Build) -> None:
     labels = {"model": "spleen_ct", "version": "1", "prediction": "pneumonia"}
     assert value(metrics, "bedside_prediction_probability_count", **labels) == 1
     assert "pneumonia" not in captured.text
+
+
+def test_volumes_are_counted_and_not_logged(capture: Build) -> None:
+    """Of a call that failed after all, nothing."""
+    captured = capture()
+    metrics = Metrics()
+    accountant = Accountant(metrics, KEY)
+    spleen = (Quantity("volume", "spleen", 201.25),)
+    accountant.account(finished(quantities=spleen))
+    accountant.account(finished(quantities=spleen, error=DeadlineExceeded()))
+    labels = {"model": "spleen_ct", "version": "1", "label": "spleen"}
+    assert value(metrics, "bedside_prediction_volume_ml_count", **labels) == 1
+    assert "201.25" not in captured.text
 
 
 def test_call_that_was_refused_early_has_no_model(capture: Build) -> None:

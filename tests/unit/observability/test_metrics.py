@@ -8,6 +8,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from bedside.observability.metrics import Metrics
+from bedside.types import Quantity
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -153,6 +154,27 @@ def test_a_model_of_very_many_classes_fills_no_memory() -> None:
     assert len(names) == 101
     other = {"model": "m", "version": "1", "prediction": "other"}
     assert value(metrics, "bedside_prediction_probability_count", **other) == 50
+
+
+def test_volumes_and_values_are_counted_by_name() -> None:
+    """A label that is not there falls into the bucket of nothing; values may be negative."""
+    metrics = Metrics()
+    model = metrics.for_model("mr", "1")
+    for head, age in ((0.0, -3.0), (1.5, 63.0)):
+        model.measured((Quantity("volume", "head", head), Quantity("value", "age", age)))
+    labels = {"model": "mr", "version": "1"}
+    volume = {**labels, "label": "head"}
+    assert value(metrics, "bedside_prediction_volume_ml_bucket", **volume, le="0.0") == 1
+    assert value(metrics, "bedside_prediction_volume_ml_sum", **volume) == 1.5
+    assert value(metrics, "bedside_prediction_value_bucket", **labels, output="age", le="0.0") == 1
+
+
+def test_a_segmentation_of_very_many_labels_fills_no_memory() -> None:
+    """The first hundred are told apart."""
+    metrics = Metrics()
+    metrics.for_model("m", "1").measured(Quantity("volume", f"label {number}", 1.0) for number in range(150))
+    other = {"model": "m", "version": "1", "label": "other"}
+    assert value(metrics, "bedside_prediction_volume_ml_count", **other) == 50
 
 
 def test_both_formats_parse_and_agree() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from bedside.errors import InsufficientScope
-from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing
+from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing, authorise_truth
 from bedside.types import Principal
 
 
@@ -56,3 +56,17 @@ def test_admin_needs_its_own_scope() -> None:
     with pytest.raises(InsufficientScope) as refused:
         authorise_admin(with_scopes("bedside.infer"))
     assert refused.value.scope == "bedside.admin"
+
+
+@pytest.mark.parametrize("scope", ["bedside.truth", "bedside.truth:spleen"])
+def test_truth_is_told_with_a_scope_of_its_own(scope: str) -> None:
+    """For all models or for one."""
+    authorise_truth(with_scopes(scope), "spleen")
+
+
+@pytest.mark.parametrize("scope", ["", "bedside.truth:other", "bedside.infer", "bedside.admin"])
+def test_who_may_ask_may_not_say_what_is_true(scope: str) -> None:
+    """Neither may an administrator: accuracy would be whoever's."""
+    with pytest.raises(InsufficientScope) as refused:
+        authorise_truth(with_scopes(scope), "spleen")
+    assert refused.value.scope == "bedside.truth"

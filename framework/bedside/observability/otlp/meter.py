@@ -6,7 +6,7 @@ from time import time_ns
 from bedside.observability.metrics import Metrics
 from bedside.observability.otlp.collector import Collector
 from bedside.observability.otlp.metrics import encode
-from bedside.observability.otlp.periodic import Periodic
+from bedside.observability.periodic import Periodic
 from bedside.otlp_settings import MetricsSettings
 
 

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from bedside.observability.otlp.collector import Collector
-from bedside.observability.otlp.periodic import Periodic
 from bedside.observability.otlp.spans import encode
+from bedside.observability.periodic import Periodic
 from bedside.observability.traceparent import TraceParent
 from bedside.observability.tracing import FinishedSpan, Tracer
 from bedside.otlp_settings import TracingSettings

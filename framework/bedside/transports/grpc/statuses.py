@@ -22,6 +22,8 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.JobNotFound: StatusCode.NOT_FOUND,
     errors.JobNotFinished: StatusCode.FAILED_PRECONDITION,
     errors.JobNotDead: StatusCode.FAILED_PRECONDITION,
+    errors.PredictionNotFound: StatusCode.NOT_FOUND,
+    errors.TruthConflict: StatusCode.FAILED_PRECONDITION,
     errors.NoRoute: StatusCode.INVALID_ARGUMENT,
     errors.ReferenceNotFound: StatusCode.INVALID_ARGUMENT,
     # stages 1 and 4

@@ -23,6 +23,7 @@ from bedside.transports.rest.problems import error_reply, http_problem, options_
 from bedside.transports.rest.protocol import add_protocol
 from bedside.transports.rest.reply import ASGIApp
 from bedside.transports.rest.stow import StoreStudies
+from bedside.transports.rest.truth import add_truth
 from bedside.transports.rest.uploads import add_uploads
 
 
@@ -56,6 +57,7 @@ def create_app(parts: Parts) -> ASGIApp:
     add_models(app, parts, guard)
     add_jobs(app, parts, guard)
     add_uploads(app, parts, guard)
+    add_truth(app, parts, guard)
     add_pages(app, parts, guard)
     add_openapi(app, parts, guard)
     front = Front(app, parts.lifecycle, parts.auditor)

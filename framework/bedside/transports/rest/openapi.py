@@ -35,6 +35,32 @@ _METRICS_RESPONSE = {
     "content": {"text/plain": {"schema": {}}, "application/openmetrics-text": {"schema": {}}},
 }
 
+_TRUTH_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["request_id", "truth"],
+                "additionalProperties": False,
+                "properties": {
+                    "request_id": {
+                        "type": "string",
+                        "description": "X-Request-ID of the answer, or the id of its job",
+                    },
+                    "truth": {
+                        "description": "the class, or numbers by the names of the volumes or values answered",
+                        "anyOf": [
+                            {"type": "string"},
+                            {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number"}},
+                        ],
+                    },
+                },
+            }
+        }
+    },
+}
+
 _SCHEMAS: dict[str, Any] = {
     "Problem": {
         "type": "object",
@@ -156,6 +182,8 @@ def _complete_own(paths: dict[str, Any], parts: Parts, schemes: dict[str, Any]) 
             operation["security"] = [] if path in is_open else [{name: []} for name in schemes]
             if path.startswith("/v2/repository"):
                 operation["requestBody"] = _repository_body(path)
+            if path.endswith("/truth"):
+                operation["requestBody"] = _TRUTH_BODY
 
 
 def _own_responses(path: str, *, is_open: bool) -> dict[str, Any]:
@@ -169,7 +197,9 @@ def _own_responses(path: str, *, is_open: bool) -> dict[str, Any]:
         codes += ["422", "503"]
     if path.startswith(("/v1/jobs", "/v1/deliveries")):
         codes += ["404", "503"] if "{job_id}" in path else ["422"]
-    if path.endswith(("/load", "/result", "/redrive")):
+    if path.endswith("/truth"):
+        codes += ["413", "422"]
+    if path.endswith(("/load", "/result", "/redrive", "/truth")):
         codes += ["409"]
     if path in {"/readyz", "/v2/health/ready"}:
         return {"503": {"description": "not ready", "content": {"application/json": {"schema": {"type": "object"}}}}}

@@ -10,6 +10,8 @@ from bedside.dataplane.lifecycle import Lifecycle
 from bedside.interfaces import ModelRepository
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
+from bedside.monitoring.desk import TruthDesk
+from bedside.security.scopes import authorise_truth
 from bedside.settings import Settings
 from bedside.transports.references import NONE, References
 from bedside.transports.uploads import Uploads
@@ -39,6 +41,8 @@ class Parts:
         references: what a request may name instead of sending it.
         uploads: where inputs go that are too large to be sent; None where this server has no place for them.
         auditor: told what is asked beside the spine.
+        truth: where the truth of answers is told; None where this server keeps none.
+        authorise_truth: lets a principal tell it of a model, by name; raises InsufficientScope.
     """
 
     dataplane: DataPlane
@@ -59,3 +63,5 @@ class Parts:
     references: References = NONE
     uploads: Uploads | None = None
     auditor: Auditor = field(default_factory=Auditor)
+    truth: TruthDesk | None = None
+    authorise_truth: Callable[[Principal, str], None] = authorise_truth

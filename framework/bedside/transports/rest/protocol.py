@@ -1,21 +1,17 @@
 """The Open Inference Protocol beside ``infer``: metadata, readiness, and the model repository extension."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 
 from bedside.dataplane.catalogue import EXTENSIONS, answers, described, listed
-from bedside.errors import MalformedPayload, RequestTimeout
-from bedside.transports.rest.body import Body
+from bedside.errors import MalformedPayload
 from bedside.transports.rest.guard import Guard
-from bedside.transports.rest.head import Head
+from bedside.transports.rest.json_request import read_document
 from bedside.transports.rest.json_response import json_response
 from bedside.transports.rest.parts import Parts
 
-_REQUEST_BYTES = 65536
 _TAG = "Open Inference Protocol"
 _REPOSITORY = "Model repository"
 
@@ -77,7 +73,7 @@ def _add_repository(app: FastAPI, parts: Parts, guard: Guard) -> None:
         ($repository_index_response; ``bedside.admin`` lists all.)
         """
         visible = await guard.listing(request)
-        only_ready = _flag(await _document(request, seconds), "ready")
+        only_ready = _flag(await read_document(request, seconds), "ready")
         models = [asdict(status) for status in listed(parts.repository, visible, only_ready=only_ready)]
         return json_response(models)
 
@@ -88,7 +84,7 @@ def _add_repository(app: FastAPI, parts: Parts, guard: Guard) -> None:
         Answers once it is ready; what answered before goes on until then. The parameter ``version`` chooses one.
         """
         await guard.admin(request)
-        await parts.repository.load(model, _version(await _document(request, seconds)))
+        await parts.repository.load(model, _version(await read_document(request, seconds)))
         return json_response({})
 
     @app.post("/v2/repository/models/{model}/unload", tags=[_REPOSITORY], summary="Unload a model")
@@ -98,26 +94,8 @@ def _add_repository(app: FastAPI, parts: Parts, guard: Guard) -> None:
         With the parameter ``version`` only that one; the next highest then answers for the name.
         """
         await guard.admin(request)
-        await parts.repository.unload(model, _version(await _document(request, seconds)))
+        await parts.repository.unload(model, _version(await read_document(request, seconds)))
         return json_response({})
-
-
-async def _document(request: Request, seconds: float) -> dict[str, Any]:
-    """Return the JSON object of the body, empty where there is none. Raises MalformedPayload."""
-    try:
-        async with asyncio.timeout(seconds):
-            data = await Body(request.receive, Head(request.scope)).read(_REQUEST_BYTES)
-    except TimeoutError:
-        raise RequestTimeout from None
-    if not data:
-        return {}
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise MalformedPayload("not valid JSON", field="body") from None
-    if not isinstance(document, dict):
-        raise MalformedPayload("must be a JSON object", field="body")
-    return document
 
 
 def _version(document: dict[str, Any]) -> str | None:

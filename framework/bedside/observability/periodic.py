@@ -23,7 +23,7 @@ class Periodic:
         self._closing = False
         self._events = get_logger(f"bedside.{name}")
         self.due = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"otlp-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"bedside-{name}", daemon=True)
         self._thread.start()
 
     def close(self, seconds: float) -> None:

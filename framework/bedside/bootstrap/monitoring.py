@@ -1,0 +1,55 @@
+"""What watches answers: built of the jobs' database and the metrics."""
+
+import time
+from typing import Self
+
+from bedside.bundle.contract import Contract
+from bedside.errors import BedsideError, ModelVersionNotFound, Unavailable
+from bedside.interfaces import CallSink, ModelRepository
+from bedside.jobs.tables import Database
+from bedside.monitoring.desk import TruthDesk
+from bedside.monitoring.drift import DriftWatch
+from bedside.monitoring.monitor import Monitor
+from bedside.monitoring.sink import KeepingSink
+from bedside.monitoring.store import PredictionStore
+from bedside.monitoring_settings import MonitoringSettings
+from bedside.observability.metrics import Metrics
+
+
+class Monitoring:
+    """Monitor and desk of one server."""
+
+    def __init__(
+        self, settings: MonitoringSettings, engine: Database, repository: ModelRepository, metrics: Metrics
+    ) -> None:
+        self._repository = repository
+        store = PredictionStore(engine)
+        watch = DriftWatch(metrics, store, self._digest_of, settings, time.monotonic)
+        self.monitor = Monitor(store, watch, settings)
+        self.desk = TruthDesk(store, self.monitor, metrics, self._contract_of)
+        metrics.count_lost_predictions(lambda: self.monitor.lost)
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        self.monitor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what waits, and end."""
+        self.monitor.close()
+
+    def sink(self, accountant: CallSink) -> CallSink:
+        """Return what calls are told to: the accountant, and where predictions are kept the monitor too."""
+        return KeepingSink(accountant, self.monitor.keep) if self.monitor.keeps else accountant
+
+    def _digest_of(self, model: str, version: str) -> str:
+        try:
+            return self._repository.resolve(model, version).digest
+        except BedsideError:
+            return ""
+
+    def _contract_of(self, model: str, version: str) -> Contract:
+        try:
+            return self._repository.resolve(model, version).contract
+        except (ModelVersionNotFound, Unavailable):
+            return self._repository.resolve(model, None).contract

@@ -1,0 +1,160 @@
+"""Do the answers of a model drift? Windows of them, compared with its first ones.
+
+The histograms that Prometheus reads have counted already, so this costs a call nothing: a window is what they have now,
+less what they had when it began. Only sums are kept and told, and none of few answers.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import log
+
+from bedside.monitoring.store import PredictionStore
+from bedside.monitoring_settings import MonitoringSettings
+from bedside.observability.events import Event
+from bedside.observability.fields import as_keyword
+from bedside.observability.histograms import Histogram
+from bedside.observability.logging import get_logger
+from bedside.observability.metrics import Metrics
+
+_SMOOTHING = 0.5
+
+Of = tuple[str, str]
+"""Model and version."""
+Counted = Mapping[tuple[str, ...], tuple[tuple[int, ...], float]]
+"""What a histogram has counted: by labels, the buckets and the sum."""
+
+
+def population_stability_index(now: Mapping[str, int], reference: Mapping[str, int]) -> float:
+    """Return the population stability index of two histograms: 0 where they agree.
+
+    Below 0.1 nothing has changed, above 0.25 much has (Siddiqi, Credit Risk Scorecards, Wiley 2006, §"Scorecard
+    monitoring"). Of n and m answers in k bins chance alone makes about (k-1)(1/n + 1/m) (Yurdakul and Naranjo,
+    "Statistical properties of the population stability index", Journal of Risk Model Validation 14 (2020) 4).
+
+    Half an answer is added to each bin (Jeffreys' prior): the logarithm of none has no end.
+    """
+    bins = {*now, *reference}
+    totals = [sum(counts.values()) + _SMOOTHING * len(bins) for counts in (now, reference)]
+    score = 0.0
+    for label in bins:
+        p = (now.get(label, 0) + _SMOOTHING) / totals[0]
+        q = (reference.get(label, 0) + _SMOOTHING) / totals[1]
+        score += (p - q) * log(p / q)
+    return score
+
+
+@dataclass(slots=True)
+class Aspect:
+    """One thing that is compared: the classes, how sure the answers were, a volume, a value.
+
+    Attributes:
+        kind: ``class``, ``confidence``, ``volume`` or ``value``.
+        name: label or output; ``all`` for classes and confidence.
+        counts: answers by bin.
+        sums: by class or name, how many answers and the sum of their numbers.
+    """
+
+    kind: str
+    name: str
+    counts: Counter[str] = field(default_factory=Counter)
+    sums: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+
+class DriftWatch:
+    """Closes windows; call :meth:`look` every so often, from one thread.
+
+    Args:
+        metrics: counts the answers, and shows the scores.
+        store: keeps what the first answers of each bundle were like.
+        digest_of: the digest of a model's version, empty where it is not served.
+        settings: size of windows.
+        clock: seconds of any clock that does not jump.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        store: PredictionStore,
+        digest_of: Callable[[str, str], str],
+        settings: MonitoringSettings,
+        clock: Callable[[], float],
+    ) -> None:
+        self._metrics = metrics
+        self._store = store
+        self._digest_of = digest_of
+        self._settings = settings
+        self._clock = clock
+        self._log = get_logger("bedside.monitoring")
+        self._began: dict[Of, tuple[float, Mapping[Histogram, Counted]]] = {}
+
+    def look(self) -> None:
+        """Sum up the windows that are long enough and hold enough. Raises JobStoreUnavailable."""
+        histograms = (self._metrics.predictions, self._metrics.volumes, self._metrics.values)
+        now: dict[Of, dict[Histogram, dict[tuple[str, ...], tuple[tuple[int, ...], float]]]]
+        now = defaultdict(lambda: defaultdict(dict))
+        for histogram in histograms:
+            for labels, counted in histogram.counts().items():
+                now[labels[0], labels[1]][histogram][labels] = counted
+        for of, series in now.items():
+            began, before = self._began.setdefault(of, (self._clock(), {}))
+            if self._clock() - began < self._settings.window_seconds:
+                continue
+            aspects = self._aspects(series, before)
+            answers = max(aspect.counts.total() for aspect in aspects)
+            digest = self._digest_of(*of)
+            if answers >= self._settings.window_predictions and digest:
+                self._began[of] = (self._clock(), series)
+                self._sum_up(of, digest, aspects)
+
+    def _sum_up(self, of: Of, digest: str, aspects: list[Aspect]) -> None:
+        for aspect in aspects:
+            key = (digest, aspect.kind, aspect.name)
+            reference = self._store.reference(*key, aspect.counts, self._settings.reference_predictions)
+            score = round(population_stability_index(aspect.counts, reference), 4) if reference else None
+            if score is not None:
+                self._metrics.drift.labels(*of, aspect.kind, aspect.name).set(score)
+            for name, (count, total) in aspect.sums.items():
+                self._log.info(
+                    Event.PREDICTIONS_SUMMARISED,
+                    model=of[0],
+                    version=of[1],
+                    digest=digest,
+                    prediction_kind=aspect.kind,
+                    prediction_name=as_keyword(name),
+                    prediction_count=count,
+                    prediction_mean=float(f"{total / count:.4g}"),
+                    drift_score=score,
+                )
+
+    def _aspects(self, now: Mapping[Histogram, Counted], before: Mapping[Histogram, Counted]) -> list[Aspect]:
+        def since(histogram: Histogram) -> Iterator[tuple[str, Counter[str], float]]:
+            return _since(now.get(histogram, {}), before.get(histogram, {}))
+
+        classes, confidence = Aspect("class", "all"), Aspect("confidence", "all")
+        for name, answers, total in since(self._metrics.predictions):
+            classes.counts[name] = answers.total()
+            classes.sums[name] = (answers.total(), total)
+            confidence.counts += answers
+        if classes.sums:
+            confidence.sums[confidence.name] = (
+                confidence.counts.total(),
+                sum(total for _, total in classes.sums.values()),
+            )
+        kinds = (("volume", self._metrics.volumes), ("value", self._metrics.values))
+        numbers = [
+            Aspect(kind, name, answers, {name: (answers.total(), total)})
+            for kind, histogram in kinds
+            for name, answers, total in since(histogram)
+        ]
+        return [classes, confidence, *numbers]
+
+
+def _since(now: Counted, before: Counted) -> Iterator[tuple[str, Counter[str], float]]:
+    """Yield class, label or output, the answers by bin since then, and their sum."""
+    for labels, (counts, total) in now.items():
+        old, was = before.get(labels, ((0,) * len(counts), 0.0))
+        pairs = enumerate(zip(counts, old, strict=True))
+        answers = Counter({str(place): new - then for place, (new, then) in pairs if new > then})
+        if answers:
+            yield labels[2], answers, total - was

@@ -1,0 +1,39 @@
+"""What is kept of an answer, and the truth that comes for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bedside.types import Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What was answered to one request: nothing of its input, nothing of its caller.
+
+    Attributes:
+        request_id: of the request; of a job, its id.
+        model: name of the served bundle.
+        version: of it.
+        digest: of it.
+        created: seconds since the epoch.
+        prediction: class that was named; empty where none was.
+        probability: of that class.
+        quantities: volumes and values.
+    """
+
+    request_id: str
+    model: str
+    version: str
+    digest: str
+    created: float
+    prediction: str = ""
+    probability: float | None = None
+    quantities: tuple[Quantity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What has turned out to be so: a class, or numbers by the names of the answer's quantities."""
+
+    label: str = ""
+    numbers: Mapping[str, float] | None = None

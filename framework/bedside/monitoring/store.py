@@ -1,0 +1,117 @@
+"""What was predicted, kept until the truth comes; shared by all replicas over one database."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bedside.monitoring.records import Predicted, Truth
+from bedside.monitoring.tables import PREDICTIONS, REFERENCES, create_tables
+from bedside.types import Quantity
+
+_AT_ONCE = 500  # rows of one statement: SQLite takes 32,766 parameters
+
+
+class PredictionStore:
+    """Predictions by model and request id; thread-safe.
+
+    Args:
+        engine: of :func:`bedside.jobs.tables.connect`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        create_tables(engine)
+
+    def add(self, predictions: Sequence[Predicted]) -> None:
+        """Keep predictions. Of two with one id the first stays: a caller must not rewrite what another was told."""
+        with self._engine.begin() as connection:
+            for start in range(0, len(predictions), _AT_ONCE):
+                rows = [_row(predicted) for predicted in predictions[start : start + _AT_ONCE]]
+                connection.execute(self._insert(PREDICTIONS).values(rows).on_conflict_do_nothing())
+
+    def find(self, model: str, request_id: str) -> tuple[Predicted, Truth | None] | None:
+        """Return a prediction and the truth that has come for it; None where it is not there."""
+        query = select(PREDICTIONS).where(PREDICTIONS.c.model == model, PREDICTIONS.c.request_id == request_id)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else (_predicted(row), _truth(row.truth))
+
+    def tell(self, predicted: Predicted, truth: Truth, now: float) -> bool:
+        """Put the truth beside its prediction. False: some has come before, and stays."""
+        mine = (PREDICTIONS.c.model == predicted.model, PREDICTIONS.c.request_id == predicted.request_id)
+        said = json.dumps(truth.label if truth.numbers is None else truth.numbers)
+        change = update(PREDICTIONS).where(*mine, PREDICTIONS.c.told.is_(None)).values(truth=said, told=now)
+        with self._engine.begin() as connection:
+            return connection.execute(change).rowcount == 1
+
+    def told(self, model: str) -> Iterable[tuple[str, str, str, str, int, float]]:
+        """Return version, digest, predicted class, true class, how many, and the mean probability of that class."""
+        by = (PREDICTIONS.c.version, PREDICTIONS.c.digest, PREDICTIONS.c.prediction, PREDICTIONS.c.truth)
+        mine = (PREDICTIONS.c.model == model, PREDICTIONS.c.told.is_not(None), PREDICTIONS.c.prediction != "")
+        query = select(*by, func.count(), func.avg(PREDICTIONS.c.probability)).where(*mine).group_by(*by)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [(*row[:3], json.loads(row[3]), row[4], row[5] or 0.0) for row in rows]
+
+    def told_numbers(self, model: str) -> Iterable[tuple[str, str, Quantity, float]]:
+        """Yield version, digest, a quantity that was answered, and its truth."""
+        mine = (PREDICTIONS.c.model == model, PREDICTIONS.c.told.is_not(None), PREDICTIONS.c.prediction == "")
+        with self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=_AT_ONCE).execute(select(PREDICTIONS).where(*mine)):
+                true: Mapping[str, float] = json.loads(row.truth)
+                for quantity in _predicted(row).quantities:
+                    if quantity.name in true:
+                        yield row.version, row.digest, quantity, true[quantity.name]
+
+    def purge(self, created_before: float, most: int) -> None:
+        """Forget what is older than a time, and the oldest of what is more than ``most``."""
+        created = PREDICTIONS.c.created
+        newest = select(created).order_by(created.desc()).offset(most).limit(1)
+        with self._engine.begin() as connection:
+            limit = connection.execute(newest).scalar()
+            connection.execute(delete(PREDICTIONS).where(created <= max(created_before, limit or created_before)))
+
+    def reference(self, digest: str, kind: str, name: str, counts: Mapping[str, int], wanted: int) -> dict[str, int]:
+        """Return the counts of a bundle's first answers; empty while there are fewer than ``wanted`` of them.
+
+        Until then ``counts`` is added to them: it belongs to the first.
+        """
+        mine = (REFERENCES.c.digest == digest, REFERENCES.c.kind == kind, REFERENCES.c.name == name)
+        with self._engine.begin() as connection:
+            empty = {"digest": digest, "kind": kind, "name": name, "total": 0, "counts": "{}"}
+            connection.execute(self._insert(REFERENCES).values(empty).on_conflict_do_nothing())
+            row = connection.execute(select(REFERENCES).where(*mine).with_for_update()).one()
+            known: dict[str, int] = json.loads(row.counts)
+            if row.total >= wanted:
+                return known
+            added = {label: known.get(label, 0) + counts.get(label, 0) for label in {*known, *counts}}
+            values = {"counts": json.dumps(added), "total": row.total + sum(counts.values())}
+            connection.execute(update(REFERENCES).where(*mine).values(values))
+        return {}
+
+    def forget_reference(self, digests: Collection[str]) -> None:
+        """Have the next answers of these bundles be those that later ones are compared with."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(REFERENCES).where(REFERENCES.c.digest.in_(digests)))
+
+
+def _row(predicted: Predicted) -> dict[str, Any]:
+    values = {name: getattr(predicted, name) for name in Predicted.__slots__}
+    said = [(quantity.kind, quantity.name, quantity.number) for quantity in predicted.quantities]
+    return values | {"quantities": json.dumps(said)}
+
+
+def _predicted(row: Any) -> Predicted:
+    values = {name: getattr(row, name) for name in Predicted.__slots__}
+    return Predicted(**values | {"quantities": tuple(Quantity(*said) for said in json.loads(row.quantities))})
+
+
+def _truth(said: str | None) -> Truth | None:
+    if said is None:
+        return None
+    truth = json.loads(said)
+    return Truth(label=truth) if isinstance(truth, str) else Truth(numbers=truth)

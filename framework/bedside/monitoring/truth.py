@@ -1,0 +1,83 @@
+"""What a hospital's system says to have been so: parsed, and held against what the model could have answered.
+
+Nothing else passes: a truth is a class of the contract, or numbers by the names of the volumes and values answered.
+Neither can be a patient's, and neither is repeated in an error.
+"""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from bedside.bundle.contract import Contract
+from bedside.errors import BadParameter, MalformedPayload, echo
+from bedside.monitoring.records import Predicted, Truth
+from bedside.observability.request_id import is_request_id
+from bedside.types import Quantity
+
+_MEMBERS = ("request_id", "truth")
+_LARGEST_ML = 100_000.0
+"""No part of a person has more millilitres."""
+_LARGEST = 1e6
+_TIMES = 100.0
+"""A true value is at most a million, or so many times what was answered: an id that was written as a number is more."""
+
+
+def read_truth(document: Mapping[str, Any]) -> tuple[str, Truth]:
+    """Return the request id and the truth of ``{"request_id": …, "truth": …}``, of right form and not yet checked.
+
+    Raises:
+        MalformedPayload: a member is missing, too many, or of another type.
+        BadParameter: the request id is none that this server gives or takes.
+    """
+    for name in document:
+        if name not in _MEMBERS:
+            raise MalformedPayload(f"{echo(name, _MEMBERS)} is no member: send request_id and truth", field="body")
+    for name in _MEMBERS:
+        if name not in document:
+            raise MalformedPayload("is missing: send request_id and truth", field=name)
+    request_id, said = document["request_id"], document["truth"]
+    if not isinstance(request_id, str) or not is_request_id(request_id):
+        raise BadParameter("must be the answer's X-Request-ID, or the id of its job", field="request_id")
+    if isinstance(said, str):
+        return request_id, Truth(label=said)
+    if not isinstance(said, dict) or not said or not all(_is_number(number) for number in said.values()):
+        raise MalformedPayload("must be the name of a class, or an object of finite numbers by name", field="truth")
+    return request_id, Truth(numbers={name: float(number) for name, number in said.items()})
+
+
+def require_possible(truth: Truth, predicted: Predicted, contract: Contract) -> None:
+    """Refuse what the model could not have answered.
+
+    Raises:
+        BadParameter: naming the member.
+    """
+    if truth.numbers is None:
+        classes = {name for spec in contract.outputs if spec.kind == "probabilities" for name in spec.labels.values()}
+        if not predicted.prediction:
+            raise BadParameter("must be an object of numbers: the answer named no class", field="truth")
+        if truth.label not in classes:
+            raise BadParameter(f"must be one of {', '.join(sorted(classes))}", field="truth")
+        return
+    answered = {quantity.name: quantity for quantity in predicted.quantities}
+    if not answered or predicted.prediction:
+        raise BadParameter("must be the name of a class: that is what was answered", field="truth")
+    for name, number in truth.numbers.items():
+        if name not in answered:
+            raise BadParameter(f"must have numbers by the names of the answer: {', '.join(answered)}", field="truth")
+        if not _is_possible(number, answered[name]):
+            raise BadParameter("is beyond what such a volume or value can be", field=f"truth.{name}")
+
+
+def _is_possible(number: float, answered: Quantity) -> bool:
+    if answered.kind == "volume":
+        return 0 <= number <= _LARGEST_ML
+    return abs(number) <= max(_LARGEST, _TIMES * abs(answered.number))
+
+
+def _is_number(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:  # an integer beyond float64
+        return False

@@ -1,0 +1,35 @@
+"""JSON bodies of the FastAPI side, read after the caller has been let in."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from fastapi import Request
+
+from bedside.errors import MalformedPayload, RequestTimeout
+from bedside.transports.rest.body import Body
+from bedside.transports.rest.head import Head
+
+_BYTES = 65536
+
+
+async def read_document(request: Request, seconds: float) -> dict[str, Any]:
+    """Return the JSON object of the body, empty where there is none.
+
+    Raises:
+        MalformedPayload, PayloadTooLarge, RequestTimeout.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            data = await Body(request.receive, Head(request.scope)).read(_BYTES)
+    except TimeoutError:
+        raise RequestTimeout from None
+    if not data:
+        return {}
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise MalformedPayload("not valid JSON", field="body") from None
+    if not isinstance(document, dict):
+        raise MalformedPayload("must be a JSON object", field="body")
+    return document

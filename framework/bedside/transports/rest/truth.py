@@ -1,0 +1,43 @@
+"""``/v1/models/{m}/truth`` takes the truth of an earlier answer; ``/accuracy`` tells how right the model was."""
+
+import asyncio
+
+from fastapi import FastAPI, Request, Response
+
+from bedside.errors import ModelNotFound
+from bedside.transports.rest.guard import Guard
+from bedside.transports.rest.json_request import read_document
+from bedside.transports.rest.json_response import json_response
+from bedside.transports.rest.parts import Parts
+
+_TAG = "Models"
+
+
+def add_truth(app: FastAPI, parts: Parts, guard: Guard) -> None:
+    """Add the routes, where this server keeps jobs and so can keep predictions."""
+    desk = parts.truth
+    if desk is None:
+        return
+
+    async def admit(request: Request, model: str) -> None:
+        parts.authorise_truth(await guard.caller(request), model)
+        if not any(status.name == model for status in parts.repository.index()):
+            raise ModelNotFound(field="model")
+
+    @app.post("/v1/models/{model}/truth", tags=[_TAG], summary="Tell the truth of an answer")
+    async def truth(request: Request, model: str) -> Response:
+        """Take what turned out to be so for an earlier answer, by its request id; needs the scope ``bedside.truth``.
+
+        Told again it changes nothing (``new`` is false); another truth for the same answer is refused with 409.
+        """
+        await admit(request, model)
+        document = await read_document(request, parts.settings.limits.body_seconds)
+        predicted, new = await asyncio.to_thread(desk.tell, model, document)
+        told = {"request_id": predicted.request_id, "model": model, "version": predicted.version, "new": new}
+        return json_response(told)
+
+    @app.get("/v1/models/{model}/accuracy", tags=[_TAG], summary="Accuracy where the truth has come")
+    async def accuracy(request: Request, model: str) -> Response:
+        """Return for each version how right it was, of the answers that are kept; needs ``bedside.truth``."""
+        await admit(request, model)
+        return json_response({"model": model, "versions": await asyncio.to_thread(desk.accuracy, model)})
