@@ -1,8 +1,8 @@
 """(d) DICOM: a study in, its Segmentation in the archive; instances per second beside storescp and Orthanc; memory.
 
 The study is stored by STOW-RS, the result goes back to a real Orthanc. For instances per second, the same files go to
-each contestant in turn; before Bedside says "success" an instance is encrypted, on disk and synchronised, which neither
-of the others does. All take PDUs of the same size.
+each contestant in turn; before Bedside says "success" an instance is encrypted, on disk and synchronised with its
+folder; Orthanc synchronises the file. All take PDUs of the same size.
 """
 
 import io
@@ -368,7 +368,7 @@ Milliseconds of the stages by the server's log, median; `decode` runs twice, whe
 
 The same {count} instances of {raw["instance_bytes"] / 2**20:.1f} MiB to each in turn; C-STORE by dcmtk's `storescu`,
 one association, PDUs of 128 KiB; STOW-RS in one request. "Success" of Bedside means encrypted, on disk and synchronised
-(C-STORE), or a job whose series has an exact volume (STOW-RS); the others promise less.
+(C-STORE), or a job whose series has an exact volume (STOW-RS); Orthanc synchronises its files, `storescp` does not.
 
 {table(("", "instances/s", "Bedside's rate over this"), rows)}
 

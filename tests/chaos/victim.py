@@ -106,20 +106,20 @@ def watch_inbox() -> None:
 
     for method in ("keep", "read", "forget"):
         watch(Inbox, method, changes=True)
-    write, shred = spool._write, spool.Spool.shred
+    write, destroy = spool._write, spool._destroy
 
     def written(path: Path, chunks: Any) -> None:
         write(path, chunks)
         if getattr(_here, "name", "") == "Inbox.keep":
             hit("Inbox.keep within")
 
-    def shredded(self: spool.Spool, job: str, name: str) -> None:
-        shred(self, job, name)
+    def destroyed(key: Path) -> None:
+        destroy(key)
         if getattr(_here, "name", "") == "Inbox.forget":
             hit("Inbox.forget within")
 
     spool._write = written
-    spool.Spool.shred = shredded  # type: ignore[method-assign]
+    spool._destroy = destroyed
 
 
 def watch_results() -> None:

@@ -117,17 +117,14 @@ class Spool:
         """Return the ids under which something can be read."""
         return frozenset(path.name.partition(".")[0] for path in self._keys.iterdir() if path.suffix != ".partial")
 
-    def shred(self, job: str, name: str) -> None:
+    def shred(self, job: str, *names: str) -> None:
         """Make what was stored unreadable, then remove it."""
-        path = self._keys / _file(job, name)
-        with suppress(FileNotFoundError):
-            size = path.stat().st_size
-            with path.open("r+b") as file:  # one block: worth the try where the file system overwrites in place
-                file.write(secrets.token_bytes(size))
-                os.fsync(file.fileno())
-            path.unlink()
+        files = [_file(job, name) for name in names]
+        for file in files:
+            _destroy(self._keys / file)
         _sync_folder(self._keys)
-        (self._data / _file(job, name)).unlink(missing_ok=True)
+        for file in files:
+            (self._data / file).unlink(missing_ok=True)
 
     def older_than(self, seconds: float) -> frozenset[str]:
         """Return the ids of jobs that have files, all of them older than this."""
@@ -140,9 +137,19 @@ class Spool:
 
     def shred_all(self, job: str) -> None:
         """Shred every file of a job."""
-        for path in [*self._keys.glob(f"{job}.*"), *self._data.glob(f"{job}.*")]:
-            self.shred(job, path.name.partition(".")[2].removesuffix(".partial"))
+        paths = [*self._keys.glob(f"{job}.*"), *self._data.glob(f"{job}.*")]
+        self.shred(job, *{path.name.partition(".")[2].removesuffix(".partial") for path in paths})
+        for path in paths:
             path.unlink(missing_ok=True)
+
+
+def _destroy(key: Path) -> None:
+    with suppress(FileNotFoundError):
+        size = key.stat().st_size
+        with key.open("r+b") as file:  # one block: worth the try where the file system overwrites in place
+            file.write(secrets.token_bytes(size))
+            os.fsync(file.fileno())
+        key.unlink()
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -84,6 +84,23 @@ def test_shredded_is_gone_even_from_a_copy_of_the_data(spool: Spool, tmp_path: P
     spool.shred(JOB, "input")
 
 
+def test_a_study_is_shredded_key_by_key_and_confirmed_once(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key is overwritten on disk, then the folder is synchronised, then the data go: one sync each, and one."""
+    for number in range(5):
+        spool.put(JOB, f"i{number}", SECRET)
+    synced = 0
+    sync = os.fsync
+
+    def counted(descriptor: int) -> None:
+        nonlocal synced
+        synced += 1
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    spool.shred(JOB, *spool.names(JOB))
+    assert (synced, spool.ids()) == (6, frozenset())
+
+
 @pytest.mark.parametrize("change", ["flip", "cut", "swap", "append"])
 def test_a_changed_file_is_noticed(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     """A bit turned, chunks cut off, swapped or added: refused, not misread."""

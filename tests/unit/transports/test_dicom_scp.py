@@ -22,6 +22,7 @@ from tests.unit.transports.fakes import until
 
 from bedside.dicom_settings import DicomSettings
 from bedside.errors import ConfigurationError, SpoolFailed
+from bedside.jobs import spool as spool_module
 from bedside.jobs.desk import owner_of
 from bedside.jobs.spool import Spool
 from bedside.jobs.states import JobState
@@ -248,17 +249,18 @@ async def test_a_study_that_is_cut_short_while_it_is_shredded(
 ) -> None:
     """What is left of it after a crash never becomes a study of its own."""
     await sent(department, study())
-    shredded: list[str] = []
-    shred = department.spool.shred
+    shredded: list[Path] = []
+    destroy = spool_module._destroy
 
-    def cut_short(study: str, name: str) -> None:
+    def cut_short(key: Path) -> None:
         if len(shredded) == 2:
             raise OSError
-        shredded.append(name)
-        shred(study, name)
+        shredded.append(key)
+        destroy(key)
 
-    monkeypatch.setattr(department.spool, "shred", cut_short)
+    monkeypatch.setattr(spool_module, "_destroy", cut_short)
     (job,) = await department.hand_in()
+    monkeypatch.undo()
     restarted = Department(tmp_path)
     assert len(shredded) == 2
     assert [job.id] == [found.id for found in await restarted.hand_in()]

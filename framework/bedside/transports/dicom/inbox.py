@@ -118,8 +118,7 @@ class Inbox:
         """Shred what is written down as taken, by this process or by one that has ended before it was done."""
         if not self._spool.has(study, _TAKEN):
             return
-        for name in self._spool.get(study, _TAKEN).decode().split("\n"):
-            self._spool.shred(study, name)
+        self._spool.shred(study, *self._spool.get(study, _TAKEN).decode().split("\n"))
         self._spool.shred(study, _TAKEN)
 
 
