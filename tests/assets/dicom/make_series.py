@@ -4,6 +4,7 @@ Run it with a folder to look at them: ``python make_series.py FOLDER``. The test
 made up; ``SECRETS`` are the texts that must never leave the objects.
 """
 
+import copy
 import io
 import sys
 from collections.abc import Callable, Iterable
@@ -159,7 +160,7 @@ def enhanced_by_frames() -> Series:
     (dataset,) = enhanced()
     (shared,) = dataset.SharedFunctionalGroupsSequence
     for groups in dataset.PerFrameFunctionalGroupsSequence:
-        groups.update(shared)
+        groups.update(copy.deepcopy(shared))
     del dataset.SharedFunctionalGroupsSequence
     return [dataset]
 
@@ -221,6 +222,29 @@ def _padded() -> Series:
     return _all_with(series(), PixelPaddingValue=103)
 
 
+def _one_frame_turned() -> Series:
+    (dataset,) = enhanced_by_frames()
+    dataset.Modality, dataset.SOPClassUID = "CT", uids.EnhancedCTImageStorage
+    turned = pydicom.Dataset()
+    turned.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    dataset.PerFrameFunctionalGroupsSequence[2].PlaneOrientationSequence = [turned]
+    return [dataset]
+
+
+def _deflated() -> Series:
+    made = series()
+    for dataset in made:
+        dataset.file_meta.TransferSyntaxUID = uids.DeflatedExplicitVRLittleEndian
+    return made
+
+
+def _float_pixels() -> Series:
+    made = _all_with(series(), PixelData=None)
+    for dataset in made:
+        dataset.FloatPixelData = bytes(4 * dataset.Rows * dataset.Columns)
+    return made
+
+
 def _huge(**attributes: Any) -> Series:
     return _all_with(series(), **attributes)
 
@@ -239,6 +263,11 @@ DEFECTS: dict[str, tuple[str, Callable[[], Series]]] = {
         "mixed-orientation",
         lambda: _with(series(), 2, ImageOrientationPatient=[1, 0, 0, 0, 0, -1]),
     ),
+    "one_frame_turned": ("mixed-orientation", _one_frame_turned),
+    "deflated": ("unsupported-transfer-syntax", _deflated),
+    "float_pixels": ("truncated-pixel-data", _float_pixels),
+    "no_study_uid": ("missing-tag", lambda: _with(series(), 1, StudyInstanceUID="")),
+    "two_slopes": ("invalid-tag", lambda: _with(series(), 1, RescaleSlope=[1, 2])),
     "mixed_size": ("mixed-size", lambda: [*series((0, 1, 2)), series((9, 9, 9, 3), rows=6)[3]]),
     "mixed_pixel_spacing": ("mixed-pixel-spacing", lambda: _with(series(), 0, PixelSpacing=[0.5, 0.7])),
     "mixed_rescale_type": ("mixed-rescale-type", lambda: _with(series(), 0, RescaleType="OD")),
