@@ -1,7 +1,7 @@
 """What was predicted, kept until the truth comes; shared by all replicas over one database."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, delete, func, select, update
@@ -92,11 +92,6 @@ class PredictionStore:
             values = {"counts": json.dumps(added), "total": row.total + sum(counts.values())}
             connection.execute(update(REFERENCES).where(*mine).values(values))
         return {}
-
-    def forget_reference(self, digests: Collection[str]) -> None:
-        """Have the next answers of these bundles be those that later ones are compared with."""
-        with self._engine.begin() as connection:
-            connection.execute(delete(REFERENCES).where(REFERENCES.c.digest.in_(digests)))
 
 
 def _row(predicted: Predicted) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Windows of answers against a bundle's first ones."""
 
 from collections.abc import Callable
-from math import isnan, log
+from math import log
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.monitoring.conftest import DIGEST, Replica
+from tests.unit.monitoring.conftest import Replica
 
 from bedside.monitoring.drift import population_stability_index
 from bedside.types import Quantity
@@ -85,15 +85,6 @@ def test_another_replica_and_a_restart_have_the_same_reference(replicas: Callabl
     other = replicas()
     answers(other, 10, 90)
     assert other.value("bedside_prediction_drift", model="cxr", version="1", kind="class", name="all") > 1
-
-
-def test_a_reference_that_is_forgotten_begins_anew(replicas: Callable[..., Replica]) -> None:
-    """With the answers that come next."""
-    replica = replicas()
-    answers(replica, 90, 10)
-    replica.store.forget_reference([DIGEST])
-    answers(replica, 10, 90)
-    assert isnan(replica.value("bedside_prediction_drift", model="cxr", version="1", kind="class", name="all"))
 
 
 def test_volumes_and_values_drift_apart_from_classes(replicas: Callable[..., Replica], told: Any) -> None:
