@@ -298,7 +298,8 @@ def commands_page() -> str:
     lines = [
         "# Commands",
         "",
-        "Written by `make docs`; do not edit. `bedside --install-completion` makes Tab complete them.",
+        "Written by `make docs`; do not edit. Tab completes commands, options, paths and names of served models once",
+        'the shell has run `eval "$(bedside --show-completion)"`; `bedside --install-completion` does so for good.',
     ]
     for words in _commands(typer.main.get_command(app)):
         output = runner.invoke(app, [*words, "--help"], prog_name="bedside").output

@@ -184,6 +184,32 @@ def test_the_gate_promotes_a_good_canary_under_traffic(
 
 
 @pytest.mark.slow
+def test_a_flood_of_strangers_does_not_hold_the_shadow(
+    site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
+) -> None:
+    """Without a token or with made-up ones, faster than users call: the gate decides all the same, by the users."""
+    site.deploy("dev", registry["wrong"], layouts)
+    users = Caller(site.url, folder / "certificate.pem", token, "heart_disease")
+    strangers = [
+        Caller(site.url, folder / "certificate.pem", made_up, "heart_disease") for made_up in ("x", "x.y.z") * 2
+    ]
+    for caller in (users, *strangers):
+        caller.start()
+    try:
+        options = ["--site", str(folder), "--slower-than", "50", "--json", "--seconds", "120"]
+        bundle = layouts.parent / "wrong" / "heart_disease"
+        result = CliRunner().invoke(app, ["ship", "gate", str(bundle), *options], input=token + "\n")
+    finally:
+        for caller in (users, *strangers):
+            caller.stop()
+    assert result.exit_code == 1, result.output
+    assert not users.lost
+    assert sum(caller.lost.total() for caller in strangers) > users.made
+    shadow = json.loads(result.stdout)["stages"][-1]
+    assert (shadow["name"], shadow["outcome"]) == ("shadow", "failed")
+
+
+@pytest.mark.slow
 def test_the_gate_rolls_back_what_learnt_nothing(
     site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
 ) -> None:

@@ -29,7 +29,7 @@ from bedside.bundle.golden import media_type_of
 from bedside.bundle.media_types import SUFFIXES, suffix_of_media_type
 from bedside.bundle.study import DICOM, RELATED, zipped
 from bedside.cli.follow import follow
-from bedside.cli.server import URL, Ca, CallFailed, Token, TooLarge, Url, asked, connected
+from bedside.cli.server import URL, Ca, CallFailed, Token, TooLarge, Url, asked, connected, model_names
 from bedside.cli.study import is_study, reference
 from bedside.cli.terminal import plain
 
@@ -73,7 +73,9 @@ class Answer:
 
 
 def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
-    model: Annotated[str, typer.Argument(help="Name of a served model.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(help="Name of a served model.", show_default=False, autocompletion=model_names)
+    ],
     files: Annotated[
         list[str],
         typer.Argument(

@@ -1,7 +1,9 @@
 """The options of commands that call a server, and their client."""
 
+import re
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +28,9 @@ Ca = Annotated[Path | None, typer.Option(envvar="BEDSIDE_CA", help="PEM file tha
 _ADVICE: dict[int, str] = {
     httpx.codes.UNAUTHORIZED: ". For a server on this machine: export BEDSIDE_TOKEN=$(bedside token)",
 }
+
+_TAB_SECONDS = 2.0
+_PLAIN_NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 
 class CallFailed(BedsideError):
@@ -60,6 +65,18 @@ def asked(
         kind = TooLarge if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE else CallFailed
         raise kind(_explanation(response))
     return response
+
+
+def model_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete a model's name by those that the server lists; none where it does not answer soon."""
+    url, token, ca = (context.params.get(name) for name in ("url", "token", "ca"))
+    if token == "-":  # noqa: S105 - the option's value; standard input is the terminal
+        token = None
+    with suppress(Exception), connected(url or URL, token, ca, _TAB_SECONDS) as client:
+        names = {str(one["name"]) for one in asked(client, "POST", "/v2/repository/index").json()}
+        # What a shell or a terminal would take for more than a name is not offered.
+        return sorted(name for name in names if name.startswith(incomplete) and _PLAIN_NAME.fullmatch(name))
+    return []
 
 
 def _explanation(response: httpx.Response) -> str:

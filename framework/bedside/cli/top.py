@@ -4,9 +4,9 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import isnan
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bedside.cli.server import URL, Ca, Token, Url, connected
 from bedside.cli.terminal import plain
 from bedside.errors import BedsideError
 from bedside.observability.metrics import UNKNOWN
@@ -23,6 +24,8 @@ from bedside.observability.snapshot import NOTHING, Activity, ModelActivity, Sna
 
 WINDOW_SECONDS = 60.0
 """Rates and latencies are those of the last minute."""
+_SECONDS = 10.0
+_PIPE_COLUMNS = 120
 _MOST_REFUSALS = 8
 _READY = {True: "READY", False: "UNAVAILABLE"}
 _STATE_STYLES = {"READY": "green", "LOADING": "yellow", "UNLOADED": "dim", "REPLACED": "dim", "": ""}
@@ -84,32 +87,23 @@ class View:
 
 
 def top(
-    url: Annotated[str, typer.Option(envvar="BEDSIDE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="BEDSIDE_TOKEN", help="Bearer token, for the states of models.", show_default=False),
-    ] = None,
+    url: Url = URL,
+    token: Token = None,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Print one table, of all that was since the start.")] = False,  # noqa: FBT002
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a look.")] = False,  # noqa: FBT002
-    ca: Annotated[
-        Path | None, typer.Option(envvar="BEDSIDE_CA", help="PEM file that signed the server's certificate.")
-    ] = None,
+    ca: Ca = None,
 ) -> None:
-    """Show what a running server does: models, rates, latencies, queues, refusals of a minute. Ctrl-C ends it."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    verify: Any = str(ca) if ca else True
-    with httpx.Client(base_url=url, headers=headers, timeout=10, verify=verify) as client:
+    """Show what a running server does: models, rates, latencies, queues, refusals of a minute. Ctrl-C ends it.
+
+    Where the output is no terminal, a table is printed at each look.
+    """
+    with connected(url, token, ca, _SECONDS) as client, suppress(KeyboardInterrupt):
         views = watch(client)
-        first = next(views)
-        if once or as_json:
-            _print(first, as_json=as_json)
-            if once:
-                return
-        try:
-            _follow(first, views, interval, as_json=as_json)
-        except KeyboardInterrupt:
-            return
+        if once or as_json or not Console().is_terminal:
+            _print(views, interval, once=once, as_json=as_json)
+        else:
+            _draw(views, interval)
 
 
 def watch(client: httpx.Client, clock: Callable[[], float] = time.monotonic) -> Iterator[View]:
@@ -127,22 +121,25 @@ def watch(client: httpx.Client, clock: Callable[[], float] = time.monotonic) -> 
         earlier.append(now)
 
 
-def _follow(first: View, views: Iterator[View], interval: float, *, as_json: bool) -> None:
-    if as_json:
-        while True:
-            time.sleep(interval)
-            _print(next(views), as_json=True)
-    with Live(render(first), screen=True, auto_refresh=False) as live:
+def _draw(views: Iterator[View], interval: float) -> None:
+    with Live(render(next(views)), screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(interval)
             live.update(render(next(views)), refresh=True)
 
 
-def _print(view: View, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(view.document()))
-    else:
-        Console().print(render(view))
+def _print(views: Iterator[View], interval: float, *, once: bool, as_json: bool) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPE_COLUMNS)
+    for view in views:
+        if as_json:
+            typer.echo(json.dumps(view.document()))
+        else:
+            console.print(render(view), "" if once else "\n", end="")
+        if once:
+            return
+        time.sleep(interval)
 
 
 def _metrics(client: httpx.Client, at: float) -> Snapshot:

@@ -29,6 +29,8 @@ from bedside.delivery.verdict import Outcome, Stage, Tally, Verdict
 from bedside.errors import ConfigurationError
 
 LOOK_SECONDS = 0.25
+LET_IN_SECONDS = 1.0
+"""Longest time that production may take to tell whether it lets a caller in."""
 CLOCK_SECONDS = 0.001
 """What gateways round their times to."""
 
@@ -164,6 +166,15 @@ class Gate:
             raise ConfigurationError(f"the stable server answers {response.status_code}", field="stable")
         return True
 
+    async def _lets_in(self, authorization: str) -> bool:
+        if self.stable is None:
+            return False
+        headers = {"authorization": authorization}
+        with suppress(httpx.HTTPError):
+            path = f"/v1/models/{self.bundle.name}"
+            return (await self.stable.get(path, headers=headers, timeout=LET_IN_SECONDS)).is_success
+        return False
+
     async def _golden(self, cases: Sequence[GoldenCase]) -> Stage:
         """(1) Every case is answered as it must be, by the right digest."""
         begin, wrong, asked = perf_counter(), [], 0
@@ -191,7 +202,7 @@ class Gate:
         remarks = ["the first version: nothing to compare with"] if first else []
         async with AsyncExitStack() as stack:
             if self.mirror and not first:
-                copies = listening(self.mirror, self.bundle.name, limits.mirror_bytes)
+                copies = listening(self.mirror, self.bundle.name, limits.mirror_bytes, self._lets_in)
                 source = (await stack.enter_async_context(copies)).calls()
             else:
                 source = _again(calls)

@@ -1,11 +1,14 @@
 """Takes the copies of requests that a gateway mirrors (nginx ``mirror``, Gateway API ``RequestMirror``).
 
-A gateway throws away what a mirror answers, so it is answered at once; copies live in memory until they are asked.
+A gateway throws away what a mirror answers, so it is answered at once; copies live in memory until they are asked. It
+copies every request, those of strangers too: theirs take no place, or a flood of them would leave none for anybody.
 """
 
 import asyncio
+import hashlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,7 +23,52 @@ WAITING = 32
 MOST_BYTES = 64 * 1024 * 1024
 """Largest body that is kept; a larger one is not looked at."""
 
+ASKED_AT_ONCE = 4
+"""Tokens that production is asked about at one time; copies with another that nobody knows are not looked at."""
+
+KNOWN = 1024
+"""Tokens that are remembered; the oldest go."""
+
+KNOWN_SECONDS = 300.0
+"""For how long. One that is taken back meanwhile has its copies refused by production: they say nothing."""
+
+LetsIn = Callable[[str], Awaitable[bool]]
+"""Given ``Authorization``, tells whether production lets its bearer call the model."""
+
 _KEPT = frozenset({b"authorization", b"content-type", b"content-encoding", b"inference-header-content-length"})
+
+
+class Callers:
+    """Whose copies are looked at: those whom production lets in.
+
+    Args:
+        lets_in: asks production.
+        clock: seconds of a clock that is not set.
+    """
+
+    def __init__(self, lets_in: LetsIn, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lets_in, self._clock = lets_in, clock
+        self._known: dict[bytes, float] = {}
+        self._asking = 0
+
+    async def knows(self, authorization: str) -> bool:
+        """Tell whether production is known to let these credentials in, or does when it is asked."""
+        key = hashlib.sha256(authorization.encode()).digest()
+        if self._clock() < self._known.get(key, 0.0):
+            return True
+        if not authorization or self._asking >= ASKED_AT_ONCE:
+            return False
+        self._asking += 1
+        try:
+            let_in = await self._lets_in(authorization)
+        finally:
+            self._asking -= 1
+        if let_in:
+            self._known.pop(key, None)
+            while len(self._known) >= KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[key] = self._clock() + KNOWN_SECONDS
+        return let_in
 
 
 class Mirror:
@@ -30,22 +78,25 @@ class Mirror:
         model: whose calls are kept.
         held_bytes: most bytes of bodies in memory at one time, together with those that are on their way; what comes
             meanwhile is not looked at.
+        lets_in: see ``Callers``.
     """
 
-    def __init__(self, model: str, held_bytes: int) -> None:
+    def __init__(self, model: str, held_bytes: int, lets_in: LetsIn) -> None:
         self._free = held_bytes
+        self._callers = Callers(lets_in)
         self._paths = f"/v1/models/{model}/", f"/v2/models/{model}/"
         self._calls: asyncio.Queue[Call] = asyncio.Queue(WAITING)
 
     async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
-        """Answer 202, and keep the call where it is one of the model's."""
-        path = scope["path"]
+        """Answer 202, and keep the call where it is one of the model's, by somebody who may call it."""
+        path, headers = scope["path"], _kept(scope["headers"])
         wanted = path.startswith(self._paths) and path.endswith(("/predict", "/infer"))
+        # Before the body: of whom nobody knows, nothing is kept.
+        wanted = wanted and await self._callers.knows(headers.get("authorization", ""))
         body = await self._body(receive, MOST_BYTES if wanted else -1)
         if body is not None and self._calls.full():
             self._free += len(body)
         elif body is not None:
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in _kept(scope["headers"])}
             self._calls.put_nowait(Call(path, headers, body))
         await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
@@ -83,12 +134,12 @@ class Mirror:
             yield call
 
 
-def _kept(headers: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    return ((name, value) for name, value in headers if name in _KEPT)
+def _kept(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name in _KEPT}
 
 
 @asynccontextmanager
-async def listening(address: str, model: str, held_bytes: int) -> AsyncIterator[Mirror]:
+async def listening(address: str, model: str, held_bytes: int, lets_in: LetsIn) -> AsyncIterator[Mirror]:
     """Take copies at ``HOST:PORT`` while the block runs. Raises ConfigurationError."""
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal()):
@@ -97,7 +148,7 @@ async def listening(address: str, model: str, held_bytes: int) -> AsyncIterator[
         listener = socket.create_server((host, int(port)))
     except (OSError, OverflowError):
         raise ConfigurationError(f"nothing can listen on {address}", field="mirror") from None
-    mirror = Mirror(model, held_bytes)
+    mirror = Mirror(model, held_bytes, lets_in)
     config = uvicorn.Config(mirror, log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     # `_serve` and not `serve`: signals stay with whoever called.

@@ -1,10 +1,15 @@
 """`bedside top` over recorded answers; tests/integration/test_watching_a_server.py has a real server."""
 
+import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+from tests.unit.transports.web_archive import Answer as Page
+from tests.unit.transports.web_archive import web_archive
 from typer.testing import CliRunner
 
 from bedside.cli import app
@@ -116,7 +121,12 @@ def test_looks_follow_each_other(
     monkeypatch.setattr("time.sleep", pause)
     status, output, _ = run(*options)
     assert status == 0
-    if options:
+    if not options:
+        assert [line.split("  ")[2] for line in output.splitlines() if line.startswith("bedside top")] == [
+            "since the start",
+            *("last 0 s",) * 2,
+        ]
+    else:
         looks = [json.loads(line) for line in output.splitlines()]
         calls = [
             model["calls_per_second"] * look["seconds"]
@@ -126,6 +136,25 @@ def test_looks_follow_each_other(
         ]
         assert calls[1:] == [pytest.approx(10), pytest.approx(1)]
         assert looks[1]["refusals"] == {"expired_token": 10}
+
+
+def test_a_pipe_gets_a_table_at_once() -> None:
+    """And another at each look, as wide as it is; where the reader goes, it ends without a word about faults."""
+    with web_archive(lambda _: Page(media_type="text/plain", body=exposition(3).encode())) as server:
+        command = [sys.executable, "-m", "bedside", "top", "--interval", "0.2"]
+        command += ["--url", server.url.removesuffix("/dicom-web/")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as top:
+            assert top.stdout is not None
+            assert top.stderr is not None
+            first = list(itertools.takewhile(lambda line: "  last " not in line, top.stdout))
+            top.stdout.close()
+            said = top.stderr.read()
+    assert "since the start" in first[0]
+    assert [line.split()[:3] for line in first if line.startswith("ct  ")] == [
+        *(["ct", "0", "UNAVAILABLE"], ["ct", "1", "READY"], ["ct", "2", "UNAVAILABLE"]),
+    ]
+    assert not any("\x1b" in line for line in first)
+    assert (top.returncode, said) == (1, "")
 
 
 def test_rates_are_those_of_the_last_minute(

@@ -343,3 +343,20 @@ def test_a_verdict_explains_itself(golden: BundleFolder) -> None:
     assert "failures: 0 of 72 (accept)" in text
     assert "*failures*: 1% is as it should be, 5% must not pass" in text
     assert golden.digest in text
+
+
+async def test_whose_copies_count_is_productions_word(golden: BundleFolder) -> None:
+    """Whoever it lets in; nobody while it does not answer."""
+    seen = []
+
+    def production(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.path)
+        if request.headers["authorization"] == "Bearer broken":
+            raise httpx.ReadTimeout("")
+        return httpx.Response(200 if request.headers["authorization"] == "Bearer good" else 401)
+
+    stable = httpx.AsyncClient(transport=httpx.MockTransport(production), base_url="http://server")
+    gate = Gate(golden, stable, stable, "t")
+    assert [await gate._lets_in(f"Bearer {token}") for token in ("good", "bad", "broken")] == [True, False, False]
+    assert set(seen) == {f"/v1/models/{golden.name}"}
+    assert not await replace(gate, stable=None)._lets_in("Bearer good")
