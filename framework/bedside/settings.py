@@ -136,6 +136,10 @@ class LimitSettings(_Group):
     files: int = Field(default=256, gt=0)
     """Files under one name where a model takes any number of them, and encoded images in one tensor."""
 
+    caller_per_minute: int = Field(default=0, ge=0)
+    """Requests of one caller in a minute, by any route and protocol; the next gets 429 with Retry-After before anything
+    of it is read or run, and is only counted in the audit trail. Each replica counts its own. 0: no bound."""
+
     connections: int = Field(default=1024, gt=0)
     """Connections and running requests at one time, over all models; more get 503."""
 

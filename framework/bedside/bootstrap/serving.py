@@ -15,7 +15,7 @@ from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import ConfigurationError
-from bedside.interfaces import BundleSource, CallSink
+from bedside.interfaces import Authenticator, BundleSource, CallSink
 from bedside.observability.accounting import Accountant
 from bedside.observability.audit import AuditTrail
 from bedside.observability.events import Event
@@ -33,6 +33,7 @@ from bedside.security.authenticator import TokenAuthenticator
 from bedside.security.embedded import EmbeddedAuthenticator, EmbeddedIssuer
 from bedside.security.key_file import load_or_create_secret
 from bedside.security.oidc import OidcAuthenticator
+from bedside.security.quota import CallerQuota
 from bedside.security.scopes import authorise_admin, authorise_inference, authorise_listing
 from bedside.settings import Settings
 from bedside.transports.background import Jobs
@@ -83,7 +84,8 @@ def _serve(
     accountant = Accountant(metrics, _pseudonym_key(settings), log, tracer)
     engine = open_database(settings)
     monitoring = ending.enter_context(Monitoring(settings.monitoring, engine, repository, metrics))
-    dataplane = make_dataplane(settings, authenticator, repository, monitoring.sink(accountant), auditor)
+    callers = limited(authenticator, settings)
+    dataplane = make_dataplane(settings, callers, repository, monitoring.sink(accountant), auditor)
     references, uploads = make_references(settings, accountant.begin)
     jobs = make_jobs(settings, engine, repository, dataplane, references, tracer)
 
@@ -103,7 +105,7 @@ def _serve(
 
     lifecycle = Lifecycle(startup, shutdown)
     on_listening = listening(events, sources, announce)
-    parts = make_parts(settings, lifecycle, authenticator, repository, dataplane, metrics, jobs, monitoring)
+    parts = make_parts(settings, lifecycle, callers, repository, dataplane, metrics, jobs, monitoring)
     parts = replace(parts, tell_redrive=accountant.redriven, references=references, uploads=uploads, auditor=auditor)
     add_doors(lifecycle, parts, on_listening)
     server.serve(create_app(parts), settings, lifecycle, on_listening=on_listening)
@@ -132,7 +134,7 @@ def make_audit(settings: Settings, metrics: Metrics) -> AuditTrail | None:
 
 def make_dataplane(
     settings: Settings,
-    authenticator: TokenAuthenticator,
+    authenticator: Authenticator,
     repository: Repository,
     sink: CallSink,
     auditor: Auditor | None = None,
@@ -153,7 +155,7 @@ def make_dataplane(
 def make_parts(
     settings: Settings,
     lifecycle: Lifecycle,
-    authenticator: TokenAuthenticator,
+    authenticator: Authenticator,
     repository: Repository,
     dataplane: DataPlane,
     metrics: Metrics,
@@ -182,6 +184,12 @@ def make_parts(
 def make_authenticator(settings: Settings) -> TokenAuthenticator:
     """Return the authenticator of the configured issuer, or of the embedded one. Raises ConfigurationError."""
     return OidcAuthenticator(settings.auth) if settings.auth.issuer else EmbeddedAuthenticator(settings)
+
+
+def limited(authenticator: Authenticator, settings: Settings) -> Authenticator:
+    """Return what tells who calls, and lets nobody call more often than the site allows."""
+    most = settings.limits.caller_per_minute
+    return CallerQuota(authenticator, most) if most else authenticator
 
 
 def mint_token(settings: Settings, *, subject: str, scopes: Sequence[str], seconds: int) -> str:

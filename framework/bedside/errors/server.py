@@ -50,7 +50,7 @@ class ArchiveUnavailable(Unavailable):
 
 
 class CallerLimitReached(Unavailable):
-    """Wait until some of your own jobs or event streams have ended, then try again."""
+    """Wait: you have made too many requests, or have too many jobs or event streams under way; then try again."""
 
     retry_after_seconds = 10
 

@@ -28,6 +28,7 @@ from bedside.observability.audit_lines import Record
 from bedside.observability.events import AuditAction
 from bedside.observability.schema import AUDIT_RULES
 from bedside.observability.traceparent import TraceParent
+from bedside.security.quota import CallerQuota
 from bedside.settings import Settings
 from bedside.transports.rest.app import create_app
 from bedside.transports.rest.parts import Parts
@@ -329,11 +330,13 @@ def make_world(
         "mask": FakeModel(IMAGE, FakeExecutor(IMAGE, image_run)),
     }
     repository, authenticator, sink = FakeRepository(models), FakeAuthenticator(), Calls()
+    most = configured.limits.caller_per_minute
+    callers = CallerQuota(authenticator, most) if most else authenticator
     lifecycle = lifecycle or Lifecycle()
     lifecycle.started = started
     auditor = Auditor(audit, repository)
     plane = DataPlane(
-        authenticator=authenticator,
+        authenticator=callers,
         authorise=authorise,
         repository=repository,
         codec=Codecs(configured.limits),
@@ -345,7 +348,7 @@ def make_world(
     parts = Parts(
         dataplane=plane,
         repository=repository,
-        authenticate=authenticator.authenticate,
+        authenticate=callers.authenticate,
         authorise=authorise,
         authorise_admin=authorise_admin,
         authorise_listing=authorise_listing,

@@ -157,3 +157,21 @@ async def test_over_grpc_too(trail: Trail) -> None:
     trail.strict = trail.full = True
     async with station(make_world(audit=trail, server={"grpc_port": 0})) as running:
         assert (await running.refused(request())).code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("path", [PREDICT, "/v1/models/heart"])
+async def test_a_caller_beyond_its_limit_is_counted_with_strangers(trail: Trail, path: str) -> None:
+    """429 before its body is read; a record without a name has its share of the trail, and the others are counted."""
+    world = make_world(audit=trail, limits={"caller_per_minute": 2})
+    async with world.client() as client:
+        for _ in range(2):
+            assert (await client.post(PREDICT, content=RECORD_BODY, headers=JSON)).status_code == 200
+        method = "POST" if path == PREDICT else "GET"
+        refused = await client.request(method, path, content=b"no JSON", headers=JSON)
+        other = await client.post(PREDICT, content=RECORD_BODY, headers={**JSON, "authorization": "Bearer admin"})
+    assert (refused.status_code, other.status_code) == (429, 200)
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert refused.json()["type"] == "urn:bedside:problem:caller-limit-reached"
+    named = [who for _, who, error in trail.told if error != "caller_limit_reached"]
+    assert named == ["user", "user", "admin"]
+    assert [who for _, who, error in trail.told if error == "caller_limit_reached"] in ([""], [])
