@@ -359,7 +359,8 @@ class JobSettings(_Group):
     were taken still get their results. The inbox of received DICOM studies may take as much again."""
 
     event_streams: int = Field(default=20, gt=0)
-    """Event streams (``GET /v1/jobs/{id}/events``) of one caller at one time; the next one gets 429."""
+    """Event streams (``GET /v1/jobs/{id}/events``) of one caller at one time; the next one gets 429. Those of all
+    callers may be half of ``limits.connections``; the next one gets 503. A stream ends with its caller's token."""
 
     attempts: int = Field(default=3, ge=1)
     """Times that a job is tried before it is dead. A refusal by the model is never tried again."""

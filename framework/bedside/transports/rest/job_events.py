@@ -1,6 +1,7 @@
 """Server-sent events of jobs: any number of streams, one look at the store for all of them."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ import orjson
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from bedside.errors import CallerLimitReached
+from bedside.errors import CallerLimitReached, QueueFull
 from bedside.jobs.records import Job
 from bedside.jobs.states import FINISHED, JobState
 
@@ -29,7 +30,9 @@ class JobEvents:
         look: returns jobs by their id; blocks.
         describe: a job as callers see it.
         most: streams that one caller may have open.
+        together: streams that all callers may have open.
         ended: tells that the server ends; streams end then, too, and their readers come back to another replica.
+        clock: seconds since the epoch.
     """
 
     def __init__(
@@ -37,18 +40,27 @@ class JobEvents:
         look: Callable[[Collection[str]], Mapping[str, Job]],
         describe: Describe,
         most: int,
+        together: int,
         ended: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._look = look
         self._describe = describe
-        self._most = most
+        self._most, self._together, self._clock = most, together, clock
         self._ended = ended
         self._callers: Counter[str] = Counter()
         self._followed: Counter[str] = Counter()
         self._looking: asyncio.Task[tuple[frozenset[str], Mapping[str, Job]]] | None = None
 
-    def follow(self, job: Job, caller: str) -> StreamingResponse:
-        """Return the answer that tells of a job until it ends. Raises CallerLimitReached."""
+    def follow(self, job: Job, caller: str, expires_at: float) -> StreamingResponse:
+        """Return the answer that tells of a job until it ends, or the caller's token does.
+
+        Raises:
+            CallerLimitReached: the caller has as many open as one may have.
+            QueueFull: all callers together have.
+        """
+        if self._callers.total() >= self._together:
+            raise QueueFull("event streams take half of limits.connections")
         if self._callers[caller] >= self._most:
             raise CallerLimitReached(f"{self._most} of your event streams are open already")
         self._callers[caller] += 1
@@ -60,10 +72,11 @@ class JobEvents:
                 if not counter[key]:
                     del counter[key]
 
-        return _Stream(events(job, lambda: self._next(job), self._describe), release)
+        return _Stream(events(job, lambda: self._next(job, expires_at), self._describe), release)
 
-    async def _next(self, job: Job) -> Job | None:
-        while not self._ended():
+    async def _next(self, job: Job, expires_at: float) -> Job | None:
+        # A token that is over, or was taken back and so is not renewed, does not go on telling.
+        while not self._ended() and self._clock() < expires_at:
             # Whoever comes first begins the next look, whoever comes meanwhile waits for the same.
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._once())

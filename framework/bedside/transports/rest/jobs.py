@@ -109,8 +109,9 @@ def add_jobs(app: FastAPI, parts: Parts, guard: Guard) -> None:
     if desk is None:
         return
     _add_listing(app, desk, guard)
-    most, lifecycle = parts.settings.jobs.event_streams, parts.lifecycle
-    _add_following(app, desk, guard, JobEvents(desk.some, describe, most, lambda: lifecycle.closing))
+    most, together = parts.settings.jobs.event_streams, max(1, parts.settings.limits.connections // 2)
+    streams = JobEvents(desk.some, describe, most, together, lambda: parts.lifecycle.closing, parts.clock)
+    _add_following(app, desk, guard, streams)
     _add_changes(app, desk, guard, parts.tell_redrive)
     add_deliveries(app, parts, guard)
 
@@ -138,7 +139,7 @@ def _add_following(app: FastAPI, desk: JobDesk, guard: Guard, streams: JobEvents
     async def events(request: Request, job_id: str) -> Response:
         """Stream the job's changes as server-sent events: ``queued``, ``running``, ``progress``, and its end."""
         principal, found = await _mine(request, guard, desk, job_id)
-        return streams.follow(found, owner_of(principal))
+        return streams.follow(found, owner_of(principal), principal.expires_at)
 
     @app.get("/v1/jobs/{job_id}/result", tags=[_TAG], summary="A job's result")
     async def result(request: Request, job_id: str) -> Response:
