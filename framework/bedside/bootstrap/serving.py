@@ -75,7 +75,7 @@ def _serve(
         ending.callback(audit.close)  # before what ships it, which so has its end
     events = get_logger("bedside.server")
     staging = ending.enter_context(closing(Staging(settings.runtime.staging_dir)))
-    authenticator = make_authenticator(settings)
+    callers = limited(authenticator := make_authenticator(settings), settings)
     finder = Finder(sources, SourceReport(sources, announce), model_name)
     repository = make_repository(settings, finder, staging, metrics, announce, audit)
     auditor = Auditor(audit, repository)
@@ -84,7 +84,6 @@ def _serve(
     accountant = Accountant(metrics, _pseudonym_key(settings), log, tracer)
     engine = open_database(settings)
     monitoring = ending.enter_context(Monitoring(settings.monitoring, engine, repository, metrics))
-    callers = limited(authenticator, settings)
     dataplane = make_dataplane(settings, callers, repository, monitoring.sink(accountant), auditor)
     references, uploads = make_references(settings, accountant.begin)
     jobs = make_jobs(settings, engine, repository, dataplane, references, tracer)
