@@ -72,10 +72,11 @@ class Answer:
         return paths
 
 
+Model = Annotated[str, typer.Argument(help="Name of a served model.", show_default=False, autocompletion=model_names)]
+
+
 def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
-    model: Annotated[
-        str, typer.Argument(help="Name of a served model.", show_default=False, autocompletion=model_names)
-    ],
+    model: Model,
     files: Annotated[
         list[str],
         typer.Argument(
