@@ -22,7 +22,7 @@ from bedside.codecs.elements import NUMPY_OF, all_finite
 from bedside.codecs.report import encode_json
 from bedside.codecs.tensor_request import InferRequest
 from bedside.errors import RunFailed
-from bedside.types import Prediction, ValidatedInputs
+from bedside.types import OutputArray, Prediction, ValidatedInputs
 
 JSON_TEXT = "application/json"
 _DATATYPE_OF = {dtype.newbyteorder("="): name for name, dtype in NUMPY_OF.items()} | {np.dtype(np.bool_): "BOOL"}
@@ -92,12 +92,9 @@ def answer_tensors(contract: Contract, predictions: Sequence[Prediction]) -> lis
     specs = _specs_of(contract)
     answers = []
     for index, first in enumerate(predictions[0].arrays):
-        rows = [prediction.arrays[index].array for prediction in predictions]
-        if len({row.shape for row in rows}) > 1:
-            raise RunFailed("the rows of one request gave results of different shapes", field=first.name)
-        array = (np.stack(rows) if len(rows) > 1 else rows[0][np.newaxis]) if stacked else np.atleast_1d(rows[0])
-        spec = specs.get(first.name, OutputSpec(first.name, "tensor"))
-        answers.append(_answer(array, spec, [prediction.arrays[index].affine for prediction in predictions]))
+        rows = [prediction.arrays[index] for prediction in predictions]
+        spec = specs.get(first.name) or OutputSpec(first.name, "tensor")
+        answers.append(_answer(_stack(rows) if stacked else np.atleast_1d(first.array), spec, rows))
     return [*answers, *_values(predictions), *_files(predictions)]
 
 
@@ -144,7 +141,15 @@ def _bytes_tensor(name: str, elements: Sequence[bytes], parameters: dict[str, An
     return AnswerTensor(name, "BYTES", array.shape, parameters, array)
 
 
-def _answer(array: NDArray[Any], spec: OutputSpec, affines: Sequence[NDArray[np.float64] | None]) -> AnswerTensor:
+def _stack(rows: Sequence[OutputArray]) -> NDArray[Any]:
+    if len(rows) == 1:
+        return rows[0].array[np.newaxis]
+    if len({row.array.shape for row in rows}) > 1:
+        raise RunFailed("the rows of one request gave results of different shapes", field=rows[0].name)
+    return np.stack([row.array for row in rows])
+
+
+def _answer(array: NDArray[Any], spec: OutputSpec, rows: Sequence[OutputArray]) -> AnswerTensor:
     if not (array.flags.c_contiguous and array.dtype.isnative):
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     datatype = _DATATYPE_OF.get(array.dtype)
@@ -153,8 +158,9 @@ def _answer(array: NDArray[Any], spec: OutputSpec, affines: Sequence[NDArray[np.
     parameters: dict[str, Any] = {}
     if spec.labels:
         parameters["labels"] = _labels_of(spec)
-    if all(affine is not None for affine in affines):
-        numbers = [float(number) for affine in affines if affine is not None for number in affine.ravel()]
+    affines = [row.affine for row in rows if row.affine is not None]
+    if len(affines) == len(rows):
+        numbers = [float(number) for affine in affines for number in affine.ravel()]
         parameters["affine"] = orjson.dumps(numbers).decode()
     return AnswerTensor(spec.name, datatype, array.shape, parameters, array)
 

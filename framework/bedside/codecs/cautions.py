@@ -26,12 +26,12 @@ def cautions(contract: Contract, inputs: ValidatedInputs) -> list[str]:
     A missing value is outside nothing.
     """
     spec = contract.record
-    record = next((item for item in inputs.items if isinstance(item, DecodedRecord)), None)
-    if spec is None or record is None:
+    records = [item for item in inputs.items if isinstance(item, DecodedRecord)]
+    if spec is None or not records:
         return []
     # A dozen Python floats are compared in less time than NumPy needs to begin, and every record comes here.
     low, high = _bounds_of(spec)
-    values = record.values.tolist()
+    values = records[0].values.tolist()
     if all(map(le, low, values)) and all(map(le, values, high)):
         return []
     return _mostly_missing(values) + list(map(_sentence, _outside_training(values, spec)))
@@ -39,8 +39,7 @@ def cautions(contract: Contract, inputs: ValidatedInputs) -> list[str]:
 
 def cautions_by_row(contract: Contract, rows: Sequence[ValidatedInputs]) -> dict[str, list[str]]:
     """Return the cautions by row index, as text: the members of a JSON object. Rows without any are left out."""
-    found = ((str(index), cautions(contract, row)) for index, row in enumerate(rows))
-    return {index: sentences for index, sentences in found if sentences}
+    return {str(index): found for index, row in enumerate(rows) if (found := cautions(contract, row))}
 
 
 def require_finite(contract: Contract, rows: Sequence[ValidatedInputs], predictions: Sequence[Prediction]) -> None:

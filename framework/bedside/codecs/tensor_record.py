@@ -6,18 +6,17 @@
 NaN in a floating-point tensor says "missing" where the feature may be missing, and is refused elsewhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import eq
 from typing import Any
 
 from bedside.bundle.contract import InputSpec
 from bedside.bundle.remembered import Remembered
-from bedside.codecs.elements import read_bytes, read_numbers
+from bedside.codecs.elements import element_count, read_bytes, read_numbers
 from bedside.codecs.record import decode_values
 from bedside.errors import MalformedPayload, MissingInput, PayloadTooLarge, WrongShape
 from bedside.types import DecodedRecord, RawTensor
 
-_ONE_ROW = {(1,), (1, 1)}
 _INT64 = 2**63
 
 
@@ -36,7 +35,7 @@ def decode_record_tensors(tensors: Mapping[str, RawTensor], spec: InputSpec, row
         PayloadTooLarge: too many rows.
         MissingFeature, WrongDatatype, NonFiniteValue: naming the feature.
     """
-    names = [feature.name for feature in spec.features]
+    names = _names_of(spec)
     columns = {name: tensors[name] for name in names if name in tensors}
     packed = tensors.get(spec.name) if spec.name not in columns else None
     if packed is not None and columns:
@@ -47,13 +46,14 @@ def decode_record_tensors(tensors: Mapping[str, RawTensor], spec: InputSpec, row
     return [decode_values(_with_gaps(record, spec), spec) for record in records]
 
 
-def _unpack(tensor: RawTensor, names: list[str], rows_limit: int) -> list[dict[str, Any]]:
+def _unpack(tensor: RawTensor, names: Sequence[str], rows_limit: int) -> list[dict[str, Any]]:
     if len(tensor.shape) != 2 or tensor.shape[1] != len(names):
         raise WrongShape(
             f"'{tensor.name}' must have the shape [rows, {len(names)}]; {list(tensor.shape)} came", field=tensor.name
         )
     _require_rows(tensor, rows_limit)
-    return [dict(zip(names, row, strict=True)) for row in read_numbers(tensor).tolist()]
+    numbers, width = _numbers(tensor), len(names)
+    return [dict(zip(names, numbers[at : at + width], strict=True)) for at in range(0, len(numbers), width)]
 
 
 def _collect(columns: Mapping[str, RawTensor], rows_limit: int) -> list[dict[str, Any]]:
@@ -73,17 +73,26 @@ def _collect(columns: Mapping[str, RawTensor], rows_limit: int) -> list[dict[str
 
 
 def _column(tensor: RawTensor) -> list[Any]:
-    data = tensor.data
-    if tensor.shape in _ONE_ROW and type(data) is list and len(data) == 1:
-        kind = type(data[0])
-        if (kind is float and tensor.datatype in {"FP32", "FP64"}) or (
-            kind is int and tensor.datatype == "INT64" and -_INT64 <= data[0] < _INT64
-        ):
-            return data  # one number, as most requests have it: what follows would cost ten times as much
     if tensor.datatype == "BYTES":
         return [element.decode("latin-1") if isinstance(element, bytes) else element for element in read_bytes(tensor)]
-    column: list[Any] = read_numbers(tensor).ravel().tolist()
-    return column
+    return _numbers(tensor)
+
+
+def _numbers(tensor: RawTensor) -> list[Any]:
+    """Return the elements, row-major; see ``read_numbers``."""
+    data = tensor.data
+    if type(data) is list and _is_exact(data, tensor.datatype) and len(data) == element_count(tensor):
+        return data  # as most requests have it; NumPy would give the same back, at ten times the cost
+    numbers: list[Any] = read_numbers(tensor).ravel().tolist()
+    return numbers
+
+
+def _is_exact(data: list[Any], datatype: str) -> bool:
+    """Tell whether these are plain numbers of the datatype; FP32 is not rounded here, as all become float32 later."""
+    kinds = set(map(type, data))
+    if kinds == {float}:
+        return datatype in {"FP32", "FP64"}
+    return kinds == {int} and datatype == "INT64" and min(data) >= -_INT64 and max(data) < _INT64
 
 
 def _require_rows(tensor: RawTensor, rows_limit: int) -> None:
@@ -102,6 +111,13 @@ def _with_gaps(record: dict[str, Any], spec: InputSpec) -> dict[str, Any]:
         if value != value:  # noqa: PLR0124 - only NaN differs from itself
             record[name] = None
     return record
+
+
+def _list_names(spec: InputSpec) -> tuple[str, ...]:
+    return tuple(feature.name for feature in spec.features)
+
+
+_names_of = Remembered(_list_names)
 
 
 def _list_nullable(spec: InputSpec) -> list[str]:

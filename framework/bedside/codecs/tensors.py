@@ -47,6 +47,8 @@ def decode_request(
     by_name = _by_name(tensors, specs)
     sent = [spec for spec in specs if not spec.optional or _is_sent(spec, by_name)]
     columns = [_decode(by_name, spec, limits, decode_part) for spec in sent]
+    if len(columns) == 1:
+        return list(columns[0])
     rows = max((len(column) for column in columns), default=1)
     for spec, column in zip(sent, columns, strict=True):
         if len(column) != rows:

@@ -221,7 +221,7 @@ class DataPlane:
         self, call: Call, contract: Contract, raw: Sequence[RawInput]
     ) -> list[ValidatedInputs]:
         begin = perf_counter()
-        size = sum(len(item.data) for item in raw if not isinstance(item, RawRecord))
+        size = sum([len(item.data) for item in raw if not isinstance(item, RawRecord)])
         try:
             if size <= INLINE_DECODE_BYTES and all(map(_is_cheap, raw)):
                 return self._checked(call, contract, raw)

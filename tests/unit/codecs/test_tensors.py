@@ -341,12 +341,35 @@ def test_what_is_optional_may_be_left_out(codecs: Codecs) -> None:
         [RawTensor("age", "FP32", (2,), [63, 64.0]), RawTensor("thal", "INT64", (2, 1), [[6], [7]])],
         [RawTensor("age", "UINT8", (2,), b"\x3f\x40"), RawTensor("thal", "FP64", (2, 1), [6, 7])],
         [RawTensor("patient", "FP32", (2, 2), [[63, 6], [64, 7]])],
+        [RawTensor("patient", "FP32", (2, 2), [63.0, 6.0, 64.0, 7.0])],
+        [RawTensor("patient", "FP64", (2, 2), [63.0, 6, 64.0, 7])],
+        [RawTensor("patient", "INT64", (2, 2), [63, 6, 64, 7])],
         [RawTensor("patient", "FP64", (2, 2), np.array([[63, 6], [64, 7.0]]).tobytes())],
     ],
 )
 def test_records_come_packed_or_by_feature(codecs: Codecs, tensors: list[RawTensor]) -> None:
     """Either form, any numeric datatype, JSON or binary: the same rows."""
     assert records(codecs, *tensors) == [[63, 6], [64, 7]]
+
+
+@pytest.mark.parametrize(
+    ("packed", "refused"),
+    [
+        (RawTensor("patient", "INT64", (1, 2), [63, 2**63]), WrongDatatype),
+        (RawTensor("patient", "INT64", (1, 2), [-(2**63) - 1, 6]), WrongDatatype),
+        (RawTensor("patient", "INT64", (1, 2), [63.0, 6.0]), WrongDatatype),
+        (RawTensor("patient", "FP64", (1, 2), [True, False]), WrongDatatype),
+        (RawTensor("patient", "FP64", (2, 2), [63.0, 6.0]), WrongShape),
+        (RawTensor("patient", "BF16", (1, 2), [63.0, 6.0]), WrongDatatype),
+        (RawTensor("patient", "FP32", (1, 2), [63.0, 1e39]), NonFiniteValue),
+    ],
+)
+def test_packed_numbers_that_are_not_of_their_datatype(
+    codecs: Codecs, packed: RawTensor, refused: type[Exception]
+) -> None:
+    """A flat list is read the short way only where every number is of its datatype, and of its shape."""
+    with pytest.raises(refused):
+        records(codecs, packed)
 
 
 @pytest.mark.parametrize(

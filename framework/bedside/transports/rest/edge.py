@@ -186,7 +186,8 @@ class Edge:
             )
         # (4) to (8)
         reply = await self._operations[target.operation](exchange, served)
-        return reply._replace(headers=(*reply.headers, *_copy_of(served.version, served.digest)))
+        copy = _copy_of(exchange.call.version, exchange.call.digest)
+        return Reply(reply.status, reply.media_type, reply.body, (*reply.headers, *copy))
 
     async def _send(self, scope: Scope, send: Send, reply: Reply, exchange: Exchange) -> bool:
         """Send the answer; return True where the caller may still be sending and the connection must be closed."""

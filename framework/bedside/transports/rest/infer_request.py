@@ -38,11 +38,9 @@ def parse_infer_request(data: bytes, header_length: int | None, json_limit: int)
     parameters = _parameters(document, "parameters")
     binary = _flag(parameters, "binary_data_output", "parameters", default=False)
     raw = _Binary(data, length, allowed=header_length is not None)
-    inputs = tuple(_input(item, f"inputs[{i}]", raw) for i, item in enumerate(_list(document, "inputs", "inputs")))
+    inputs = [_input(item, f"inputs[{i}]", raw) for i, item in enumerate(_list(document, "inputs", "inputs"))]
     raw.finish()
-    outputs = _outputs(document, default=binary)
-    check_outputs_once(outputs)
-    return InferRequest(_id(document), inputs, outputs or None, binary)
+    return InferRequest(_id(document), tuple(inputs), _outputs(document, default=binary) or None, binary)
 
 
 def _document(data: bytes) -> Object:
@@ -106,23 +104,25 @@ def _input(item: Any, where: str, binary: _Binary) -> RawTensor:
         raise MalformedPayload("must be an object", field=where)
     name, datatype = _string(item, "name", where), _string(item, "datatype", where)
     shape = check_shape(item.get("shape"), where)
-    parameters = dict(_parameters(item, f"{where}.parameters"))
-    size = parameters.pop("binary_data_size", None)
+    parameters = _parameters(item, f"{where}.parameters")
+    size = parameters.get("binary_data_size")
     if size is None:
         return RawTensor(name, datatype, shape, _list(item, "data", f"{where}.data"), parameters)
     if "data" in item:
         raise MalformedPayload("must not be there beside binary_data_size", field=f"{where}.data")
     if type(size) is not int or size < 0:
         raise BadParameter("must be a whole number from 0 on", field=f"{where}.parameters.binary_data_size")
-    return RawTensor(name, datatype, shape, binary.take(size, where), parameters)
+    rest = {key: value for key, value in parameters.items() if key != "binary_data_size"}
+    return RawTensor(name, datatype, shape, binary.take(size, where), rest)
 
 
 def _outputs(document: Object, *, default: bool) -> tuple[RequestedOutput, ...]:
     if document.get("outputs") is None:
         return ()
-    return tuple(
-        _output(item, f"outputs[{i}]", default) for i, item in enumerate(_list(document, "outputs", "outputs"))
-    )
+    items = enumerate(_list(document, "outputs", "outputs"))
+    outputs = tuple(_output(item, f"outputs[{i}]", default) for i, item in items)
+    check_outputs_once(outputs)
+    return outputs
 
 
 def _output(item: Any, where: str, default: bool) -> RequestedOutput:  # noqa: FBT001 - the request's own default
