@@ -311,16 +311,18 @@ def _source(bundle: str, reference: str, registry: Path | None) -> str:
 
 def _gets_ready(new: Running, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while _runs(new) and time.monotonic() < deadline:
-        if _ready(new.url):
-            return True
-        time.sleep(0.1)
+    # One client: each reads the machine's certificates, which would take a part of the core that the server starts on.
+    with httpx.Client(base_url=new.url, trust_env=False) as client:
+        while _runs(new) and time.monotonic() < deadline:
+            if _ready(client):
+                return True
+            time.sleep(0.1)
     return False
 
 
-def _ready(url: str) -> bool:
+def _ready(client: httpx.Client) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", trust_env=False).is_success
+        return client.get("/readyz").is_success
     except httpx.HTTPError:
         return False
 
