@@ -1,5 +1,6 @@
 """``POST /v1/uploads``: where to put an input that is too large to be sent."""
 
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -68,7 +69,8 @@ async def test_an_upload_is_offered() -> None:
         ({"bytes": 1001}, 413, "bytes"),
         ({"bytes": 0}, 422, "bytes"),
         ({"bytes": "7"}, 422, "bytes"),
-        ({"bytes": 7, "path": "../DOE^JANE"}, 422, "path"),
+        ({"bytes": 7, "path": "../DOE^JANE"}, 422, "body"),
+        ({"bytes": 7, "DOE^JANE": 1}, 422, "body"),
         ({}, 422, "bytes"),
     ],
 )
@@ -85,6 +87,25 @@ async def test_without_the_scope_of_the_bucket() -> None:
     async with client(may=False) as caller:
         answer = await caller.post(URL, json={"bytes": 7})
     assert (answer.status_code, answer.json()["scope"]) == (403, RETRIEVE)
+
+
+async def test_nothing_of_a_stranger_is_read() -> None:
+    """A body is asked for once its caller is let in, and then up to 64 KiB."""
+    asked = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal asked
+        while asked < 1000:
+            asked += 1
+            yield b" " * 1024
+
+    async with client() as caller:
+        stranger = await caller.post(URL, content=endless(), headers={"authorization": ""})
+        of_strangers, asked = asked, 0
+        known = await caller.post(URL, content=endless())
+    assert (stranger.status_code, of_strangers) == (401, 0)
+    assert known.status_code == 413
+    assert asked <= 65
 
 
 async def test_a_body_that_is_too_large_is_told_the_way() -> None:
