@@ -116,6 +116,10 @@ class LimitSettings(_Group):
     body_seconds: float = Field(default=60.0, gt=0)
     """Seconds in which the body must have arrived (slow-loris)."""
 
+    reader_seconds: float = Field(default=60.0, gt=0)
+    """Seconds in which a caller must take 64 KiB of an answer that waits for it, or its rest; who takes less is cut off
+    (slow readers). HTTP/1.1."""
+
     request_seconds: float = Field(default=300.0, gt=0)
     """Seconds that a request may take in all, waiting included; then 504 and the work is stopped."""
 

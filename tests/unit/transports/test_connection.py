@@ -37,6 +37,10 @@ class Wire(asyncio.Transport):
         """Tell."""
         return self.closed
 
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits here."""
+        return 0
+
     def pause_reading(self) -> None:
         """Nothing is read here."""
 
@@ -214,7 +218,7 @@ class Line:
         config = Config(app, timeout_keep_alive=KEPT_SECONDS, log_config=None, ws="none")
         config.load()
         self.clock, self.wire = Clock(), Wire()
-        self.connection = Connection(config, ServerState(), {}, self.clock)
+        self.connection = Connection(config, ServerState(), {}, self.clock, reader_seconds=60.0)
         self.connection._start_asgi_task = lambda *_: None  # type: ignore[method-assign]
         self.connection.connection_made(self.wire)
         self.ask()

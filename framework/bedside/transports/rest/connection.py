@@ -1,9 +1,11 @@
-"""One HTTP/1.1 connection: uvicorn's, with the two bounds that it lacks, on the size and the time of a header section.
+"""One HTTP/1.1 connection: uvicorn's, with the bounds that it lacks: on a header section, and on reading an answer.
 
-Nobody is authenticated yet while the header section comes, so it may cost next to nothing.
+Nobody is authenticated yet while the header section comes, so it may cost next to nothing. An answer that is not read
+holds its memory and its connection, after it is closed, too.
 """
 
 import asyncio
+import math
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -16,6 +18,9 @@ HEAD_BYTES = 65536
 
 HEAD_SECONDS = 10.0
 """Time in which the header section must have arrived, from the opening of the connection or its first byte."""
+
+READ_BYTES = 65536
+"""What a caller has to take of an answer in ``limits.reader_seconds``, or the rest of it."""
 
 RESERVED_CONNECTIONS = 32
 """Connections beyond ``limits.connections`` before uvicorn itself refuses requests."""
@@ -68,12 +73,21 @@ class WholeAnswer:
 
 
 class Connection(HttpToolsProtocol):
-    """A connection whose header sections are bounded (slow-loris, endless header fields)."""
+    """A connection whose header sections (slow-loris, endless header fields) and unread answers are bounded.
+
+    Args:
+        reader_seconds: ``limits.reader_seconds``.
+        args: uvicorn's.
+        kwargs: uvicorn's.
+    """
 
     head_seconds = HEAD_SECONDS
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, reader_seconds: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._reader_seconds = reader_seconds
+        self._reader_timer: asyncio.TimerHandle | None = None
+        self._unread = math.inf
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
@@ -91,7 +105,19 @@ class Connection(HttpToolsProtocol):
         """Stop the clocks."""
         self._head_complete()
         self._unset_keepalive_if_required()
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Start the clock of a caller who does not read as fast as we write."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """Go on writing; a caller who took so much reads."""
+        super().resume_writing()
+        self._unread = math.inf
 
     def data_received(self, data: bytes) -> None:
         """Parse; a header section that is not complete after this is counted and timed."""
@@ -161,6 +187,7 @@ class Connection(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self._watch_reader()
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -180,7 +207,7 @@ class Connection(HttpToolsProtocol):
         if remaining > 0:
             self._await_next(remaining)
         else:
-            self.transport.close()
+            self._close()
 
     def _await_next(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
@@ -195,7 +222,25 @@ class Connection(HttpToolsProtocol):
         # the one that has been silent longest goes. An HTTP client expects that of an idle connection (RFC 9112 §9.5).
         idle = [peer for peer in self.connections if peer is not self and isinstance(peer, Connection) and peer.is_idle]
         if idle:
-            min(idle, key=lambda peer: peer._idle_since).transport.close()  # noqa: SLF001 - of this class
+            min(idle, key=lambda peer: peer._idle_since)._close()  # noqa: SLF001 - of this class
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        """Look again after ``limits.reader_seconds`` whether what waits is read; none is written meanwhile."""
+        if self._reader_timer is None and (unread := self.transport.get_write_buffer_size()):
+            self._unread = unread
+            self._reader_timer = self.loop.call_later(self._reader_seconds, self._judge_reader)
+
+    def _judge_reader(self) -> None:
+        self._reader_timer = None
+        unread = self.transport.get_write_buffer_size()
+        if unread and unread > self._unread - READ_BYTES:
+            self.transport.abort()
+        elif self.flow.write_paused or self.transport.is_closing():
+            self._watch_reader()
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, _TOO_LATE)

@@ -1,0 +1,91 @@
+"""Callers who do not read what they asked for, over real sockets."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from bedside.transports.rest.connection import READ_BYTES, Connection
+
+BUFFER = 16384  # of each socket: small, so that what is not read waits in the server
+
+
+class Served:
+    """One server of one connection.
+
+    Attributes:
+        looks: how often the server has looked whether the caller reads.
+        lost: done when the connection has ended.
+    """
+
+    def __init__(self, caller: socket.socket) -> None:
+        self.caller = caller
+        self.looks: asyncio.Queue[None] = asyncio.Queue()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+@asynccontextmanager
+async def asked(body: bytes, field: str) -> AsyncIterator[Served]:
+    """Have asked for an answer of so many bytes, and read none of it."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        length = str(len(body)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.body", "body": body})
+
+    class Told(Connection):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            served.lost.set_result(None)
+
+        def _judge_reader(self) -> None:
+            super()._judge_reader()
+            served.looks.put_nowait(None)
+
+    config, state = Config(app, lifespan="off", log_config=None, timeout_keep_alive=0), ServerState()
+    config.load()
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Told(config=config, server_state=state, app_state={}, reader_seconds=0.05), sock=listener
+    )
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        served = Served(caller)
+        caller.connect(listener.getsockname())
+        caller.sendall(f"GET / HTTP/1.1\r\nhost: test\r\n{field}\r\n".encode())
+        async with server:
+            yield served
+
+
+@pytest.mark.parametrize(
+    ("size", "field"),
+    [
+        pytest.param(8 * READ_BYTES, "", id="writing pauses"),
+        pytest.param(READ_BYTES, "", id="closed after its idle time"),
+        pytest.param(READ_BYTES, "connection: close\r\n", id="closed with the answer"),
+    ],
+)
+async def test_who_never_reads_is_cut_off(size: int, field: str) -> None:
+    """Also where all is written and the connection is only waiting for its end."""
+    async with asked(b"x" * size, field) as served:
+        await asyncio.wait_for(served.lost, 30)
+
+
+async def test_who_reads_slowly_gets_all() -> None:
+    """More than has to be taken, between one look and the next."""
+    size, taken, rounds = 40 * READ_BYTES, 0, 0
+    async with asked(b"x" * size, "connection: close\r\n") as served:
+        loop = asyncio.get_running_loop()
+        served.caller.setblocking(False)
+        while data := await loop.sock_recv(served.caller, READ_BYTES):
+            taken += len(data)
+            if rounds < 3 and taken >= (rounds + 1) * 4 * READ_BYTES:
+                rounds += 1
+                await asyncio.wait_for(served.looks.get(), 30)
+    assert taken > size
