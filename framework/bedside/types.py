@@ -181,6 +181,10 @@ class Prediction:
     values: Mapping[str, Json] = field(default_factory=dict)
 
 
+MOST_ML = 100_000.0
+"""No part of a person has more millilitres: what does was measured by a made-up geometry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """One number that an answer says: the volume of a label in millilitres, or the value of a result."""

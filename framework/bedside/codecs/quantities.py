@@ -9,13 +9,17 @@ import numpy as np
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.codecs.labels import LabelCount, count_labels
 from bedside.errors import RunFailed
-from bedside.types import OutputArray, Prediction, Quantity
+from bedside.types import MOST_ML, OutputArray, Prediction, Quantity
 
 
 def counted(labels: Iterable[LabelCount]) -> Iterator[Quantity]:
-    """Yield the volumes of the labels of one segmentation, where its geometry is known."""
+    """Yield the volumes of the labels of one segmentation, where its geometry is known and can be.
+
+    One volume of 1e100 mL, by an affine that a caller made up, would be the sum of all volumes and of all errors for
+    ever.
+    """
     for label in labels:
-        if label.volume_ml is not None:
+        if label.volume_ml is not None and label.volume_ml <= MOST_ML:  # NaN neither
             yield Quantity("volume", label.name, label.volume_ml)
 
 

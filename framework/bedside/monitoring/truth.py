@@ -12,11 +12,9 @@ from bedside.bundle.contract import Contract
 from bedside.errors import BadParameter, MalformedPayload, echo
 from bedside.monitoring.records import Predicted, Truth
 from bedside.observability.request_id import is_request_id
-from bedside.types import Quantity
+from bedside.types import MOST_ML, Quantity
 
 _MEMBERS = ("request_id", "truth")
-_LARGEST_ML = 100_000.0
-"""No part of a person has more millilitres."""
 _LARGEST = 1e6
 _TIMES = 100.0
 """A true value is at most a million, or so many times what was answered: an id that was written as a number is more."""
@@ -70,7 +68,7 @@ def require_possible(truth: Truth, predicted: Predicted, contract: Contract) -> 
 
 def _is_possible(number: float, answered: Quantity) -> bool:
     if answered.kind == "volume":
-        return 0 <= number <= _LARGEST_ML
+        return 0 <= number <= MOST_ML
     return abs(number) <= max(_LARGEST, _TIMES * abs(answered.number))
 
 

@@ -1,5 +1,6 @@
 """The numbers that an answer says: the same, whichever way it is answered."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from tests.unit.codecs.answering import (
 )
 
 from bedside.bundle.contract import Contract, OutputSpec
+from bedside.codecs.labels import LabelCount
+from bedside.codecs.quantities import counted
 from bedside.types import EncodedAnswer, OutputArray, Prediction, Quantity, ValidatedInputs
 
 ONE = contract(OutputSpec("age", "tensor"))
@@ -28,6 +31,12 @@ SAID = contract(OutputSpec("length", "value"), OutputSpec("words", "value"))
 def encoded(media_type: str, of: Contract, item: Any, *arrays: OutputArray, **values: Any) -> EncodedAnswer:
     """Return an answer."""
     return ANSWERS.encode(media_type, of, ValidatedInputs((item,)), Prediction(arrays, values=values))
+
+
+@pytest.mark.parametrize("volume", [None, math.nan, math.inf, 1e100])
+def test_volumes_that_cannot_be_are_not_told(volume: float | None) -> None:
+    """A caller's geometry may be anything; sums of volumes would keep it for ever."""
+    assert list(counted([LabelCount(1, "spleen", 7, volume)])) == []
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/gzip", "multipart/mixed"])

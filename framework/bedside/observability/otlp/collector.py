@@ -14,6 +14,8 @@ from bedside.observability.logging import get_logger
 from bedside.otlp_settings import CollectorSettings
 
 FIRST_PAUSE_SECONDS = 1.0
+MOST_BYTES = 65536
+"""Of an answer: what may be said in one is the number of spans that were refused, and a message for a person."""
 _LEAST_SECONDS = 0.001  # of an attempt that was let begin: a client takes no time below none
 
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~](?:[ -~]*[!-~])?)")  # RFC 9110 §5.6.2, §5.5
@@ -53,7 +55,7 @@ class Collector:
         self._seconds = settings.timeout_seconds
         # Nothing from the environment: no credentials from ~/.netrc, no proxy that nobody has set here.
         self._client = httpx.Client(
-            headers={**_headers(settings, group), "Content-Type": _PROTOBUF},
+            headers={**_headers(settings, group), "Content-Type": _PROTOBUF, "Accept-Encoding": "identity"},
             verify=_authorities(settings, group),
             trust_env=False,
             follow_redirects=False,
@@ -96,12 +98,22 @@ class Collector:
 
     def _post(self, message: bytes, seconds: float) -> bytes:
         try:
-            answer = self._client.post(self._endpoint, content=message, timeout=seconds)
+            with self._client.stream("POST", self._endpoint, content=message, timeout=seconds) as answer:
+                if not answer.is_success:
+                    raise _NotTaken("HTTPStatus", answer.status_code, _seconds(answer.headers.get("retry-after", "")))
+                return _read(answer, monotonic() + seconds)
         except httpx.HTTPError as error:
             raise _NotTaken(type(error).__name__) from None
-        if not answer.is_success:
-            raise _NotTaken("HTTPStatus", answer.status_code, _seconds(answer.headers.get("retry-after", "")))
-        return answer.content
+
+
+def _read(answer: httpx.Response, end: float) -> bytes:
+    """Return the body; nothing of one that is too long or drips: the message was taken, which its status says."""
+    body = b""
+    for chunk in answer.iter_raw():
+        body += chunk
+        if len(body) > MOST_BYTES or monotonic() > end:
+            return b""
+    return body
 
 
 def _seconds(retry_after: str) -> float:

@@ -1,5 +1,6 @@
 """The way to a collector: what is repeated, what is told, what is kept inside."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,22 @@ def test_what_will_not_pass_is_not_repeated(tmp_path: Path, status: int) -> None
         receiver.answers.append(Answer(status, {"Location": f"{receiver.url}/elsewhere"}))
         assert way(receiver.endpoint).send(b"message") is None
     assert len(receiver.requests) == 1
+
+
+def test_of_an_answer_without_end_nothing_is_kept(tmp_path: Path) -> None:
+    """The message was taken; what is said besides is left unread."""
+    with collector(tmp_path) as receiver:
+        receiver.answers.append(Answer(body=b"x" * 50 * module.MOST_BYTES))
+        assert way(receiver.endpoint).send(b"message") == b""
+
+
+def test_what_is_packed_is_not_unpacked(tmp_path: Path) -> None:
+    """A few kilobytes would be gigabytes; nothing packed was asked for."""
+    packed = gzip.compress(bytes(100 * module.MOST_BYTES))
+    with collector(tmp_path) as receiver:
+        receiver.answers.append(Answer(headers={"Content-Encoding": "gzip"}, body=packed))
+        assert way(receiver.endpoint).send(b"message") == packed
+    assert {name.lower(): value for name, value in receiver.headers[0].items()}["accept-encoding"] == "identity"
 
 
 def test_a_pause_that_is_longer_than_the_time_ends_it(tmp_path: Path) -> None:
