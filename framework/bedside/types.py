@@ -7,6 +7,7 @@ only where the contract has been checked (``bundle.validation``).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NewType, TypeAlias
 
 import numpy as np
@@ -144,16 +145,31 @@ class ValidatedInputs:
     items: tuple[DecodedInput, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for `array` to be kept
 class OutputArray:
     """One named result of a bundle, as its own postprocessing (and saver) left it.
 
-    ``affine`` is voxel to RAS+ millimetres, shape (4, 4), where the result has geometry.
+    Attributes:
+        name: of the result.
+        stored: its numbers, maybe in fewer bytes than the bundle's own type takes: enough to count labels.
+        affine: voxel to RAS+ millimetres, shape (4, 4), where the result has geometry.
+        narrowed_from: the bundle's own type where ``stored`` is narrower.
     """
 
     name: str
-    array: NDArray[Any]
+    stored: NDArray[Any]
     affine: NDArray[np.float64] | None = None
+    narrowed_from: np.dtype[Any] | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the bundle's own type."""
+        return self.stored.dtype if self.narrowed_from is None else self.narrowed_from
+
+    @cached_property
+    def array(self) -> NDArray[Any]:
+        """Return the numbers as the bundle's own type, bit for bit."""
+        return self.stored.astype(self.dtype, copy=False)
 
 
 @dataclass(frozen=True, slots=True)

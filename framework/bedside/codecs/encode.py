@@ -199,7 +199,7 @@ def _affine(output: OutputArray, contract: Contract, inputs: ValidatedInputs) ->
     for item in inputs.items:
         if isinstance(item, DecodedImage) and item.name == like:
             rank = item.spatial_dims
-            if output.array.shape[:rank] == item.shape[:rank]:
+            if output.stored.shape[:rank] == item.shape[:rank]:
                 return item.affine
     raise RunFailed("the model answered an array without a place in space; ask for JSON, or infer", field=output.name)
 

@@ -44,7 +44,7 @@ def count_labels(output: OutputArray, labels: Mapping[int, str], rank: int) -> l
     Raises:
         RunFailed: the map holds NaN, negative or absurdly large values.
     """
-    array = output.array
+    array = output.stored
     unit = _voxel_ml(output.affine, rank)
     if array.ndim > rank and array.shape[-1] > 1:
         # Stacked masks overlap; argmax over them would lose labels, so each channel is counted on its own.

@@ -41,14 +41,14 @@ def render_overlay(contract: Contract, inputs: ValidatedInputs, prediction: Pred
     segmented = spec.kind == "segmentation"
     planes = cut(source, output, 3 if rank == 3 else 2, segmented=segmented)
     counts = count_labels(output, spec.labels, rank) if segmented else []
-    stacked = output.array.ndim > rank and output.array.shape[-1] > 1
+    stacked = output.stored.ndim > rank and output.stored.shape[-1] > 1
     return _page(f"{contract.model} {contract.version}", planes, counts, offset=1 if stacked else 0)
 
 
 def _first(contract: Contract, prediction: Prediction) -> tuple[OutputArray, OutputSpec]:
     specs = {spec.name: spec for spec in contract.outputs if spec.kind in {"segmentation", "image"}}
     for array in prediction.arrays:
-        if array.name in specs and array.array.ndim >= 2:
+        if array.name in specs and array.stored.ndim >= 2:
             return array, specs[array.name]
     raise RunFailed("the model answered nothing that could be drawn")
 

@@ -42,8 +42,8 @@ def measured(contract: Contract, prediction: Prediction, rank: int) -> tuple[Qua
 def values(contract: Contract, prediction: Prediction) -> Iterator[Quantity]:
     """Yield the values of a regression: results of one number, or of one for each name in the contract."""
     for array, spec in _of_kind(contract, prediction, "tensor"):
-        names = list(spec.labels.values()) if array.array.size == len(spec.labels) else [spec.name]
-        if array.array.size == len(names) and array.array.dtype.kind in "fiu":
+        names = list(spec.labels.values()) if array.stored.size == len(spec.labels) else [spec.name]
+        if array.stored.size == len(names) and array.dtype.kind in "fiu":
             yield from _finite(zip(names, np.ravel(array.array).tolist(), strict=True))
     named = {spec.name: prediction.values.get(spec.name) for spec in contract.outputs if spec.kind == "value"}
     yield from _finite(named.items())

@@ -160,7 +160,7 @@ def grid_rank(array: OutputArray, inputs: ValidatedInputs) -> int:
     """Return the number of spatial axes of a result: those of the image it came from; what follows is channels."""
     source = source_image(inputs)
     rank = source.spatial_dims if source else 3
-    return min(array.array.ndim, rank, 3)
+    return min(array.stored.ndim, rank, 3)
 
 
 def source_image(inputs: ValidatedInputs) -> DecodedImage | None:
@@ -178,14 +178,14 @@ def _describe(
 ) -> dict[str, Any]:
     if spec.kind == "probabilities" and spec.labels:
         return probabilities(array, spec)
-    described: dict[str, Any] = {"shape": list(array.array.shape), "dtype": array.array.dtype.name}
+    described: dict[str, Any] = {"shape": list(array.stored.shape), "dtype": array.dtype.name}
     if array.affine is not None:
         described["spacing_mm"] = voxel_spacing(array.affine, grid_rank(array, inputs))
     if spec.kind == "segmentation":
         labels = count_labels(array, spec.labels, grid_rank(array, inputs))
         described["labels"] = [_label(entry) for entry in labels]
         quantities += counted(labels)
-    elif array.array.size <= _INLINE:
+    elif array.stored.size <= _INLINE:
         described["data"] = _require_finite(array.array, array.name).tolist()
     return described
 

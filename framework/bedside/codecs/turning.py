@@ -55,10 +55,10 @@ def as_sent(contract: Contract, inputs: ValidatedInputs, prediction: Prediction)
 
     def back(output: OutputArray) -> OutputArray:
         item, turn = turned.get(like.get(output.name) or "", (None, Turn()))
-        if item is None or output.array.shape[:2] != item.shape[:2]:
+        if item is None or output.stored.shape[:2] != item.shape[:2]:
             return output
         # MONAI's pictures have their columns first.
-        return replace(output, array=turn.undone(output.array.swapaxes(0, 1)).swapaxes(0, 1))
+        return replace(output, stored=turn.undone(output.stored.swapaxes(0, 1)).swapaxes(0, 1))
 
     items = tuple(_laid_back(*turned[item.name]) if item.name in turned else item for item in inputs.items)
     return replace(inputs, items=items), replace(prediction, arrays=tuple(map(back, prediction.arrays)))

@@ -48,7 +48,7 @@ def cut(source: DecodedImage, output: OutputArray, rank: int, *, segmented: bool
         rank: spatial axes, 2 or 3.
         segmented: True to lay the labels over the source, False to show the result as the picture.
     """
-    labels = _label_map(output.array, rank) if segmented else None
+    labels = _label_map(output.stored, rank) if segmented else None
     picture = _picture(source, rank) if segmented else _one_channel(output.array, rank)
     if labels is not None and labels.shape != picture.shape[:rank]:
         picture = np.zeros(labels.shape, np.uint8)  # the result is on another grid: shown by itself

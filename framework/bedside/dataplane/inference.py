@@ -130,10 +130,10 @@ class DataPlane:
             RequestError: decoding or validation refused an input; nothing was queued.
             Unavailable, DeadlineExceeded, ModelFailure: see ``Executor.run``.
         """
-        contract = served.contract
-        # (4) decode, (5) validate
-        rows = await self._decode_and_validate(call, contract, raw)
-        call.rows = len(rows)
+        return await self.run(call, served, await self.decode(call, served, raw))
+
+    async def run(self, call: Call, served: ServedModel, rows: Sequence[ValidatedInputs]) -> list[Row]:
+        """Stages 6 and 7 alone, of what :meth:`decode` gave. Raises Unavailable, DeadlineExceeded, ModelFailure."""
         # (6) queue, (7) run
         begin = perf_counter()
         try:
@@ -148,9 +148,12 @@ class DataPlane:
                 call.stages[stage] = call.stages.get(stage, 0.0) + seconds
         return [Row(inputs, prediction) for inputs, prediction in zip(rows, results, strict=True)]
 
-    async def check(self, call: Call, served: ServedModel, raw: Sequence[RawInput]) -> None:
+    async def decode(self, call: Call, served: ServedModel, raw: Sequence[RawInput]) -> list[ValidatedInputs]:
         """Stages 4 and 5 alone: refuse now what could not be run later. Raises RequestError."""
-        call.rows = len(await self._decode_and_validate(call, served.contract, raw))
+        # (4) decode, (5) validate
+        rows = await self._decode_and_validate(call, served.contract, raw)
+        call.rows = len(rows)
+        return rows
 
     async def encode(self, call: Call, served: ServedModel, row: Row, media_type: str) -> EncodedAnswer:
         """Stage 8 of the files-in, files-out transport; ``media_type`` is one of :meth:`available`."""

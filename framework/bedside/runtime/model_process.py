@@ -30,6 +30,7 @@ from bedside.settings import RuntimeSettings
 from bedside.types import Prediction, ValidatedInputs
 
 _JOIN_SECONDS = 5
+_PIECE_BYTES = 1 << 20
 _REASON_LETTERS = 1000
 _REPORTS_PER_SECOND = 20  # four times what `windows` sends: a bundle's own frames shall not keep the server busy
 _STOPPED = "T"  # proc_pid_stat(5): by a signal; a debugger's is "t"
@@ -90,7 +91,7 @@ class ModelProcess:
         try:
             async with asyncio.timeout(self._settings.load_seconds):
                 ours = await _finished(asyncio.to_thread(self._spawn))
-                self._reader, self._writer = await asyncio.open_connection(sock=ours)
+                self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_PIECE_BYTES)
                 header, _ = await self._receive()
             if "failed" not in header:
                 facts = LoadedFacts.from_json(header["loaded"])
@@ -129,13 +130,13 @@ class ModelProcess:
             answers = wire.split(answer, data)
             if len(answers) != len(items):
                 raise WorkerCrashed
-            return [_outcome(header, buffers) for header, buffers in answers]
+            return [_outcome(*answer, self._settings.answer_bytes) for answer in answers]
         except (*_ENDED, *_NONSENSE):
             raise WorkerCrashed from None  # it ended, or its code wrote something else into the channel
 
-    async def _followed(self, answer: wire.Message, listener: Progress) -> tuple[wire.Message, list[bytes]]:
+    async def _followed(self, answer: wire.Message, listener: Progress) -> tuple[wire.Message, list[bytes | bytearray]]:
         """Tell of a run's progress, and return its answer. Raises ValueError where it tells more than there is."""
-        begin, told, data = perf_counter(), 0, list[bytes]()
+        begin, told, data = perf_counter(), 0, list[bytes | bytearray]()
         while "progress" in answer:
             told += 1
             if told > _REPORTS_PER_SECOND * (perf_counter() - begin + 1):
@@ -197,18 +198,32 @@ class ModelProcess:
         self._writer.writelines(pieces)
         await self._writer.drain()
 
-    async def _receive(self, answers: int = 1) -> tuple[wire.Message, list[bytes]]:
+    async def _receive(self, answers: int = 1) -> tuple[wire.Message, list[bytes | bytearray]]:
         if self._reader is None:
             raise ConnectionError
         head = await self._reader.readexactly(wire.LENGTH_BYTES)
         header = wire.parse_header(await self._reader.readexactly(wire.header_length(head)))
         lengths = wire.bounded_lengths(header, answers * self._settings.answer_bytes)
-        return header, [await self._reader.readexactly(length) for length in lengths]
+        return header, [await _read(self._reader, length) for length in lengths]
 
 
-def _outcome(answer: wire.Message, buffers: list[bytes]) -> Prediction | ModelFailure:
+async def _read(reader: asyncio.StreamReader, length: int) -> bytes | bytearray:
+    """Read a buffer; a large one into its place, because ``readexactly`` holds it twice. Raises IncompleteReadError."""
+    if length <= _PIECE_BYTES:
+        return await reader.readexactly(length)
+    whole, end = bytearray(length), 0
+    while end < length:
+        piece = await reader.read(min(length - end, _PIECE_BYTES))
+        if not piece:
+            raise asyncio.IncompleteReadError(b"", length)
+        whole[end : end + len(piece)] = piece
+        end += len(piece)
+    return whole
+
+
+def _outcome(answer: wire.Message, buffers: list[bytes | bytearray], most_bytes: int) -> Prediction | ModelFailure:
     if "error" not in answer:
-        return wire.unpack_prediction(answer["prediction"], buffers)
+        return wire.unpack_prediction(answer["prediction"], buffers, most_bytes)
     kind = _FAILURES.get(str(answer["error"]), RunFailed)
     return kind(cause=str(answer["cause"])[:100], where=str(answer["where"])[:_REASON_LETTERS])
 

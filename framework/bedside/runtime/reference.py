@@ -96,7 +96,7 @@ def _received(channel: socket.socket, most_bytes: int) -> Prediction:
     if "failed" in header:
         raise NotComparable(str(header["failed"])[:_REASON_LETTERS])
     buffers = [_exactly(channel, length) for length in wire.bounded_lengths(header, most_bytes)]
-    return wire.unpack_prediction(header["prediction"], buffers)
+    return wire.unpack_prediction(header["prediction"], buffers, most_bytes)
 
 
 def _exactly(channel: socket.socket, length: int) -> bytes:

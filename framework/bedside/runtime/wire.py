@@ -10,10 +10,11 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from bedside.errors import RunFailed
 from bedside.types import (
@@ -30,9 +31,13 @@ from bedside.types import (
 _LENGTH = struct.Struct("!I")
 LENGTH_BYTES = _LENGTH.size
 MAX_HEADER_BYTES = 16 * 1024 * 1024
+_NUMBERS = "iuf"
+_LARGE_BYTES = 1 << 20
+_SLAB = 1 << 16
 _MOST_STEPS = 1 << 31  # a column of the jobs' table holds no more
 
 Message = dict[str, Any]
+_Buffer = TypeVar("_Buffer", bound=bytes | bytearray)
 Buffers = Sequence[bytes | memoryview]
 
 
@@ -92,7 +97,7 @@ def join(messages: Sequence[tuple[Message, Sequence[bytes]]]) -> tuple[Message, 
     return {"parts": parts}, [buffer for _, buffers in messages for buffer in buffers]
 
 
-def split(header: Message, buffers: Sequence[bytes]) -> list[tuple[Message, list[bytes]]]:
+def split(header: Message, buffers: Sequence[_Buffer]) -> list[tuple[Message, list[_Buffer]]]:
     """Return the messages that :func:`join` put together.
 
     Raises:
@@ -134,22 +139,41 @@ def unpack_inputs(header: Message, buffers: Sequence[bytes]) -> dict[str, Any]:
     return item
 
 
+def narrowed(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a large array as uint8 where that says the same bit for bit, else as it is.
+
+    Models answer masks in float32, of four times the bytes: in the channel, and in the server until they are encoded.
+    """
+    if array.nbytes < _LARGE_BYTES or array.dtype.itemsize == 1 or array.dtype.kind not in _NUMBERS:
+        return array
+    flat, small = array.reshape(-1), np.empty(array.size, np.uint8)
+    with np.errstate(invalid="ignore"):  # NaN; it does not come back
+        for start in range(0, flat.size, _SLAB):
+            slab, part = flat[start : start + _SLAB], small[start : start + _SLAB]
+            part[:] = slab.astype(np.uint8)
+            if part.astype(array.dtype).tobytes() != slab.tobytes():  # of floats, also -0.0 is another
+                return array
+    return small.reshape(array.shape)
+
+
 def pack_prediction(prediction: Prediction) -> tuple[Message, list[bytes]]:
     """Return header and buffers of a prediction.
 
     Raises:
         RunFailed: one of its values is not JSON (NaN and infinity are not, RFC 8259 §6).
     """
-    arrays = [np.asarray(item.array, order="C") for item in prediction.arrays]  # keeps a scalar without axes
+    own = [np.asarray(item.array, order="C") for item in prediction.arrays]  # keeps a scalar without axes
+    arrays = list(map(narrowed, own))
     header = {
         "arrays": [
             {
                 "name": item.name,
                 "dtype": array.dtype.str,
+                "narrowed_from": None if array is whole else whole.dtype.str,
                 "shape": array.shape,
                 "affine": None if item.affine is None else item.affine.ravel().tolist(),
             }
-            for item, array in zip(prediction.arrays, arrays, strict=True)
+            for item, array, whole in zip(prediction.arrays, arrays, own, strict=True)
         ],
         "files": [[file.suffix, file.name] for file in prediction.files],
         "seconds": dict(prediction.seconds),
@@ -166,24 +190,35 @@ def _json(values: Mapping[str, Json]) -> bytes:
         raise RunFailed(cause=type(error).__name__, where="a result that is no JSON value") from error
 
 
-def unpack_prediction(header: Message, buffers: Sequence[bytes]) -> Prediction:
+def unpack_prediction(header: Message, buffers: Sequence[bytes | bytearray], most_bytes: int) -> Prediction:
     """Return the prediction that :func:`pack_prediction` took apart.
 
     Raises:
-        ValueError, KeyError, TypeError: nothing that :func:`pack_prediction` gives.
+        ValueError, KeyError, TypeError: nothing that :func:`pack_prediction` gives, or its arrays take more than
+            ``most_bytes`` together in the bundle's own types.
     """
     arrays = []
     for described, buffer in zip(header["arrays"], buffers, strict=False):
         array = np.frombuffer(buffer, dtype=np.dtype(described["dtype"])).reshape(described["shape"])
         flat = described["affine"]
         affine = None if flat is None else np.array(flat, dtype=np.float64).reshape(4, 4)
-        arrays.append(OutputArray(str(described["name"]), array, affine))
+        arrays.append(OutputArray(str(described["name"]), array, affine, _own_type(described["narrowed_from"])))
+    if sum(found.stored.size * found.dtype.itemsize for found in arrays) > most_bytes:
+        raise ValueError("arrays too large")
     *rest, values = buffers[len(arrays) :]
     files = tuple(
-        OutputFile(str(suffix), data, str(name)) for (suffix, name), data in zip(header["files"], rest, strict=True)
+        OutputFile(str(suffix), bytes(data), str(name))
+        for (suffix, name), data in zip(header["files"], rest, strict=True)
     )
     seconds = {str(stage): _seconds(value) for stage, value in header["seconds"].items()}
     return Prediction(tuple(arrays), files, seconds, dict(orjson.loads(values)) if values else {})
+
+
+def _own_type(name: str | None) -> np.dtype[Any] | None:
+    found = None if name is None else np.dtype(name)
+    if found is not None and found.kind not in _NUMBERS:
+        raise ValueError("a type that nothing is narrowed from")
+    return found
 
 
 def unpack_progress(value: Any) -> tuple[int, int]:

@@ -74,7 +74,7 @@ class StudyIntake:
 
     async def check(self, call: Call, served: ServedModel, study: RawPart) -> None:
         """Refuse now what could not be run later. Raises RequestError: DicomRefused and its kin."""
-        await self._dataplane.check(call, served, [study])
+        await self._dataplane.decode(call, served, [study])
 
     def span(self, call: Call) -> TraceParent | None:
         """Return the span of a call, for :meth:`take`."""

@@ -199,8 +199,8 @@ class References:
 
     @asynccontextmanager
     async def fetched(
-        self, call: Call, contract: Contract, inputs: Sequence[RawInput], seconds: float
-    ) -> AsyncIterator[Sequence[RawInput]]:
+        self, call: Call, contract: Contract, inputs: list[RawInput], seconds: float
+    ) -> AsyncIterator[list[RawInput]]:
         """Give the inputs, with what was referred to in place of the references, which is held until the block ends.
 
         Args:

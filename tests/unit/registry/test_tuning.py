@@ -44,7 +44,7 @@ class Quick(Executor):
         self.clock[0] += self.ticks
         found = await super().run(inputs, timeout_seconds=timeout_seconds)
         (array,) = found.arrays
-        return Prediction((replace(array, array=array.array + np.float32(self.off)),))
+        return Prediction((replace(array, stored=array.stored + np.float32(self.off)),))
 
 
 class Site:

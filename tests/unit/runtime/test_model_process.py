@@ -1,6 +1,8 @@
 """The server's end of a model's process, with a made-up peer instead of a process."""
 
 import asyncio
+import socket
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from bedside.bundle.folder import BundleFolder
 from bedside.errors import InputNotProcessable, ModelFailure, RunFailed, WorkerCrashed
 from bedside.interfaces import LISTENER
 from bedside.runtime import wire
-from bedside.runtime.model_process import ModelProcess, fork_server
+from bedside.runtime.model_process import ModelProcess, _read, fork_server
 from bedside.settings import Settings
 from bedside.types import OutputArray, Prediction, ValidatedInputs
 
@@ -69,6 +71,32 @@ async def test_a_prediction_is_unpacked(talk: Callable[..., Any]) -> None:
     np.testing.assert_array_equal(prediction.arrays[0].array, np.arange(3))
 
 
+async def test_a_large_answer_is_held_once() -> None:
+    """A volume of floats goes into its place as it comes; the stream's own way would hold it twice."""
+    ours, theirs = socket.socketpair()
+    volume = np.random.default_rng(1).random(4 << 20).tobytes()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    sending = asyncio.create_task(asyncio.to_thread(theirs.sendall, volume))
+    tracemalloc.start()
+    try:
+        arrived = await _read(reader, len(volume))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        await sending
+        writer.close()
+        theirs.close()
+    assert arrived == volume
+    assert peak < 1.25 * len(volume)
+
+
+async def test_a_large_answer_that_breaks_off_is_a_crash(talk: Callable[..., Any]) -> None:
+    """What is missing is not answered as zeros."""
+    header, buffers = wire.pack_prediction(Prediction((OutputArray("pred", np.full(1 << 19, 0.5)),)))
+    with pytest.raises(WorkerCrashed):
+        await talk(frame({"prediction": header}, buffers)[: 3 << 20])
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("InputNotProcessable", InputNotProcessable), ("RunFailed", RunFailed), ("Other", RunFailed)]
 )
@@ -97,7 +125,10 @@ async def test_a_failure_keeps_its_class_and_place(
         frame({"prediction": None}),
         frame({"prediction": {"arrays": [], "files": [".txt"], "seconds": {}}}),
         frame({"prediction": {"arrays": [], "files": [], "seconds": []}}),
-        frame({"prediction": {"arrays": [{"name": "a", "dtype": "O", "shape": [1]}], "files": []}}, [bytes(8)]),
+        frame(
+            {"prediction": {"arrays": [{"name": "a", "dtype": "O", "narrowed_from": None, "shape": [1]}], "files": []}},
+            [bytes(8)],
+        ),
     ],
     ids=range(14),
 )

@@ -30,7 +30,8 @@ _DTYPES = st.sampled_from(["uint8", "int16", "int32", "int64", "float16", "float
 _ARRAYS = _DTYPES.flatmap(lambda name: hnp.arrays(np.dtype(name), hnp.array_shapes(min_dims=0, max_dims=4, max_side=4)))
 _AFFINES = st.none() | hnp.arrays(np.float64, (4, 4), elements=st.floats(-1e6, 1e6))
 _TEXT = st.text(max_size=8)
-_OUTPUTS = st.builds(OutputArray, name=_TEXT, array=_ARRAYS, affine=_AFFINES)
+_OUTPUTS = st.builds(OutputArray, name=_TEXT, stored=_ARRAYS, affine=_AFFINES)
+MOST_BYTES = 1 << 24
 _FILES = st.builds(OutputFile, suffix=st.sampled_from([".txt", ".nii.gz"]), data=st.binary(max_size=64), name=_TEXT)
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
@@ -77,7 +78,7 @@ def test_a_prediction_survives_the_way_bit_for_bit(prediction: Prediction) -> No
     """Names, types, shapes, values, geometry, files, JSON values and times arrive as they were sent."""
     header, buffers = wire.pack_prediction(prediction)
     frame = b"".join(wire.pack(header, buffers))
-    arrived = wire.unpack_prediction(*wire.read_frame(reader(frame)))
+    arrived = wire.unpack_prediction(*wire.read_frame(reader(frame)), MOST_BYTES)
     assert [(a.name, a.array.dtype, a.array.shape, a.array.tobytes()) for a in arrived.arrays] == [
         (a.name, a.array.dtype, a.array.shape, a.array.tobytes()) for a in prediction.arrays
     ]
@@ -125,7 +126,7 @@ def test_an_array_in_fortran_order_arrives_with_its_values() -> None:
     """The layout in memory is not part of the answer."""
     array = np.asfortranarray(np.arange(6).reshape(2, 3))
     header, buffers = wire.pack_prediction(Prediction((OutputArray("pred", array),)))
-    (arrived,) = wire.unpack_prediction(header, buffers).arrays
+    (arrived,) = wire.unpack_prediction(header, buffers, MOST_BYTES).arrays
     np.testing.assert_array_equal(arrived.array, array)
 
 
@@ -179,9 +180,12 @@ def test_buffers_over_the_bound_are_refused_before_they_are_read(lengths: list[i
 @pytest.mark.parametrize("dtype", ["O", "V8", "M8[s]x", "no type"])
 def test_an_array_of_objects_cannot_arrive(dtype: str) -> None:
     """An element type that is not plain numbers is refused; pointers of another process mean nothing here."""
-    header = {"arrays": [{"name": "pred", "dtype": dtype, "shape": [3], "affine": None}], "files": []}
+    header = {
+        "arrays": [{"name": "pred", "dtype": dtype, "narrowed_from": None, "shape": [3], "affine": None}],
+        "files": [],
+    }
     with pytest.raises((ValueError, TypeError)):
-        wire.unpack_prediction(header, [bytes(8)])
+        wire.unpack_prediction(header, [bytes(8)], MOST_BYTES)
 
 
 @pytest.mark.parametrize("value", [float("nan"), [float("inf")], {"box": np.float32(1)}, {1, 2}])
@@ -196,4 +200,38 @@ def test_values_may_be_larger_than_a_header() -> None:
     points = list(range(wire.MAX_HEADER_BYTES // 6))
     prediction = Prediction((), values={"points": points})
     frame = b"".join(wire.pack(*wire.pack_prediction(prediction)))
-    assert wire.unpack_prediction(*wire.read_frame(reader(frame))).values == {"points": points}
+    assert wire.unpack_prediction(*wire.read_frame(reader(frame)), MOST_BYTES).values == {"points": points}
+
+
+def test_a_mask_crosses_in_a_quarter_of_its_bytes() -> None:
+    """A label map in float32 is numbers that a byte holds; whoever asks for the array gets it bit for bit."""
+    mask = np.zeros((128, 64, 64), np.float32)
+    mask[32:64] = 117
+    header, buffers = wire.pack_prediction(Prediction((OutputArray("pred", mask),)))
+    (arrived,) = wire.unpack_prediction(header, buffers, mask.nbytes).arrays
+    assert len(buffers[0]) == mask.size
+    assert (arrived.stored.dtype.name, arrived.dtype.name) == ("uint8", "float32")
+    assert (arrived.array.dtype, arrived.array.tobytes()) == (mask.dtype, mask.tobytes())
+
+
+@pytest.mark.parametrize("value", [0.5, -0.0, -1.0, 256.0, float("nan"), float("inf")])
+def test_one_number_that_no_byte_holds_keeps_the_array_as_it_is(value: float) -> None:
+    """Answers are what the bundle answered, whatever it saves to say them shortly."""
+    array = np.zeros((128, 64, 64), np.float32)
+    array[-1, -1, -1] = value
+    assert wire.narrowed(array) is array
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int64", ">f4", "float64"])
+def test_any_type_of_numbers_is_narrowed(dtype: str) -> None:
+    """Savers write labels as they like."""
+    array = np.full((128, 64, 64), 255, dtype)
+    assert wire.narrowed(array).astype(dtype).tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(("own", "most"), [("<f8", 63), ("U9999", 1 << 24), ("O", 1 << 24)])
+def test_narrow_arrays_cannot_grow_beyond_the_bound(own: str, most: int) -> None:
+    """Eight bytes that say that they were gigabytes are refused."""
+    described = {"name": "pred", "dtype": "|u1", "narrowed_from": own, "shape": [8], "affine": None}
+    with pytest.raises(ValueError, match=r"arrays too large|a type that"):
+        wire.unpack_prediction({"arrays": [described], "files": [], "seconds": {}}, [bytes(8), b""], most)

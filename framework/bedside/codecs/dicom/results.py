@@ -1,5 +1,6 @@
 """A prediction becomes DICOM objects in the source's study and frame of reference."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -52,13 +53,13 @@ def write_results(
 
 def _segments(array: OutputArray, spec: OutputSpec, source: SourceSeries) -> Segments:
     affine = _affine(array, spec, source)
-    if array.array.ndim < 3:
+    if array.stored.ndim < 3:
         raise RunFailed("the model answered a label map without three axes", field=array.name)
-    placed = OutputArray(array.name, array.array, affine)
+    placed = replace(array, affine=affine)
     labels = labels_of(count_labels(placed, spec.labels, 3), spec.labels)
     if not labels:
         raise RunFailed("the model answered a label map without labels", field=array.name)
-    return Segments(source, array.name, labels, array.array, affine)
+    return Segments(source, array.name, labels, array.stored, affine)
 
 
 def _affine(array: OutputArray, spec: OutputSpec, source: SourceSeries) -> NDArray[np.float64]:
@@ -73,6 +74,6 @@ def _affine(array: OutputArray, spec: OutputSpec, source: SourceSeries) -> NDArr
         and abs(np.linalg.det(array.affine[:3, :3])) > 1e-12
     ):
         return np.asarray(array.affine, np.float64)
-    if array.affine is None and spec.like_input == source.name and array.array.shape[:3] == source.shape:
+    if array.affine is None and spec.like_input == source.name and array.stored.shape[:3] == source.shape:
         return source.affine
     raise RunFailed("the model answered an array that lost the source's frame of reference", field=array.name)

@@ -24,8 +24,8 @@ from bedside.observability.logging import get_logger
 from bedside.settings import JobSettings
 from bedside.types import EncodedAnswer, RawInput
 
-Work = Callable[[Job, Sequence[RawInput], Progress], Awaitable[EncodedAnswer]]
-"""Stages 3 to 9 of the spine for one job."""
+Work = Callable[[Job, list[RawInput], Progress], Awaitable[EncodedAnswer]]
+"""Stages 3 to 9 of the spine for one job. It may empty the list of inputs, once they are decoded."""
 
 Clock = Callable[[], float]
 T = TypeVar("T")

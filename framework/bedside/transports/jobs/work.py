@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
@@ -38,8 +38,11 @@ class SpineWork:
         self._settings = settings
         self._clock = clock
 
-    async def __call__(self, job: Job, inputs: Sequence[RawInput], progress: Progress) -> EncodedAnswer:
-        """Run a job whose owner was let in when it was handed in; see ``DataPlane`` for what it raises."""
+    async def __call__(self, job: Job, inputs: list[RawInput], progress: Progress) -> EncodedAnswer:
+        """Run a job whose owner was let in when it was handed in; see ``DataPlane`` for what it raises.
+
+        Its inputs are emptied once they are decoded.
+        """
         parent = trace_parent_from(job.trace_parent.encode())
         call = Call(job.id, "jobs", "predict", job=job.id, parent=parent)
         LISTENER.set(progress)  # of this attempt's task, and of what it starts
@@ -62,7 +65,7 @@ class SpineWork:
             # (9) account, in every case, once
             self._dataplane.account(call)
 
-    async def _answer(self, call: Call, job: Job, inputs: Sequence[RawInput]) -> EncodedAnswer:
+    async def _answer(self, call: Call, job: Job, inputs: list[RawInput]) -> EncodedAnswer:
         seconds = call.limit_seconds or 0.0
         if seconds <= 0:
             raise DeadlineExceeded
@@ -70,8 +73,12 @@ class SpineWork:
         served = self._find(call, job)
         # (1) receive, for a job that only says where its input is
         async with self._references.fetched(call, served.contract, inputs, seconds) as found:
-            # (4) to (7), (8)
-            rows = await self._dataplane.infer(call, served, found)
+            # (4) decode, (5) validate
+            decoded = await self._dataplane.decode(call, served, found)
+            for spent in (found, inputs):  # of no more use, and as large as a study: callers hold the lists
+                spent.clear()
+            # (6) queue, (7) run, (8) encode
+            rows = await self._dataplane.run(call, served, decoded)
             return await self._dataplane.encode(call, served, rows[0], job.media_type)
 
     def _find(self, call: Call, job: Job) -> ServedModel:

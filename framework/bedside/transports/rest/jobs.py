@@ -54,7 +54,7 @@ class SubmitJob:
         media_type = self._predict.negotiate(exchange, served)
         inputs = await self._predict.read(exchange, served)
         if not any(map(is_reference, inputs)):  # what is only referred to is looked at by whoever reads it
-            await self._dataplane.check(exchange.call, served, inputs)
+            await self._dataplane.decode(exchange.call, served, inputs)
         media_type, destinations = self._answer_to(exchange, served, inputs, media_type)
         which = (served.name, served.version, served.digest)
         trace = self._dataplane.span(exchange.call)
