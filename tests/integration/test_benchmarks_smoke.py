@@ -12,7 +12,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.alone
+@pytest.mark.timeout(900)
 def test_a_quick_run_measures_bedside_and_the_naive_server(tmp_path: Path) -> None:
     """A quick run answers every request rightly and writes a report."""
     pytest.importorskip("sklearn", reason="pip install '.[bench]'")
