@@ -7,7 +7,6 @@ only where the contract has been checked (``bundle.validation``).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal, NewType, TypeAlias
 
 import numpy as np
@@ -145,7 +144,7 @@ class ValidatedInputs:
     items: tuple[DecodedInput, ...]
 
 
-@dataclass(frozen=True)  # without slots, for `array` to be kept
+@dataclass(frozen=True, slots=True)
 class OutputArray:
     """One named result of a bundle, as its own postprocessing (and saver) left it.
 
@@ -166,10 +165,10 @@ class OutputArray:
         """Return the bundle's own type."""
         return self.stored.dtype if self.narrowed_from is None else self.narrowed_from
 
-    @cached_property
+    @property
     def array(self) -> NDArray[Any]:
-        """Return the numbers as the bundle's own type, bit for bit."""
-        return self.stored.astype(self.dtype, copy=False)
+        """Return the numbers as the bundle's own type, bit for bit: a copy where ``stored`` is narrower."""
+        return self.stored if self.narrowed_from is None else self.stored.astype(self.narrowed_from)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,8 @@ def pairs(
     else:
         raise NotComparable(f"{len(served)} arrays are served, MONAI gave {len(reference)}")
     for name, left, right in found:
-        if left.array.shape != right.array.shape:
-            raise NotComparable(f"{name}: {left.array.shape} is served, MONAI gave {right.array.shape}")
+        if left.stored.shape != right.stored.shape:
+            raise NotComparable(f"{name}: {left.stored.shape} is served, MONAI gave {right.stored.shape}")
     return found
 
 
@@ -77,11 +77,11 @@ def close(left: OutputArray, right: OutputArray) -> bool:
 
     Floating-point numbers may differ by :data:`ROUNDING` of the largest in the array; geometry may not at all.
     """
-    if left.array.shape != right.array.shape or left.array.dtype != right.array.dtype:
+    if left.stored.shape != right.stored.shape or left.dtype != right.dtype:
         return False
     if not np.array_equal(np.asarray(left.affine, float), np.asarray(right.affine, float), equal_nan=True):
         return False
-    if left.array.dtype.kind != "f":
+    if left.dtype.kind != "f":
         return bool(np.array_equal(left.array, right.array))
     most = float(np.max(np.abs(left.array[np.isfinite(left.array)]), initial=0.0))
     return bool(np.allclose(left.array, right.array, rtol=0.0, atol=ROUNDING * most, equal_nan=True))

@@ -201,8 +201,8 @@ def _mask_differences(name: str, output: OutputArray, path: Path, least: float) 
     import nibabel  # noqa: PLC0415 - half a second that most commands need not
 
     expected = np.asanyarray(nibabel.load(path).dataobj)
-    if expected.shape != output.array.shape:
-        return [f"{name}: shape {output.array.shape}, expected {expected.shape}"]
+    if expected.shape != output.stored.shape:
+        return [f"{name}: shape {output.stored.shape}, expected {expected.shape}"]
     return _overlaps(name, expected, output.array, least)
 
 

@@ -144,7 +144,7 @@ def _bytes_tensor(name: str, elements: Sequence[bytes], parameters: dict[str, An
 def _stack(rows: Sequence[OutputArray]) -> NDArray[Any]:
     if len(rows) == 1:
         return rows[0].array[np.newaxis]
-    if len({row.array.shape for row in rows}) > 1:
+    if len({row.stored.shape for row in rows}) > 1:
         raise RunFailed("the rows of one request gave results of different shapes", field=rows[0].name)
     return np.stack([row.array for row in rows])
 

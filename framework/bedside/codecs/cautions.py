@@ -60,7 +60,7 @@ def require_finite(contract: Contract, rows: Sequence[ValidatedInputs], predicti
         return
     for index, (inputs, prediction) in enumerate(zip(rows, predictions, strict=True)):
         for output in prediction.arrays:
-            if not all_finite(output.array):
+            if not all_finite(output.stored):
                 raise _not_finite(spec, inputs, output.name, f"row {index}: " if len(rows) > 1 else "")
 
 

@@ -114,8 +114,8 @@ def _require_same(eager: Prediction, quick: Prediction, *, judged: bool) -> None
 
 
 def _same_form(left: OutputArray, right: OutputArray) -> bool:
-    return (left.array.shape, left.array.dtype, left.affine is None) == (
-        right.array.shape,
-        right.array.dtype,
+    return (left.stored.shape, left.dtype, left.affine is None) == (
+        right.stored.shape,
+        right.dtype,
         right.affine is None,
     )

@@ -235,12 +235,12 @@ def _with_channels(
 
 def _output_fact(output: OutputArray, inputs: tuple[DecodedInput, ...]) -> OutputFact:
     like = next((item.name for item in inputs if isinstance(item, DecodedImage) and _on_grid(output, item)), None)
-    return OutputFact(output.name, str(output.array.dtype), output.array.shape, output.affine is not None, like)
+    return OutputFact(output.name, str(output.dtype), output.stored.shape, output.affine is not None, like)
 
 
 def _on_grid(output: OutputArray, image: DecodedImage) -> bool:
     dims = image.spatial_dims
-    if output.array.shape[:dims] != image.shape[:dims]:
+    if output.stored.shape[:dims] != image.shape[:dims]:
         return False
     if output.affine is None or image.affine is None:
         return output.affine is image.affine is None

@@ -93,7 +93,7 @@ async def _request(asked: Asked) -> InferRequest:
 
 
 async def _encoded(contract: Contract, request: InferRequest, rows: list[Row]) -> Any:
-    size = sum(array.array.nbytes for row in rows for array in row.prediction.arrays)
+    size = sum(array.stored.nbytes for row in rows for array in row.prediction.arrays)
     size += sum(len(file.data) for row in rows for file in row.prediction.files)
     if size <= INLINE_DECODE_BYTES:
         return infer_answer(contract, request, rows)

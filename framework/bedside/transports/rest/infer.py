@@ -51,7 +51,7 @@ class Infer:
 
 
 async def _encoded(contract: Contract, request: InferRequest, rows: list[Row]) -> Reply:
-    size = sum([array.array.nbytes for row in rows for array in row.prediction.arrays])
+    size = sum([array.stored.nbytes for row in rows for array in row.prediction.arrays])
     size += sum([len(file.data) for row in rows for file in row.prediction.files])
     if size <= INLINE_DECODE_BYTES:
         return infer_reply(contract, request, rows)
