@@ -262,13 +262,14 @@ def _is_index(text: str) -> bool:
 
 def _metrics(value: object, prefix: str = "") -> Iterator[tuple[str, float]]:
     for name, metric in _mapping(value).items():
-        if _is_number(metric):
+        if is_number(metric):
             yield f"{prefix}{name}", float(metric)
         elif not prefix:  # one level: a metric by class
             yield from _metrics(metric, f"{name}.")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tell whether a JSON value is a finite number; true and false are none."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:

@@ -5,10 +5,10 @@ Neither can be a patient's, and neither is repeated in an error.
 """
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 from bedside.bundle.contract import Contract
+from bedside.bundle.metadata import is_number
 from bedside.errors import BadParameter, MalformedPayload, echo
 from bedside.monitoring.records import Predicted, Truth
 from bedside.observability.request_id import is_request_id
@@ -38,7 +38,7 @@ def read_truth(document: Mapping[str, Any]) -> tuple[str, Truth]:
         raise BadParameter("must be the answer's X-Request-ID, or the id of its job", field="request_id")
     if isinstance(said, str):
         return request_id, Truth(label=said)
-    if not isinstance(said, dict) or not said or not all(_is_number(number) for number in said.values()):
+    if not isinstance(said, dict) or not said or not all(is_number(number) for number in said.values()):
         raise MalformedPayload("must be the name of a class, or an object of finite numbers by name", field="truth")
     return request_id, Truth(numbers={name: float(number) for name, number in said.items()})
 
@@ -70,12 +70,3 @@ def _is_possible(number: float, answered: Quantity) -> bool:
     if answered.kind == "volume":
         return 0 <= number <= MOST_ML
     return abs(number) <= max(_LARGEST, _TIMES * abs(answered.number))
-
-
-def _is_number(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    try:
-        return isfinite(value)
-    except OverflowError:  # an integer beyond float64
-        return False
