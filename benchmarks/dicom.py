@@ -22,10 +22,11 @@ from typing import Any
 import httpx
 import numpy as np
 
+from bedside.delivery.processes import free_port
 from benchmarks.imaging import MODEL, log_stages
 from benchmarks.part import Options, Part, Raw
 from benchmarks.processes import Busy, Server, cpu_seconds, pause_until
-from benchmarks.services import REPOSITORY, Running, Service, Workspace, bedside, bedside_tokens, free_port, start
+from benchmarks.services import REPOSITORY, Running, Service, Workspace, bedside, bedside_tokens, start
 from benchmarks.services import wait_ready as ready
 from benchmarks.tables import spread, table, verdict
 

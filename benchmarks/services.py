@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bedside.bootstrap import mint_token
+from bedside.delivery.processes import free_port
 from bedside.settings import load_settings
 from benchmarks.contestants.heart_pipeline import MODELS
 from benchmarks.processes import Server, pause_until
@@ -118,7 +118,7 @@ class Running:
 def start(service: Service, workspace: Workspace) -> Running:
     """Start a server; it is not ready yet."""
     tokens = service.tokens(workspace) if service.tokens else []
-    port = free_port()
+    port = free_port(1)  # MLServer takes the next one too
     arguments, environment = service.command(workspace, port)
     log = workspace.root / f"{service.name.replace(' ', '_')}-{port}.log"
     server = Server(arguments, {"OMP_NUM_THREADS": "1", **environment}, log, REPOSITORY)
@@ -149,19 +149,6 @@ def status(port: int, path: str) -> int:
         return error.code
     except OSError:
         return 0
-
-
-def free_port() -> int:
-    """Return a port that is free, and the next one too (MLServer takes two)."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 def bedside(name: str, bundles: Callable[[Workspace], Sequence[Path]], **environment: str) -> Service:

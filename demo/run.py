@@ -9,7 +9,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from rich.table import Table
 from bedside.bootstrap import mint_token
 from bedside.bundle.golden import PackageMissing, read_golden
 from bedside.cli.predict import Answer, describe, send
+from bedside.delivery.processes import free_port
 from bedside.settings import load_settings
 from bedside.types import RawPart, RawRecord
 from certificate import make_certificate
@@ -50,7 +50,7 @@ def main() -> int:
     output = options.output.resolve()
     cases = list(_write_inputs(options.apps, output / "inputs"))
     certificate, key = make_certificate(output / "tls")
-    url = f"https://127.0.0.1:{options.port or _free_port()}"
+    url = f"https://127.0.0.1:{options.port or free_port()}"
     with _server(options.apps, url, certificate, key, output / "server.log") as process:
         with httpx.Client(base_url=url, verify=str(certificate), timeout=STARTUP_SECONDS) as client:
             if not _wait_until_ready(client, process, output / "server.log"):
@@ -74,12 +74,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=HERE / "demo-output", help="folder for inputs and answers")
     parser.add_argument("--port", type=int, default=0, help="port of the server (default: a free one)")
     return parser.parse_args()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _write_inputs(apps: Path, folder: Path) -> Iterator[Case]:

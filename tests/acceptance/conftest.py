@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from tests.loopback import PLAIN
 
 from bedside.bootstrap import mint_token
 from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
+from bedside.delivery.processes import free_port
 from bedside.settings import load_settings
 
 APPS = Path(__file__).resolve().parents[2] / "apps"
@@ -60,14 +60,11 @@ def start(bundles: list[Path], folder: Path, **environment: str) -> Served:
 
 def start_program(program: list[str], bundles: list[Path], folder: Path, environment: dict[str, str]) -> Served:
     """Start a server by what Python is to run, and wait until every model has made a forward pass."""
-    with socket.socket() as probe, socket.socket() as second:
-        probe.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        port, grpc_port = probe.getsockname()[1], second.getsockname()[1]
+    port = free_port(1)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
     command = [sys.executable, *program, "serve", *map(str, bundles)]
-    command += ["--port", str(port), "--grpc-port", str(grpc_port)]
+    command += ["--port", str(port), "--grpc-port", str(port + 1)]
     variables = {
         "BEDSIDE_RUNTIME__STATE_DIR": str(folder / "state"),
         "BEDSIDE_LIMITS__BODY_BYTES": str(8 << 20),
@@ -77,7 +74,7 @@ def start_program(program: list[str], bundles: list[Path], folder: Path, environ
     }
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=stream, stderr=subprocess.STDOUT)
-    served = Served(f"http://127.0.0.1:{port}", log, folder / "state", process, f"127.0.0.1:{grpc_port}")
+    served = Served(f"http://127.0.0.1:{port}", log, folder / "state", process, f"127.0.0.1:{port + 1}")
     deadline = time.monotonic() + STARTUP_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(httpx.TransportError):

@@ -13,6 +13,8 @@ import httpx
 from tests.acceptance.conftest import APPS, STARTUP_SECONDS, Served, start, stop
 from tests.unit.bundle.vetting.conftest import load_maker
 
+from bedside.delivery.processes import free_port
+
 
 def launch(bundles: list[Path], folder: Path, **environment: str) -> Served:
     """Start a server that will not become ready as a whole."""
@@ -23,15 +25,6 @@ def launch(bundles: list[Path], folder: Path, **environment: str) -> Served:
     with (folder / "server.log").open("wb") as stream:
         process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=stream, stderr=subprocess.STDOUT)
     return Served(f"http://127.0.0.1:{port}", folder / "server.log", folder / "state", process)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    import socket  # noqa: PLC0415 - beside its only use
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def index(served: Served) -> dict[str, dict[str, str]]:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from tests.acceptance.conftest import APPS, Served, start_program, stop
 from tests.acceptance.patients import ELSEWHERE, IN_JSON, Patient, Ward, Way, admitted
-from tests.acceptance.test_admission import free_port
 from tests.emitted import check_lines
 from tests.otlp import collector
+
+from bedside.delivery.processes import free_port
 
 NOISY = Path(__file__).with_name("noisy_server.py")
 SAID_BY_A_BUNDLE = "DOE^JOHN"

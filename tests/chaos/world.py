@@ -20,9 +20,9 @@ import sqlalchemy
 from tests.chaos import bundle
 from tests.chaos.relay import Relay
 from tests.conformance.postgres import program
-from tests.integration.orthanc import free_port
 
 from bedside.bootstrap import mint_token
+from bedside.delivery.processes import free_port
 from bedside.runtime import environment
 from bedside.settings import load_settings
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
+from bedside.delivery.processes import free_port
 
 INSTALL = "apt-get install postgresql"
 
@@ -36,9 +37,7 @@ def postgres() -> Iterator[str]:
 
 def _serve(initdb: str, server: str, data: Path, user: str | None) -> Iterator[str]:
     _run([initdb, "-D", str(data), "-U", "bedside", "--auth=trust", "--no-sync"], user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-F"]
     process = subprocess.Popen(
         [server, *options], user=user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from bedside.delivery.processes import free_port
+
 _ROOT = Path(__file__).parents[2]
 for _folder in (_ROOT, _ROOT / "deploy" / "rehearse"):
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
-from tests.integration.seaweed import KEYS, answering, free_port, running, weed  # noqa: E402 - once it can be imported
+from tests.integration.seaweed import KEYS, answering, running, weed  # noqa: E402 - once it can be imported
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("needs SeaweedFS: scripts/install_test_servers.sh")
     folder = tmp_path_factory.mktemp("weed")
     names = ("master", "volume", "filer", "s3")
-    ports = {name: free_port() for name in names}
+    port = free_port(1, 2, 3, *range(10_000, 10_004))  # for gRPC it takes what is so much further
+    ports = dict(zip(names, range(port, port + 4), strict=True))
     credentials = [{"accessKey": KEYS[0], "secretKey": KEYS[1]}]
     identity = {"name": "tests", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))

@@ -14,8 +14,10 @@ from typing import Any
 import httpx
 import pytest
 from elasticsearch import Elasticsearch, NotFoundError, helpers
-from tests.integration.orthanc import free_port, wait_until
+from tests.integration.orthanc import wait_until
 from tests.loopback import PLAIN
+
+from bedside.delivery.processes import free_port
 
 INSTALL = "needs noida-db: scripts/install_test_servers.sh"
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,17 +15,11 @@ import httpx
 import pytest
 from tests.loopback import PLAIN
 
+from bedside.delivery.processes import free_port
+
 INSTALL = "apt-get install orthanc orthanc-dicomweb dcmtk (scripts/install_test_servers.sh)"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 USER = ("archivist", "f1rst-aid")
-
-
-def free_port() -> int:
-    """Return a TCP port that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -115,7 +108,8 @@ def running(folder: Path) -> Iterator[Orthanc]:
     if shutil.which("Orthanc") is None or not PLUGIN.is_file():
         pytest.skip(f"needs Orthanc: {INSTALL}")
     folder.mkdir(parents=True, exist_ok=True)
-    archive = Orthanc(folder, free_port(), free_port(), free_port())
+    port = free_port(1, 2)
+    archive = Orthanc(folder, port, port + 1, port + 2)
     archive.start()
     try:
         yield archive

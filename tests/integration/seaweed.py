@@ -1,7 +1,6 @@
 """SeaweedFS, a store that speaks S3 and checks signatures, started for tests."""
 
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,16 +11,6 @@ from pathlib import Path
 import httpx
 
 KEYS = ("test-key", "a-secret-for-tests-only")
-
-
-def free_port() -> int:
-    """Return a port below the one that SeaweedFS derives from it (port + 10000)."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55000:
-            return port
 
 
 @contextmanager

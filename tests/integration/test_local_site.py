@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from bedside.cli import app
 from bedside.delivery.gateway import Gateway, GatewayFailed
 from bedside.delivery.local import PRODUCTION, DeployFailed, Site
 from bedside.delivery.pins import Pins
+from bedside.delivery.processes import free_port
 from bedside.errors import ConfigurationError
 from bedside.settings import load_settings
 from bedside.storage.artifact import make_artifact
@@ -80,10 +80,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def site(folder: Path, registry: dict[str, Pins], layouts: Path) -> Iterator[Site]:
     """Return a site whose production runs 1.0.0."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    opened = Site(folder, port)
+    opened = Site(folder, free_port())
     try:
         opened.deploy(PRODUCTION, registry["1.0.0"], layouts)
         yield opened

@@ -19,10 +19,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tests.integration.orthanc import INSTALL, USER, Orthanc, free_port, running, wait_until
+from tests.integration.orthanc import INSTALL, USER, Orthanc, running, wait_until
 from tests.loopback import PLAIN
 
 from bedside.bootstrap import mint_token
+from bedside.delivery.processes import free_port
 from bedside.settings import load_settings
 
 pydicom = pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")

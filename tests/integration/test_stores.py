@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.seaweed import answering, free_port, running
+from tests.integration.seaweed import answering, running
 from typer.testing import CliRunner
 
 from bedside.bundle.folder import open_bundle
 from bedside.bundle.packing import pack
 from bedside.bundle.vetting.signatures import SIGNATURE
 from bedside.cli import app
+from bedside.delivery.processes import free_port
 from bedside.errors import ConfigurationError, NotAdmitted, SourceUnavailable
 from bedside.settings import AdmissionSettings, RegistrySettings, Settings
 from bedside.storage.s3 import S3Source

@@ -9,7 +9,6 @@ import io
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from bedside.bootstrap import mint_token
 from bedside.bundle.contract import InputKind, InputSpec
 from bedside.bundle.metadata import read_metadata
 from bedside.bundle.sample import sample_inputs
+from bedside.delivery.processes import free_port
 from bedside.settings import load_settings
 from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedValue
 
@@ -89,9 +89,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     written = subprocess.run(
         [sys.executable, WEIGHTS, root, tmp_path], capture_output=True, text=True, check=False, timeout=LOAD_SECONDS
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = {
         "BEDSIDE_ADMISSION": "warn",
         "BEDSIDE_RUNTIME__STATE_DIR": str(tmp_path / "state"),

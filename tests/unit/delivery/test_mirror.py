@@ -1,12 +1,12 @@
 """Copies of requests, as a gateway sends them."""
 
 import asyncio
-import socket
 
 import httpx
 import pytest
 
 from bedside.delivery.mirror import ASKED_AT_ONCE, KNOWN, KNOWN_SECONDS, MOST_BYTES, WAITING, Callers, Mirror, listening
+from bedside.delivery.processes import free_port
 from bedside.errors import ConfigurationError
 
 TOKEN = {"authorization": "Bearer t"}
@@ -20,9 +20,7 @@ async def everybody(_authorization: str) -> bool:
 @pytest.fixture
 def address() -> str:
     """Return a free address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 async def test_a_copy_is_answered_at_once_and_kept_with_its_token(address: str) -> None:
