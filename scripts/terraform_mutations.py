@@ -47,6 +47,7 @@ MUTATIONS = (
     Mutation("aws/artifacts", "plain HTTP", 'values   = ["false"]', 'values = ["true"]'),
     Mutation("aws/encryption", "key for ever", "enable_key_rotation     = true", "enable_key_rotation = false"),
     Mutation("aws/network", "endpoints for all", "cidr_ipv4         = var.cidr", 'cidr_ipv4 = "0.0.0.0/0"'),
+    Mutation("aws/network", "images to any account", '"aws:ResourceAccount"', '"aws:PrincipalType"'),
     Mutation("aws/network", "flow logs in clear", "kms_key_id        = var.kms_key_arn", ""),
     Mutation("aws/edge", "no token", '"ANY /{proxy+}" = "JWT"', '"ANY /{proxy+}" = "NONE"'),
     Mutation("aws/edge", "public balancer", "internal                   = true", "internal = false"),
@@ -54,6 +55,7 @@ MUTATIONS = (
     Mutation("aws/edge", "addresses in logs", '"$context.routeKey"', '"$context.identity.sourceIp"'),
     Mutation("aws/edge", "second door", "disable_execute_api_endpoint = true", "disable_execute_api_endpoint = false"),
     Mutation("aws/identity", "service writes bundles", '"s3:GetObject", "s3:GetObjectVersion"', '"s3:PutObject"'),
+    Mutation("aws/identity", "service deletes uploads", '"s3:PutObject", "s3:GetObject"', '"s3:*Object"'),
     Mutation("aws/identity", "any target group", "resources = [var.target_group_arn]", 'resources = ["*"]'),
     Mutation("aws/github", "any branch", '"repo:${var.repository}:environment:${var.environment}"', '"repo:*"'),
     Mutation("aws/github", "unbounded roles", 'variable = "iam:PermissionsBoundary"', 'variable = "aws:username"'),
@@ -70,7 +72,15 @@ MUTATIONS = (
     ),
     Mutation("onprem/node", "seed for all", 'file_permission      = "0600"', 'file_permission = "0644"'),
     Mutation("onprem/vip", "kube-vip reads secrets", 'resources = ["services"]', 'resources = ["services", "secrets"]'),
+    Mutation("contract", "uploads not told of", '"uploads"', '""', "outputs.tf"),
     Mutation("contract", "no cap", 'capped                  = var.target == "aws"', "capped = false"),
+    Mutation(
+        "platform",
+        "pods let out to all",
+        "ipBlock = { cidr = cidr }",
+        'ipBlock = { cidr = "0.0.0.0/0" }',
+        "manifests.tf",
+    ),
     Mutation("platform", "unrestricted namespaces", '"privileged" : "restricted"', '"privileged" : "baseline"'),
     Mutation(
         "platform", "unsigned release", 'verify = { provider = "cosign"', 'verify = { provider = "none"', "manifests.tf"

@@ -1,6 +1,7 @@
 """What the overlays render is accepted by every rule and schema, and agrees with the server that it runs."""
 
 import difflib
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bedside.settings import Settings, load_settings
 
 EXAMPLES = sorted(path.name for path in (ROOT / "tests" / "examples").iterdir())
 MOST_DIFFERENT_LINES = 12
+TERRAFORM = ROOT.parents[1] / "infra" / "terraform"
 
 
 EVERYTHING = [pytest.param(ROOT / "overlays" / name, id=name) for name in OVERLAYS]
@@ -141,6 +143,41 @@ def test_the_settings_are_read_from_where_they_are_mounted(onprem: list[Manifest
     assert "/etc/bedside" in mounts
     assert str(settings.runtime.staging_dir) in mounts
     assert settings.runtime.state_dir.is_relative_to("/tmp")
+
+
+@pytest.mark.parametrize("name", ["onprem", "aws"])
+def test_what_the_platform_makes_is_for_these_pods(name: str) -> None:
+    """Its ConfigMap is the one that the pods read, its NetworkPolicy's label one that they have."""
+    platform = "".join(path.read_text() for path in (TERRAFORM / "modules/platform").glob("*.tf"))
+    pods = of_kind(overlay(name), "Deployment")[0]["spec"]["template"]
+    config, secret = pods["spec"]["containers"][0]["envFrom"]
+    assert secret == {"secretRef": {"name": "bedside-store", "optional": True}}
+    made = re.search(r'"kubernetes_config_map_v1" "settings" \{\s+metadata \{\s+name\s+= "(\S+)"', platform)
+    assert made is not None
+    assert config == {"configMapRef": {"name": made[1], "optional": True}}
+    label = re.search(r'"bedside-to-store".*?matchLabels = \{ "(\S+)" = "(\S+)" \}', platform, re.DOTALL)
+    assert label is not None
+    assert pods["metadata"]["labels"][label[1]] == label[2]
+
+
+@pytest.mark.parametrize("site", ["aws", "onprem"])
+def test_the_server_takes_the_bucket_that_a_site_gives_out(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables of infra/terraform are settings, in the form that they are written in."""
+    contract = (TERRAFORM / "modules/contract/outputs.tf").read_text()
+    named = re.search(r'(BEDSIDE_REFERENCES__UPLOADS)\s+= "(\S+)"', contract)
+    bound = re.search(r"(BEDSIDE_REFERENCES__INPUT_BYTES) = tostring", contract)
+    outputs = (TERRAFORM / f"modules/{site}/site/outputs.tf").read_text()
+    given = re.search(r"(BEDSIDE_REFERENCES__BUCKETS) = jsonencode\(\{ (\w+) = \{ (\w+) = .*?, (\w+) = ", outputs)
+    assert named is not None
+    assert bound is not None
+    assert given is not None
+    monkeypatch.setenv(named[1], named[2])
+    monkeypatch.setenv(bound[1], "536870912")
+    monkeypatch.setenv(given[1], json.dumps({given[2]: {given[3]: "s3://bucket", given[4]: "https://s3.example"}}))
+    references = load_settings(ROOT / "base" / "settings.toml").references
+    assert references.uploads is not None
+    assert references.buckets[references.uploads].endpoint == "https://s3.example"
+    assert references.input_bytes == 536870912
 
 
 def queries(manifests: list[Manifest]) -> str:

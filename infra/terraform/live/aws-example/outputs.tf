@@ -6,7 +6,7 @@ output "handover" {
     settings  = module.site.settings
     registry  = module.site.registry
     storage   = module.site.storage
-    artifacts = { kms_key_arn = module.site.artifacts.kms_key_arn }
+    artifacts = { kms_key_arn = module.site.artifacts.kms_key_arn, endpoint = module.site.artifacts.endpoint, cidrs = module.site.artifacts.cidrs }
     api       = { endpoint = module.site.cluster.endpoint, ca_certificate = module.site.cluster.ca_certificate }
     aws       = { region = var.region, vpc_id = module.site.network.vpc_id }
   }

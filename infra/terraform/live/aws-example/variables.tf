@@ -126,12 +126,13 @@ variable "registry" {
 variable "storage" {
   description = <<-EOT
     Where data lies. `class`: `local` (a disk of the host, one server) or `replicated` (Longhorn: survives a host) on-premises; AWS uses
-    encrypted EBS. `object_endpoint`: an S3-compatible store on-premises; null leaves large uploads to the request itself.
-    `upload_days`: days until an upload is deleted.
+    encrypted EBS. `object_endpoint`: an S3-compatible store on-premises, and `object_cidrs`, where it is, which pods are let out to; null
+    leaves large uploads to the request itself. `upload_days`: days until an upload is deleted, on AWS.
   EOT
   type = object({
     class           = optional(string, "local")
     object_endpoint = optional(string)
+    object_cidrs    = optional(list(string), [])
     upload_days     = optional(number, 1)
   })
   default  = {}

@@ -14,7 +14,7 @@ network  = { cidr = "10.30.0.0/24" }
 endpoint = { hostname = "inference.hospital.example", vip = "10.30.0.10", api_vip = "10.30.0.9" }
 oidc     = { issuer = "https://id.hospital.example/realms/hospital" }
 registry = { prefix = "oci.hospital.example/bedside" }
-storage  = { class = "replicated", object_endpoint = "https://s3.hospital.example" }
+storage  = { class = "replicated", object_endpoint = "https://s3.hospital.example", object_cidrs = ["10.30.0.20/32"] }
 
 k3s = {
   version = "v1.35.8+k3s1"

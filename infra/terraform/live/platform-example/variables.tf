@@ -8,7 +8,7 @@ variable "handover" {
     settings  = map(string)
     registry  = object({ prefix = string })
     storage   = object({ class_name = string })
-    artifacts = object({ kms_key_arn = optional(string) })
+    artifacts = object({ kms_key_arn = optional(string), endpoint = optional(string), cidrs = optional(list(string), []) })
     api       = object({ endpoint = string, ca_certificate = string })
     aws       = optional(object({ region = string, vpc_id = string }))
   })

@@ -8,6 +8,7 @@ locals {
   capped                  = var.target == "aws"
   body_bytes              = local.capped ? min(var.limits.body_bytes, local.gateway_body_bytes) : var.limits.body_bytes
   request_seconds         = local.capped ? min(var.limits.request_seconds, local.gateway_request_seconds) : var.limits.request_seconds
+  bulk_lane               = local.capped || var.storage.object_endpoint != null
 
   # A GPU is kept for those who ask for one.
   gpu_taint = { key = "nvidia.com/gpu", value = "present", effect = "NoSchedule" }

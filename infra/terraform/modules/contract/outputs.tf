@@ -20,18 +20,22 @@ output "limits" {
     request_seconds     = local.request_seconds
     requests_per_second = var.limits.requests_per_second
     burst               = var.limits.burst
-    bulk_lane           = var.target == "aws" || var.storage.object_endpoint != null
+    bulk_lane           = local.bulk_lane
   }
 }
 
 output "settings" {
-  description = "Environment of the service: the target's limits and the issuer (docs/settings.md)."
-  value = {
+  description = "Environment of the service: the target's limits, the issuer, the way of large inputs (docs/settings.md)."
+  value = merge({
     BEDSIDE_ENV                = var.environment == "dev" ? "development" : "production"
     BEDSIDE_LIMITS__BODY_BYTES = tostring(local.body_bytes)
     # One second less than the edge allows: the caller gets our problem document, not the edge's bare 503.
     BEDSIDE_LIMITS__REQUEST_SECONDS = tostring(local.request_seconds - 1)
     BEDSIDE_AUTH__ISSUER            = var.oidc.issuer
     BEDSIDE_AUTH__AUDIENCE          = var.oidc.audience
-  }
+    }, local.bulk_lane ? {
+    # What is too large for the edge comes by way of the bucket, up to what the site asked for. Sites add the bucket of this name.
+    BEDSIDE_REFERENCES__UPLOADS     = "uploads"
+    BEDSIDE_REFERENCES__INPUT_BYTES = tostring(var.limits.body_bytes)
+  } : {})
 }

@@ -310,12 +310,13 @@ variable "registry" {
 variable "storage" {
   description = <<-EOT
     Where data lies. `class`: `local` (a disk of the host, one server) or `replicated` (Longhorn: survives a host) on-premises; AWS uses
-    encrypted EBS. `object_endpoint`: an S3-compatible store on-premises; null leaves large uploads to the request itself.
-    `upload_days`: days until an upload is deleted.
+    encrypted EBS. `object_endpoint`: an S3-compatible store on-premises, and `object_cidrs`, where it is, which pods are let out to; null
+    leaves large uploads to the request itself. `upload_days`: days until an upload is deleted, on AWS.
   EOT
   type = object({
     class           = optional(string, "local")
     object_endpoint = optional(string)
+    object_cidrs    = optional(list(string), [])
     upload_days     = optional(number, 1)
   })
   default  = {}
@@ -329,6 +330,16 @@ variable "storage" {
   validation {
     condition     = var.storage.object_endpoint == null ? true : can(regex("^https://[^/?#]+$", var.storage.object_endpoint))
     error_message = "storage.object_endpoint must be an https URL without a path."
+  }
+
+  validation {
+    condition     = (var.storage.object_endpoint == null) == (length(var.storage.object_cidrs) == 0)
+    error_message = "storage.object_endpoint and storage.object_cidrs come together: pods are let out to these addresses and no others."
+  }
+
+  validation {
+    condition     = alltrue([for cidr in var.storage.object_cidrs : can(cidrhost(cidr, 0)) && !endswith(cidr, "/0")])
+    error_message = "storage.object_cidrs are address ranges, such as 10.30.0.20/32; not the whole world."
   }
 
   validation {

@@ -120,13 +120,14 @@ resource "kubernetes_storage_class_v1" "aws" {
   parameters             = { type = "gp3", encrypted = "true", kmsKeyId = var.artifacts.kms_key_arn }
 }
 
-# The target's limits and the issuer reach the service as environment (docs/settings.md); the release mounts it.
+# The target's limits, the issuer and the bucket for large inputs reach the service as environment (docs/settings.md), which
+# deploy/k8s/base takes. AWS' library is told its region: Pod Identity promises credentials.
 resource "kubernetes_config_map_v1" "settings" {
   metadata {
     name      = "bedside-target"
     namespace = kubernetes_namespace_v1.this[local.service].metadata[0].name
   }
-  data = var.settings
+  data = merge(var.settings, { for aws in var.aws[*] : "AWS_DEFAULT_REGION" => aws.region })
 }
 
 # Whose signature a release must bear. No secret: a Secret is where Flux looks for it.

@@ -94,6 +94,22 @@ locals {
     spec = { provider = provider, conditions = [{ namespaces = [local.service] }] }
   }]
 
+  # Out to the bucket of large inputs, and on AWS to Pod Identity's agent for the right to it: on each node, at this address everywhere.
+  agent = { to = [{ ipBlock = { cidr = "169.254.170.23/32" } }], ports = [{ port = 80, protocol = "TCP" }] }
+  store = length(var.artifacts.cidrs) == 0 ? [] : [{
+    apiVersion = "networking.k8s.io/v1"
+    kind       = "NetworkPolicy"
+    metadata   = { name = "bedside-to-store", namespace = local.service }
+    spec = {
+      podSelector = { matchLabels = { "app.kubernetes.io/component" = "server" } }
+      policyTypes = ["Egress"]
+      egress = concat([{
+        to    = [for cidr in var.artifacts.cidrs : { ipBlock = { cidr = cidr } }]
+        ports = [{ port = try(tonumber(regex(":([0-9]+)$", var.artifacts.endpoint)[0]), 443), protocol = "TCP" }]
+      }], local.aws ? [local.agent] : [])
+    }
+  }]
+
   flux = [
     {
       apiVersion = "source.toolkit.fluxcd.io/v1"
@@ -127,7 +143,6 @@ locals {
   settings_patch = {
     target = { kind = "Deployment", name = "bedside" }
     patch = yamlencode([
-      { op = "add", path = "/spec/template/spec/containers/0/envFrom", value = [{ configMapRef = { name = "bedside-target" } }] },
       # A change of the settings rolls the pods. One key (RFC 6901 §3: ~1 is a slash): the manifests' own annotations stay.
       { op = "add", path = "/spec/template/metadata/annotations/bedside.dev~1target-settings", value = substr(sha256(jsonencode(var.settings)), 0, 12) },
     ])
@@ -148,5 +163,5 @@ locals {
     patch  = yamlencode([{ op = "remove", path = "/spec/listeners/0/hostname" }])
   }
 
-  manifests = concat(local.gateway, local.certificates, local.target_service, local.target_group, local.secrets, local.flux)
+  manifests = concat(local.gateway, local.certificates, local.target_service, local.target_group, local.secrets, local.store, local.flux)
 }

@@ -56,14 +56,19 @@ variable "storage" {
 }
 
 variable "artifacts" {
-  description = "Where volumes' key is, as a site gives it out (AWS only)."
-  type        = object({ kms_key_arn = optional(string) })
+  description = "Volumes' key (AWS only), and the object store that pods are let out to, by endpoint and addresses, as a site gives them out."
+  type        = object({ kms_key_arn = optional(string), endpoint = optional(string), cidrs = optional(list(string), []) })
   default     = {}
   nullable    = false
 
   validation {
     condition     = var.cluster.target != "aws" || var.artifacts.kms_key_arn != null
     error_message = "artifacts.kms_key_arn is needed on AWS: volumes are encrypted with it."
+  }
+
+  validation {
+    condition     = !anytrue([for cidr in var.artifacts.cidrs : endswith(cidr, "/0")]) && (length(var.artifacts.cidrs) == 0 || var.artifacts.endpoint != null)
+    error_message = "artifacts.cidrs are the addresses of artifacts.endpoint; not the whole world."
   }
 }
 

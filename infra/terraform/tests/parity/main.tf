@@ -11,7 +11,7 @@ locals {
     endpoint = { hostname = "inference.example.org", certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1" }
     oidc     = { issuer = "https://id.example.org/realms/hospital" }
     registry = { prefix = "oci.example.org/bedside" }
-    storage  = { object_endpoint = "https://s3.example.org" }
+    storage  = { object_endpoint = "https://s3.example.org", object_cidrs = ["10.20.0.20/32"] }
     limits   = { body_bytes = 1000000, request_seconds = 20 }
     k3s = {
       version = "v1.35.8+k3s1"

@@ -68,7 +68,7 @@ data "aws_iam_policy_document" "trust" {
   }
 }
 
-# The service reads bundles, and hands presigned uploads out, which it then reads and deletes.
+# The service reads bundles; it signs addresses that uploads are put to, and reads those. The bucket deletes them.
 data "aws_iam_policy_document" "service" {
   statement {
     sid       = "ReadBundles"
@@ -76,15 +76,16 @@ data "aws_iam_policy_document" "service" {
     resources = ["${var.bucket_arns.bundles}/*"]
   }
 
+  # Without it S3 says 403 of what is not there, and an upload that has gone would look like an outage.
   statement {
-    sid       = "ListBundles"
+    sid       = "List"
     actions   = ["s3:ListBucket"]
-    resources = [var.bucket_arns.bundles]
+    resources = values(var.bucket_arns)
   }
 
   statement {
     sid       = "Uploads"
-    actions   = ["s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+    actions   = ["s3:PutObject", "s3:GetObject"]
     resources = ["${var.bucket_arns.uploads}/*"]
   }
 

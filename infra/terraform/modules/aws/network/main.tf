@@ -8,6 +8,7 @@ data "aws_availability_zones" "this" {
   }
 }
 
+data "aws_caller_identity" "this" {}
 data "aws_region" "this" {}
 
 locals {
@@ -152,7 +153,42 @@ resource "aws_vpc_endpoint" "s3" {
   service_name      = "com.amazonaws.${data.aws_region.this.region}.s3"
   vpc_endpoint_type = "Gateway"
   route_table_ids   = [for table in aws_route_table.private : table.id]
+  policy            = data.aws_iam_policy_document.s3.json
   tags              = { Name = "${var.name}-s3" }
+}
+
+# Layers of images are read from buckets of many accounts; written to are this account's alone: a pod that may reach S3 must not carry
+# images to a bucket of somebody else's.
+data "aws_iam_policy_document" "s3" {
+  #checkov:skip=CKV_AWS_108:an endpoint's policy gives nothing away; it bounds what roles give, and writing is bounded to the account
+  #checkov:skip=CKV_AWS_356:the same
+  statement {
+    sid       = "Read"
+    actions   = ["s3:GetObject"]
+    resources = ["*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+  }
+
+  statement {
+    sid       = "OwnBuckets"
+    actions   = ["s3:*"]
+    resources = ["*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceAccount"
+      values   = [data.aws_caller_identity.this.account_id]
+    }
+  }
 }
 
 resource "aws_cloudwatch_log_group" "flow" {

@@ -12,3 +12,8 @@ output "subnet_ids" {
 
   depends_on = [aws_route.nat, aws_route_table_association.private, aws_vpc_endpoint.interface, aws_vpc_endpoint.s3]
 }
+
+output "s3_cidrs" {
+  description = "Addresses of S3 in the region, as its endpoint routes them."
+  value       = aws_vpc_endpoint.s3.cidr_blocks
+}

@@ -26,6 +26,8 @@ data "aws_region" "this" {}
 
 locals {
   boundary = try(var.delivery.permissions_boundary_arn, null)
+  # Named, for an address that is signed for S3's global name is redirected while a bucket is young, and then no longer good.
+  store = "https://s3.${data.aws_region.this.region}.${data.aws_partition.this.dns_suffix}"
 }
 
 # Values for the other target must not half-build a site.

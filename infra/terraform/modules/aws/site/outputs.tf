@@ -38,7 +38,9 @@ output "limits" {
 
 output "settings" {
   description = "Environment of the service (modules/contract)."
-  value       = module.contract.settings
+  value = merge(module.contract.settings, {
+    BEDSIDE_REFERENCES__BUCKETS = jsonencode({ uploads = { url = "s3://${module.artifacts.buckets["uploads"]}", endpoint = local.store } })
+  })
 }
 
 output "identity" {
@@ -62,9 +64,10 @@ output "registry" {
 }
 
 output "artifacts" {
-  description = "Buckets of bundles and uploads, and the store's endpoint (null: AWS's own; buckets null: none)."
+  description = "Buckets of bundles and uploads (null: none), the store's endpoint and where pods reach it."
   value = {
-    endpoint       = null
+    endpoint       = local.store
+    cidrs          = tolist(module.network.s3_cidrs)
     bundles_bucket = module.artifacts.buckets["bundles"]
     uploads_bucket = module.artifacts.buckets["uploads"]
     kms_key_arn    = module.encryption.key_arn

@@ -21,8 +21,8 @@ run "caps_limits_at_what_api_gateway_carries" {
     error_message = "The limits on AWS are not API Gateway's: ${jsonencode(output.limits)}"
   }
   assert {
-    condition     = output.limits.bulk_lane
-    error_message = "Inputs above the limit need a way round."
+    condition     = output.limits.bulk_lane && output.settings.BEDSIDE_REFERENCES__INPUT_BYTES == "536870912"
+    error_message = "Inputs above the edge's limit need a way round, up to what the site asked for: ${jsonencode(output.settings)}"
   }
   assert {
     condition     = output.settings.BEDSIDE_LIMITS__BODY_BYTES == "10000000" && output.settings.BEDSIDE_LIMITS__REQUEST_SECONDS == "29"
@@ -339,7 +339,27 @@ run "refuses_object_store_without_tls" {
   command = plan
 
   variables {
-    storage = { object_endpoint = "http://s3.example.org" }
+    storage = { object_endpoint = "http://s3.example.org", object_cidrs = ["10.0.0.20/32"] }
+  }
+
+  expect_failures = [var.storage]
+}
+
+run "refuses_object_store_that_is_nowhere" {
+  command = plan
+
+  variables {
+    storage = { object_endpoint = "https://s3.example.org" }
+  }
+
+  expect_failures = [var.storage]
+}
+
+run "refuses_object_store_that_is_everywhere" {
+  command = plan
+
+  variables {
+    storage = { object_endpoint = "https://s3.example.org", object_cidrs = ["0.0.0.0/0"] }
   }
 
   expect_failures = [var.storage]

@@ -52,15 +52,24 @@ run "refuses_karpenter_without_aws" {
   expect_failures = [var.karpenter]
 }
 
+run "names_no_bucket_without_an_object_store" {
+  command = plan
+
+  assert {
+    condition     = !anytrue([for name in keys(output.settings) : startswith(name, "BEDSIDE_REFERENCES__")])
+    error_message = "The service would look for a bucket that is not there, and refuse to start: ${jsonencode(output.settings)}"
+  }
+}
+
 run "has_a_bulk_lane_with_an_object_store" {
   command = plan
 
   variables {
-    storage = { object_endpoint = "https://s3.hospital.example" }
+    storage = { object_endpoint = "https://s3.hospital.example", object_cidrs = ["10.0.0.20/32"] }
   }
 
   assert {
-    condition     = output.limits.bulk_lane
+    condition     = output.limits.bulk_lane && output.settings.BEDSIDE_REFERENCES__UPLOADS == "uploads"
     error_message = "With an object store, large inputs have a way round."
   }
 }

@@ -34,6 +34,8 @@ locals {
   first        = one([for host in local.hosts : host.address if host.role == "init"])
   several      = length(local.servers) > 1
   join_address = local.several ? var.endpoint.api_vip : local.first
+  # The store's own administrator makes them, with a rule that deletes uploads.
+  buckets = { for kind in ["bundles", "uploads"] : kind => var.storage.object_endpoint == null ? null : "${module.contract.id}-${kind}" }
 
   registry_host = split("/", coalesce(var.registry.prefix, "unset"))[0]
   registry_path = join("/", slice(split("/", coalesce(var.registry.prefix, "unset")), 1, length(split("/", coalesce(var.registry.prefix, "unset")))))

@@ -38,7 +38,9 @@ output "limits" {
 
 output "settings" {
   description = "Environment of the service (modules/contract)."
-  value       = module.contract.settings
+  value = merge(module.contract.settings, var.storage.object_endpoint == null ? {} : {
+    BEDSIDE_REFERENCES__BUCKETS = jsonencode({ uploads = { url = "s3://${local.buckets.uploads}", endpoint = var.storage.object_endpoint } })
+  })
 }
 
 output "identity" {
@@ -62,11 +64,12 @@ output "registry" {
 }
 
 output "artifacts" {
-  description = "Buckets of bundles and uploads, and the store's endpoint (null: AWS's own; buckets null: none)."
+  description = "Buckets of bundles and uploads (null: none), the store's endpoint and where pods reach it."
   value = {
     endpoint       = var.storage.object_endpoint
-    bundles_bucket = var.storage.object_endpoint == null ? null : "${module.contract.id}-bundles"
-    uploads_bucket = var.storage.object_endpoint == null ? null : "${module.contract.id}-uploads"
+    cidrs          = var.storage.object_cidrs
+    bundles_bucket = local.buckets.bundles
+    uploads_bucket = local.buckets.uploads
     kms_key_arn    = null
   }
 }

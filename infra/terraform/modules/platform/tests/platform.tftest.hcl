@@ -69,9 +69,8 @@ run "limits_reach_the_service" {
     error_message = "The service is not told."
   }
   assert {
-    condition = [for manifest in yamldecode(helm_release.site.values[0]).manifests :
-    yamldecode(manifest.spec.patches[0].patch)[0].value[0].configMapRef.name if manifest.kind == "Kustomization"] == ["bedside-target"]
-    error_message = "The release must read the settings."
+    condition     = kubernetes_config_map_v1.settings.metadata[0].name == "bedside-target" && kubernetes_config_map_v1.settings.metadata[0].namespace == "bedside"
+    error_message = "deploy/k8s/base reads the settings from there."
   }
 }
 
@@ -80,13 +79,37 @@ run "the_manifests_own_annotations_stay" {
 
   assert {
     condition = [for manifest in yamldecode(helm_release.site.values[0]).manifests :
-    yamldecode(manifest.spec.patches[0].patch)[1].path if manifest.kind == "Kustomization"] == ["/spec/template/metadata/annotations/bedside.dev~1target-settings"]
+    one(yamldecode(manifest.spec.patches[0].patch)).path if manifest.kind == "Kustomization"] == ["/spec/template/metadata/annotations/bedside.dev~1target-settings"]
     error_message = "One key is added; annotations as a whole would be replaced."
   }
   assert {
     condition = [for manifest in yamldecode(helm_release.site.values[0]).manifests :
     yamldecode(manifest.spec.patches[1].patch).metadata.annotations if manifest.kind == "Kustomization"] == [{ "kustomize.toolkit.fluxcd.io/prune" = "disabled" }]
     error_message = "The namespace must outlive the release, and its annotations are merged."
+  }
+}
+
+run "without_a_store_pods_are_let_out_to_none" {
+  command = plan
+
+  assert {
+    condition     = !contains(output.manifests, "NetworkPolicy/bedside-to-store")
+    error_message = "A hole for nothing."
+  }
+}
+
+run "on_premises_pods_are_let_out_to_the_store_alone" {
+  command = plan
+
+  variables {
+    artifacts = { endpoint = "https://s3.hospital.example:9000", cidrs = ["10.0.0.20/32"] }
+  }
+
+  assert {
+    condition = [for manifest in yamldecode(helm_release.site.values[0]).manifests :
+      [manifest.spec.podSelector.matchLabels["app.kubernetes.io/component"], manifest.spec.policyTypes, manifest.spec.egress] if manifest.kind == "NetworkPolicy"
+    ] == [["server", ["Egress"], [{ to = [{ ipBlock = { cidr = "10.0.0.20/32" } }], ports = [{ port = 9000, protocol = "TCP" }] }]]]
+    error_message = "The store's address and port, and nothing else."
   }
 }
 
@@ -123,8 +146,20 @@ run "on_aws_the_balancer_finds_the_gateway" {
     cluster   = { name = "ward-prod", target = "aws", version = "1.35" }
     gateway   = { hostname = "inference.example.org", target_group_arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:targetgroup/ward/1" }
     aws       = { region = "eu-central-1", vpc_id = "vpc-1" }
-    artifacts = { kms_key_arn = "arn:aws:kms:eu-central-1:111122223333:key/1" }
+    artifacts = { kms_key_arn = "arn:aws:kms:eu-central-1:111122223333:key/1", endpoint = "https://s3.eu-central-1.amazonaws.com", cidrs = ["192.0.2.0/24", "198.51.100.0/24"] }
     storage   = { class_name = "gp3-encrypted" }
+  }
+
+  assert {
+    condition = [for manifest in yamldecode(helm_release.site.values[0]).manifests : manifest.spec.egress if manifest.kind == "NetworkPolicy"] == [[
+      { to = [{ ipBlock = { cidr = "192.0.2.0/24" } }, { ipBlock = { cidr = "198.51.100.0/24" } }], ports = [{ port = 443, protocol = "TCP" }] },
+      { to = [{ ipBlock = { cidr = "169.254.170.23/32" } }], ports = [{ port = 80, protocol = "TCP" }] },
+    ]]
+    error_message = "Pods reach S3, and the agent that gives them the right to, and nothing else."
+  }
+  assert {
+    condition     = kubernetes_config_map_v1.settings.data["AWS_DEFAULT_REGION"] == "eu-central-1"
+    error_message = "Addresses would be signed for another region."
   }
 
   assert {
@@ -152,7 +187,7 @@ run "the_targets_differ_in_these_objects_only" {
 
   assert {
     condition     = toset(output.manifests) == toset(["EnvoyProxy/edge", "GatewayClass/envoy", "Issuer/self", "Certificate/bedside-authority", "Issuer/bedside", "Certificate/bedside-tls", "OCIRepository/bedside", "Kustomization/bedside"])
-    error_message = "On-premises: ${join(", ", output.manifests)}. AWS adds Service/envoy-bedside, TargetGroupBinding/bedside and ClusterSecretStore/site."
+    error_message = "On-premises: ${join(", ", output.manifests)}. AWS adds Service/envoy-bedside, TargetGroupBinding/bedside, ClusterSecretStore/site, and a site with an object store NetworkPolicy/bedside-to-store."
   }
 }
 
@@ -215,6 +250,16 @@ run "refuses_volumes_without_key_on_aws" {
     cluster = { name = "w", target = "aws", version = "1.35" }
     gateway = { hostname = "x.example", target_group_arn = "arn:aws:elasticloadbalancing:x:1:targetgroup/a/1" }
     aws     = { region = "eu-central-1", vpc_id = "vpc-1" }
+  }
+
+  expect_failures = [var.artifacts]
+}
+
+run "refuses_store_that_is_everywhere" {
+  command = plan
+
+  variables {
+    artifacts = { endpoint = "https://s3.hospital.example", cidrs = ["0.0.0.0/0"] }
   }
 
   expect_failures = [var.artifacts]

@@ -41,6 +41,9 @@ mock_resource "aws_lb_target_group" {
 mock_resource "aws_s3_bucket" {
   defaults = { arn = "arn:aws:s3:::mock" }
 }
+mock_resource "aws_vpc_endpoint" {
+  defaults = { cidr_blocks = ["192.0.2.0/24", "198.51.100.0/24"] }
+}
 mock_resource "aws_ecr_repository" {
   defaults = { arn = "arn:aws:ecr:eu-central-1:111122223333:repository/mock", repository_url = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/mock" }
 }

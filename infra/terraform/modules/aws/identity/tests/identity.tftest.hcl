@@ -55,6 +55,11 @@ run "policies_are_least_privilege" {
     error_message = "The service must not write bundles: what serves would change what serves."
   }
   assert {
+    condition = jsonencode({ for statement in jsondecode(data.aws_iam_policy_document.service.json).Statement : statement.Sid => sort(flatten([statement.Action]))
+    if strcontains(jsonencode(statement.Resource), "arn:aws:s3:::ward-uploads") }) == jsonencode({ List = ["s3:ListBucket"], Uploads = ["s3:GetObject", "s3:PutObject"] })
+    error_message = "Of uploads the service writes, reads and finds; it deletes none."
+  }
+  assert {
     condition = [for statement in jsondecode(data.aws_iam_policy_document.balancer.json).Statement :
     statement.Resource if contains(flatten([statement.Action]), "elasticloadbalancing:RegisterTargets")] == [var.target_group_arn]
     error_message = "The controller fills this site's target group and no other."

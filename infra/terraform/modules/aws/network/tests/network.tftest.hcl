@@ -2,6 +2,15 @@
 mock_provider "aws" {
   source = "../../../tests/mocks/aws"
 }
+provider "aws" {
+  alias                       = "offline"
+  region                      = "eu-central-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
 
 variables {
   name               = "ward-prod"
@@ -42,6 +51,29 @@ run "opens_https_from_the_vpc_alone" {
   assert {
     condition     = alltrue([for endpoint in aws_vpc_endpoint.interface : endpoint.private_dns_enabled])
     error_message = "Without private DNS, the SDKs would go past the endpoints."
+  }
+}
+
+run "s3_takes_nothing_away_from_the_account" {
+  command   = plan
+  providers = { aws = aws.offline }
+
+  override_data {
+    target = data.aws_caller_identity.this
+    values = { account_id = "111122223333" }
+  }
+
+  assert {
+    condition = alltrue([for statement in jsondecode(data.aws_iam_policy_document.s3.json).Statement :
+    statement.Action == "s3:GetObject" || try(statement.Condition.StringEquals["aws:ResourceAccount"], "") == "111122223333"])
+    error_message = "Another account's buckets are read at the most: ${data.aws_iam_policy_document.s3.json}"
+  }
+}
+
+run "s3_has_the_policy_and_says_where_it_is" {
+  assert {
+    condition     = aws_vpc_endpoint.s3.policy == data.aws_iam_policy_document.s3.json && length(output.s3_cidrs) == 2
+    error_message = "Without addresses no pod could be let out to it."
   }
 }
 

@@ -27,6 +27,14 @@ run "builds_a_site" {
     error_message = "The service is told."
   }
   assert {
+    condition     = jsondecode(output.settings.BEDSIDE_REFERENCES__BUCKETS)[output.settings.BEDSIDE_REFERENCES__UPLOADS] == { url = "s3://${output.artifacts.uploads_bucket}", endpoint = "https://s3.eu-central-1.amazonaws.com" }
+    error_message = "Large inputs go to the bucket that is made for them: ${jsonencode(output.settings)}"
+  }
+  assert {
+    condition     = output.artifacts.cidrs == tolist(["192.0.2.0/24", "198.51.100.0/24"])
+    error_message = "Pods are let out to S3 where the VPC's endpoint routes it."
+  }
+  assert {
     condition     = output.gateway.base_url == "https://inference.example.org" && startswith(output.gateway.target_group_arn, "arn:aws:elasticloadbalancing:")
     error_message = "Gateway."
   }

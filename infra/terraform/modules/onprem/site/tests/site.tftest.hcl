@@ -35,6 +35,23 @@ variables {
   }
 }
 
+run "large_inputs_go_to_the_hospitals_own_store" {
+  command = plan
+
+  variables {
+    storage = { object_endpoint = "https://s3.hospital.example", object_cidrs = ["10.0.0.20/32"] }
+  }
+
+  assert {
+    condition     = jsondecode(output.settings.BEDSIDE_REFERENCES__BUCKETS)[output.settings.BEDSIDE_REFERENCES__UPLOADS] == { url = "s3://ward-prod-uploads", endpoint = "https://s3.hospital.example" }
+    error_message = "Settings: ${jsonencode(output.settings)}"
+  }
+  assert {
+    condition     = output.artifacts.cidrs == tolist(["10.0.0.20/32"])
+    error_message = "Pods are let out to the store's address."
+  }
+}
+
 run "makes_one_seed_per_machine" {
   assert {
     condition     = toset(keys(output.nodes)) == toset(["s1", "s2", "s3", "g1"])
