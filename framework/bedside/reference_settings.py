@@ -60,6 +60,10 @@ class ReferenceSettings(_Group):
     upload_seconds: int = Field(default=600, gt=0, le=900)
     """Seconds that such an address is good for; 900 is what the buckets of ``infra/terraform`` let through."""
 
+    uploads_open: int = Field(default=100, gt=0)
+    """Such addresses of one caller that are good at one time; the next gets 429 with Retry-After. Each replica counts
+    its own. So many times ``references.input_bytes`` a caller may put there every ``references.upload_seconds``."""
+
     input_bytes: int | None = Field(default=None, gt=0)
     """Largest input of a request that is named instead of sent, in bytes; unset: ``limits.body_bytes``."""
 

@@ -5,6 +5,7 @@ Trust is in the type: an :class:`UnverifiedToken` becomes a :class:`Principal` o
 only where the contract has been checked (``bundle.validation``).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType, TypeAlias
@@ -31,6 +32,11 @@ class Principal:
     issuer: str
     scopes: frozenset[str]
     expires_at: float
+
+    @property
+    def owner(self) -> str:
+        """Return the hash by which jobs and answers are a caller's: databases hold no names of staff."""
+        return hashlib.sha256(f"{self.issuer}\0{self.subject}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Both databases keep predictions alike."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,16 +32,28 @@ def test_databases_keep_predictions_alike(url: str) -> None:
     store, other = (PredictionStore(connect(url)) for _ in range(2))
     for _ in range(2):
         store.add([VOLUME, NAMED])
-    assert other.find("mr", VOLUME.request_id) == (VOLUME, None)
+    assert other.find("mr", VOLUME.request_id, "me") == [(VOLUME, None)]
     assert [of.tell(NAMED, Truth("sick"), 3.0) for of in (store, other)] == [True, False]
-    assert other.find("cxr", NAMED.request_id) == (NAMED, Truth("sick"))
+    assert other.find("cxr", NAMED.request_id, "me") == [(NAMED, Truth("sick"))]
     assert store.tell(VOLUME, Truth(numbers={"head": 1.25}), 3.0)
     assert list(other.told("cxr")) == [("1", DIGEST, "normal", "sick", 1, 0.75)]
     assert list(other.told_numbers("mr")) == [("1", DIGEST, VOLUME.quantities[0], 1.25)]
     store.purge(1.0, 10)
-    assert [store.find(of.model, of.request_id) is None for of in (VOLUME, NAMED)] == [True, False]
+    assert [bool(store.find(of.model, of.request_id, "me")) for of in (VOLUME, NAMED)] == [False, True]
     store.purge(0.0, 0)
-    assert store.find("cxr", NAMED.request_id) is None
+    assert not store.find("cxr", NAMED.request_id, "me")
+
+
+def test_databases_tell_callers_apart(url: str) -> None:
+    """Of answers with one id the asker's own is found, else two of others; what is refused keeps no other out."""
+    store = PredictionStore(connect(url))
+    mine, yours = (replace(NAMED, request_id="2" * 32, owner=owner) for owner in ("me", "you"))
+    assert store.add([yours, mine, replace(mine, request_id="3" * 32, prediction="half a \ud800")]) == 1
+    found = {who: [of.owner for of, _ in store.find("cxr", mine.request_id, who)] for who in ("me", "you", "she")}
+    assert (found["me"], found["you"], set(found["she"])) == (["me"], ["you"], {"me", "you"})
+    assert store.tell(mine, Truth("sick"), 3.0)
+    assert store.find("cxr", mine.request_id, "you") == [(yours, None)]
+    store.purge(3.0, 0)
 
 
 def test_databases_keep_references_alike(url: str) -> None:

@@ -61,7 +61,7 @@ def make_jobs(
         return [repository.resolve(status.name, status.version).digest for status in ready]
 
     desk = JobDesk(store, spool, jobs)
-    lane = JobLane(store, spool, SpineWork(dataplane, jobs, references), digests, jobs, desk.tidy)
+    lane = JobLane(store, spool, SpineWork(dataplane, jobs, references, store.has_read), digests, jobs, desk.tidy)
     destinations = make_destinations(settings.dicom, settings.limits)
     # Without destinations there is no courier: it would fail what other replicas can deliver.
     outbox = Outbox(engine)
@@ -106,4 +106,4 @@ def make_references(
         return references, None
     if own.uploads not in buckets:
         raise ConfigurationError("names none of references.buckets", field="references.uploads")
-    return references, Uploads(own.uploads, buckets[own.uploads], authorise_retrieval, own.upload_seconds, most_bytes)
+    return references, Uploads(own.uploads, buckets[own.uploads], authorise_retrieval, own, most_bytes)

@@ -57,7 +57,7 @@ class Auditor:
         transport: str,
         request_id: str,
         error: BedsideError | None,
-        target: Mapping[str, str],
+        target: Mapping[str, Any],
     ) -> None:
         """Record what was asked beside the spine, or that somebody was not let in.
 
@@ -66,7 +66,7 @@ class Auditor:
             transport: ``rest`` ….
             request_id: of the request.
             error: why it failed.
-            target: ``model`` or ``job`` as the caller named it.
+            target: ``model`` or ``job`` as the caller named it; ``upload``, the reference that was offered.
 
         Raises:
             AuditUnavailable: it could not be recorded, and must be.
@@ -84,13 +84,16 @@ class Auditor:
             facts["operation"] = action
             action = AuditAction.ACCESS_REFUSED
         assert action is not None  # noqa: S101 - see above
+        if "upload" in target:
+            # Keyed, for who knows the name may have it read; a job that names it is recorded with the same.
+            facts["input_hash"] = self._sink.fingerprint([orjson.dumps(target["upload"])])
         record = Record(action, CALLER.get(), facts)
         if self._sink.strict:
             await self._sink.commit(record)
         else:
             self._sink.record(record)
 
-    def _known(self, target: Mapping[str, str], error: BedsideError | None) -> dict[str, str]:
+    def _known(self, target: Mapping[str, Any], error: BedsideError | None) -> dict[str, str]:
         # What the caller made up may be a person's name.
         models = (
             {status.name for status in self._repository.index()} if self._repository and "model" in target else set()

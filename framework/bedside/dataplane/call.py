@@ -21,6 +21,7 @@ class Call:
         transport: ``rest``, ``grpc``, ``dicom`` ….
         operation: ``predict`` or ``infer``.
         model: name of the model, set only once it has been resolved: a made-up name may be a person's.
+        owner: of the job that runs (``Principal.owner``): nobody calls then.
         patience: seconds that the caller will wait in all, infinite where it did not say.
         stages: seconds by stage of the spine (``authenticate`` … ``encode``).
         error: why the call failed.
@@ -44,6 +45,7 @@ class Call:
     digest: str = ""
     device: str = ""
     principal: Principal | None = None
+    owner: str = ""
     patience: float = inf
     rows: int = 0
     input_bytes: int = 0

@@ -185,6 +185,10 @@ class DataPlane:
         """Stage 9, before the answer: the audit record, where it has to be safe first. Raises AuditUnavailable."""
         await self._auditor.settle(call)
 
+    def note(self, call: Call, raw: Sequence[RawInput]) -> None:
+        """Have the audit trail tell which input a call has that is not decoded, for it is only named."""
+        call.input_hash = self._auditor.fingerprint(raw)
+
     def span(self, call: Call) -> TraceParent | None:
         """Return the span of this call, which what it causes belongs to; None where it is in no trace."""
         return self._sink.begin(call)

@@ -16,7 +16,7 @@ BedsideError
 │   ├── JobNotFound  ├── JobNotFinished  └── JobNotDead
 │   ├── PredictionNotFound  ├── TruthConflict
 │   ├── NoRoute
-│   ├── ReferenceNotFound
+│   ├── ReferenceNotFound  ├── ReferenceChanged
 │   ├── UnsupportedMediaType
 │   ├── NotAcceptable
 │   ├── PayloadTooLarge         ├── DecompressedTooLarge ├── MemoryLimitExceeded └── TooManyInstances

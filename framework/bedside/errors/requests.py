@@ -67,6 +67,10 @@ class NoRoute(RequestError):
     """Add a [[dicom.routes]] that matches the study, and restart; it is kept until then."""
 
 
+class ReferenceChanged(RequestError):
+    """Hand the job in again; what it refers to is not what its first attempt has read."""
+
+
 class UnsupportedMediaType(RequestError):
     """Send one of the media types that the model's input accepts."""
 

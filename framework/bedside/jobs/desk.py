@@ -4,7 +4,6 @@ A file is written before the row that names it and shredded after the row has ch
 that no row names; those are swept. All methods may block: call them in a thread.
 """
 
-import hashlib
 import re
 import secrets
 import time
@@ -28,11 +27,6 @@ ORPHAN_SECONDS = 3600.0
 """Age from which on a file that no job names is what a crash has left."""
 
 Clock = Callable[[], float]
-
-
-def owner_of(principal: Principal) -> str:
-    """Return the hash by which a caller owns jobs: the store holds no names of staff."""
-    return hashlib.sha256(f"{principal.issuer}\0{principal.subject}".encode()).hexdigest()
 
 
 class JobDesk:
@@ -77,7 +71,7 @@ class JobDesk:
         model, version, bundle_digest = served
         new = NewJob(
             id=secrets.token_hex(16),
-            owner=owner_of(principal),
+            owner=principal.owner,
             model=model,
             version=version,
             digest=bundle_digest,
@@ -108,7 +102,7 @@ class JobDesk:
         """Return a job of the caller's. Raises JobNotFound, also where it is somebody else's."""
         # PostgreSQL takes no NUL in a text; what is no id needs no look.
         job = self._store.get(job_id) if _ID.fullmatch(job_id) else None
-        if job is None or not (admin or job.owner == owner_of(principal)):
+        if job is None or not (admin or job.owner == principal.owner):
             raise JobNotFound
         return job
 
@@ -120,7 +114,7 @@ class JobDesk:
         self, principal: Principal, *, admin: bool = False, states: Sequence[JobState] = (), limit: int = 100
     ) -> Sequence[Job]:
         """Return the caller's jobs, or for an administrator all, the newest first."""
-        return self._store.find(owner=None if admin else owner_of(principal), states=states, limit=limit)
+        return self._store.find(owner=None if admin else principal.owner, states=states, limit=limit)
 
     def result(self, job: Job) -> tuple[str, int, Iterator[bytes]]:
         """Return media type, size and bytes, in chunks, of a job's result. Raises JobNotFinished, SpoolFailed."""

@@ -55,6 +55,7 @@ class Job:
         error_code: slug of the error of the last attempt, empty where there was none.
         error_detail: its text, safe to show.
         result_type: media type of the result.
+        read_digest: of what was read where the input is only named and may be replaced; empty until then.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Job:
     result_type: str
     destinations: tuple[str, ...]
     trace_parent: str
+    read_digest: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,17 @@ class JobStore:
         values = {"lease_until": now + lease_seconds, "done": done, "total": total}
         return self._change(_held(job), values)
 
+    def has_read(self, job: Job, digest: str) -> bool:
+        """Remember what a job's references led to. False: an earlier attempt read something else, or the lease is lost.
+
+        From the first reading on, the same references handed in are another job: they may lead elsewhere by then.
+        """
+        first = and_(_held(job), JOBS.c.read_digest == "")
+        with self._engine.begin() as connection:
+            values = {"read_digest": digest, "key": JOBS.c.key + "|" + JOBS.c.id}
+            found = _change(connection, first, values) or _one(connection, _held(job))
+        return found is not None and found.read_digest == digest
+
     def succeed(self, job: Job, now: float, result_type: str) -> bool:
         """End a job with its result, and put the result's deliveries into the outbox. False: the lease was lost."""
         ended = _ended(JobState.SUCCEEDED, now) | {"result_type": result_type, "error_code": "", "error_detail": ""}

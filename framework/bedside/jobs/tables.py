@@ -44,6 +44,8 @@ _POSTGRES_WAITS = {
 }
 """A server or a network that vanishes without a word is noticed in half a minute, not after the kernel's two hours."""
 
+_NEW = ("trace_parent", "read_digest")
+
 _LIVE = text("state IN ({})".format(", ".join(f"'{state}'" for state in LIVE)))
 
 JOBS = Table(
@@ -75,6 +77,7 @@ JOBS = Table(
     Column("result_type", Text, nullable=False, default=""),
     # Newer than the table, and unknown to replicas of a version before it (:func:`_add_new_columns`).
     Column("trace_parent", String(55), nullable=False, server_default=""),
+    Column("read_digest", String(64), nullable=False, server_default=""),
     # One live job for one piece of work, whoever submits it twice and to which replica.
     Index("bedside_jobs_live_key", "key", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
     Index("bedside_jobs_next", "state", "not_before", "created"),
@@ -125,13 +128,14 @@ def connect(url: str) -> Engine:
 
 def _add_new_columns(engine: Engine) -> None:
     """Complete the table of an earlier version. They have defaults: its replicas may write for as long as they run."""
-    added = CreateColumn(JOBS.c.trace_parent).compile(dialect=engine.dialect)
+    # SQLite has one writer at a time, and this is it; elsewhere another replica may be doing the same.
+    unless = "" if engine.dialect.name == "sqlite" else "IF NOT EXISTS "
     with engine.begin() as connection:
-        if any(column["name"] == "trace_parent" for column in inspect(connection).get_columns(JOBS.name)):
-            return
-        # SQLite has one writer at a time, and this is it; elsewhere another replica may be doing the same.
-        unless = "" if engine.dialect.name == "sqlite" else "IF NOT EXISTS "
-        connection.execute(text(f"ALTER TABLE {JOBS.name} ADD COLUMN {unless}{added}"))
+        known = {column["name"] for column in inspect(connection).get_columns(JOBS.name)}
+        for name in _NEW:
+            if name not in known:
+                added = CreateColumn(JOBS.c[name]).compile(dialect=engine.dialect)
+                connection.execute(text(f"ALTER TABLE {JOBS.name} ADD COLUMN {unless}{added}"))
 
 
 def _away(context: ExceptionContext) -> None:

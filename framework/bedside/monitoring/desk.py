@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bedside.bundle.contract import Contract
-from bedside.errors import PredictionNotFound, TruthConflict
+from bedside.errors import BadParameter, PredictionNotFound, TruthConflict
 from bedside.monitoring.accuracy import summaries
 from bedside.monitoring.monitor import Monitor
 from bedside.monitoring.records import Predicted, Truth
@@ -44,24 +44,29 @@ class TruthDesk:
         self._clock = clock
         self._log = get_logger("bedside.monitoring")
 
-    def tell(self, model: str, document: Mapping[str, Any]) -> tuple[Predicted, bool]:
+    def tell(self, model: str, document: Mapping[str, Any], owner: str) -> tuple[Predicted, bool]:
         """Take the truth of one answer; return the prediction, and whether the truth is new.
 
         Told twice it is one truth. What is told otherwise is refused: what has been counted cannot be uncounted.
 
+        Args:
+            model: name of the model.
+            document: request id and truth.
+            owner: who tells it (``Principal.owner``): of several callers' answers with one id, theirs is meant.
+
         Raises:
-            MalformedPayload, BadParameter: naming the member.
+            MalformedPayload, BadParameter: naming the member; the id, where it is of several others' answers.
             PredictionNotFound: no such answer is kept.
             TruthConflict: another truth has come before.
         """
         request_id, truth = read_truth(document)
-        predicted, before = self._found(model, request_id)
+        predicted, before = self._found(model, request_id, owner)
         require_possible(truth, predicted, self._contract_of(model, predicted.version))
         now = self._clock()
         if before is None and self._store.tell(predicted, truth, now):
             self._count(predicted, truth, now)
             return predicted, True
-        if (before or self._found(model, request_id)[1]) != truth:
+        if (before or self._found(model, request_id, owner)[1]) != truth:
             raise TruthConflict(field="truth")
         return predicted, False
 
@@ -69,16 +74,18 @@ class TruthDesk:
         """Return how right each version was, of the answers that are kept and whose truth has come."""
         return summaries(self._store.told(model), self._store.told_numbers(model))
 
-    def _found(self, model: str, request_id: str) -> tuple[Predicted, Truth | None]:
+    def _found(self, model: str, request_id: str, owner: str) -> tuple[Predicted, Truth | None]:
         if not self._monitor.keeps:
             raise PredictionNotFound("predictions are not kept: monitoring.predictions_seconds is 0")
-        found = self._store.find(model, request_id)
-        if found is None:
-            self._monitor.flush()  # it was answered this very moment
-            found = self._store.find(model, request_id)
-        if found is None:
+        found = self._store.find(model, request_id, owner)
+        if not found or found[0][0].owner != owner:
+            self._monitor.flush()  # it may have been answered this very moment
+            found = self._store.find(model, request_id, owner)
+        if not found:
             raise PredictionNotFound(field="request_id")
-        return found
+        if len(found) > 1:  # of two callers one has taken the other's id, and nobody here can tell who
+            raise BadParameter("is of answers to several callers: each tells the truth of its own", field="request_id")
+        return found[0]
 
     def _count(self, predicted: Predicted, truth: Truth, now: float) -> None:
         of = (predicted.model, predicted.version)

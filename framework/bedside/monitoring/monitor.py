@@ -15,7 +15,7 @@ from bedside.observability.logging import get_logger
 from bedside.observability.periodic import Periodic
 
 MOST_WAITING = 20_000
-"""Predictions on their way to the database; what finds no room is lost, and counted."""
+"""Predictions on their way to the database; what finds no room is lost and counted, as what it refuses."""
 WRITE_SECONDS = 0.5
 LOOK_SECONDS = 10.0
 PURGE_SECONDS = 600.0
@@ -75,7 +75,7 @@ class Monitor:
         with self._writing:
             while self._waiting:
                 some = [self._waiting[place] for place in range(min(len(self._waiting), _AT_ONCE))]
-                self._store.add(some)
+                self.lost += self._store.add(some)
                 for _ in some:
                     self._waiting.popleft()
 

@@ -8,7 +8,7 @@ from bedside.types import Quantity
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What was answered to one request: nothing of its input, nothing of its caller.
+    """What was answered to one request: nothing of its input.
 
     Attributes:
         request_id: of the request; of a job, its id.
@@ -19,6 +19,7 @@ class Predicted:
         prediction: class that was named; empty where none was.
         probability: of that class.
         quantities: volumes and values.
+        owner: hash of who asked (``Principal.owner``).
     """
 
     request_id: str
@@ -29,6 +30,7 @@ class Predicted:
     prediction: str = ""
     probability: float | None = None
     quantities: tuple[Quantity, ...] = ()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

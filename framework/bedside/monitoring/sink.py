@@ -31,4 +31,8 @@ class KeepingSink:
         if call.error is None and (call.predicted or call.quantities):
             prediction, probability = call.predicted or ("", None)
             of = (call.request_id, call.model, call.version, call.digest)
-            self._keep(Predicted(*of, time.time(), prediction, probability, call.quantities))
+            self._keep(Predicted(*of, time.time(), prediction, probability, call.quantities, _owner(call)))
+
+
+def _owner(call: FinishedCall) -> str:
+    return call.owner or (call.principal.owner if call.principal else "")

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError
 
 from bedside.monitoring.records import Predicted, Truth
 from bedside.monitoring.tables import PREDICTIONS, REFERENCES, create_tables
@@ -15,7 +16,7 @@ _AT_ONCE = 500  # rows of one statement: SQLite takes 32,766 parameters
 
 
 class PredictionStore:
-    """Predictions by model and request id; thread-safe.
+    """Predictions by model, request id and whose it was; thread-safe.
 
     Args:
         engine: of :func:`bedside.jobs.tables.connect`.
@@ -26,23 +27,35 @@ class PredictionStore:
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         create_tables(engine)
 
-    def add(self, predictions: Sequence[Predicted]) -> None:
-        """Keep predictions. Of two with one id the first stays: a caller must not rewrite what another was told."""
-        with self._engine.begin() as connection:
-            for start in range(0, len(predictions), _AT_ONCE):
-                rows = [_row(predicted) for predicted in predictions[start : start + _AT_ONCE]]
-                connection.execute(self._insert(PREDICTIONS).values(rows).on_conflict_do_nothing())
+    def add(self, predictions: Sequence[Predicted]) -> int:
+        """Keep predictions; return how many hold what the database refuses, and are not kept.
 
-    def find(self, model: str, request_id: str) -> tuple[Predicted, Truth | None] | None:
-        """Return a prediction and the truth that has come for it; None where it is not there."""
-        query = select(PREDICTIONS).where(PREDICTIONS.c.model == model, PREDICTIONS.c.request_id == request_id)
+        Of two of one caller with one id the first stays: what was told is not rewritten.
+        """
+        try:
+            with self._engine.begin() as connection:
+                for start in range(0, len(predictions), _AT_ONCE):
+                    rows = [_row(predicted) for predicted in predictions[start : start + _AT_ONCE]]
+                    connection.execute(self._insert(PREDICTIONS).values(rows).on_conflict_do_nothing())
+        except (DataError, UnicodeError):  # a text that is too long, has a NUL (PostgreSQL) or half a character
+            if len(predictions) == 1:
+                return 1
+            middle = len(predictions) // 2
+            return self.add(predictions[:middle]) + self.add(predictions[middle:])
+        return 0
+
+    def find(self, model: str, request_id: str, owner: str) -> Sequence[tuple[Predicted, Truth | None]]:
+        """Return predictions with this id and the truth that has come for them: the owner's, else two of others."""
+        named = (PREDICTIONS.c.model == model, PREDICTIONS.c.request_id == request_id)
+        query = select(PREDICTIONS).where(*named).order_by(PREDICTIONS.c.owner != owner).limit(2)
         with self._engine.connect() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else (_predicted(row), _truth(row.truth))
+            rows = connection.execute(query).all()
+        return [(_predicted(row), _truth(row.truth)) for row in rows[: 1 if rows and rows[0].owner == owner else 2]]
 
     def tell(self, predicted: Predicted, truth: Truth, now: float) -> bool:
         """Put the truth beside its prediction. False: some has come before, and stays."""
-        mine = (PREDICTIONS.c.model == predicted.model, PREDICTIONS.c.request_id == predicted.request_id)
+        key = PREDICTIONS.primary_key.columns
+        mine = [column == getattr(predicted, column.name) for column in key]
         said = json.dumps(truth.label if truth.numbers is None else truth.numbers)
         change = update(PREDICTIONS).where(*mine, PREDICTIONS.c.told.is_(None)).values(truth=said, told=now)
         with self._engine.begin() as connection:

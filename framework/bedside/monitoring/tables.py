@@ -1,14 +1,16 @@
 """Tables beside the jobs': what was predicted, and what the first answers of a bundle were like."""
 
-from sqlalchemy import Column, Engine, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Column, Engine, Float, Index, Integer, MetaData, String, Table, Text, text
 
 METADATA = MetaData()
 
 PREDICTIONS = Table(
-    "bedside_predictions",
+    "bedside_answers",
     METADATA,
     Column("model", String(255), primary_key=True),
     Column("request_id", String(36), primary_key=True),
+    # Callers may choose their request ids: one that takes another's has answers of its own under it.
+    Column("owner", String(64), primary_key=True),
     Column("version", Text, nullable=False),
     Column("digest", String(80), nullable=False),
     Column("created", Float(53), nullable=False),
@@ -17,7 +19,7 @@ PREDICTIONS = Table(
     Column("quantities", Text, nullable=False, default="[]"),
     Column("truth", Text),
     Column("told", Float(53)),
-    Index("bedside_predictions_created", "created"),
+    Index("bedside_answers_created", "created"),
 )
 """``quantities`` and ``truth`` are JSON; ``told`` is when the truth came. Times are seconds since the epoch."""
 
@@ -34,5 +36,7 @@ REFERENCES = Table(
 
 
 def create_tables(engine: Engine) -> None:
-    """Make the tables, where they are not there yet."""
+    """Make the tables, where they are not there yet; forget the one in which answers had no owners."""
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS bedside_predictions"))
     METADATA.create_all(engine)

@@ -30,6 +30,7 @@ class FinishedCall(Protocol):
     digest: str
     device: str
     principal: Principal | None
+    owner: str
     rows: int
     input_bytes: int
     output_bytes: int

@@ -266,6 +266,11 @@ def is_reference(part: RawInput) -> bool:
     return isinstance(part, RawPart) and part.media_type == REFERENCE
 
 
+def is_replaceable(part: RawInput) -> bool:
+    """Tell whether an input names files or objects, which may be replaced; a UID means one study for ever."""
+    return isinstance(part, RawPart) and is_reference(part) and DicomwebReference.kind not in orjson.loads(part.data)
+
+
 def archive_of(inputs: Sequence[RawInput]) -> str | None:
     """Return the archive that the first reference to a study names; None where there is none."""
     documents = [orjson.loads(part.data) for part in inputs if isinstance(part, RawPart) and is_reference(part)]

@@ -32,12 +32,13 @@ def test_a_database_of_an_earlier_version_is_completed(tmp_path: Path) -> None:
     engine = connect(url)
     JobStore(engine).submit(new, 0.0)
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE bedside_jobs DROP COLUMN trace_parent"))
+        for column in ("trace_parent", "read_digest"):
+            connection.execute(text(f"ALTER TABLE bedside_jobs DROP COLUMN {column}"))
     engine.dispose()
     stores = [JobStore(connect(url)) for _ in range(2)]
     old = stores[0].get("1" * 32)
     assert old is not None
-    assert old.trace_parent == ""
+    assert (old.trace_parent, old.read_digest) == ("", "")
     job, _ = stores[1].submit(replace(new, id="3" * 32, owner="you", trace_parent="00-1-2-01"), 1.0)
     assert stores[0].get(job.id) == job
     assert job.trace_parent == "00-1-2-01"

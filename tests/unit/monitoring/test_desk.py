@@ -11,6 +11,7 @@ from bedside.errors import BadParameter, PredictionNotFound, TruthConflict
 from bedside.types import Quantity
 
 ID, OTHER = "0" * 32, "1" * 32
+ME, YOU, SYSTEM = "me", "you", "records"
 
 
 def truth(said: Any, request_id: str = ID) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def test_the_truth_finds_an_answer_of_another_replica(replicas: Callable[..., Re
     replica.keep(ID, "not sure")
     replica.monitor.flush()
     other = replicas(now=86400.0)
-    predicted, new = other.desk.tell("cxr", truth("pneumonia"))
+    predicted, new = other.desk.tell("cxr", truth("pneumonia"), ME)
     assert (predicted.prediction, new) == ("not sure", True)
     labels = {"model": "cxr", "version": "1", "prediction": "not sure", "truth": "pneumonia", "correct": "false"}
     assert other.value("bedside_truths_total", **labels) == 1
@@ -39,16 +40,16 @@ def test_an_answer_of_this_moment_is_found(replicas: Callable[..., Replica]) -> 
     """Before it is written down."""
     replica = replicas()
     replica.keep(ID)
-    assert replica.desk.tell("cxr", truth("normal"))[1]
+    assert replica.desk.tell("cxr", truth("normal"), ME)[1]
 
 
 def test_a_truth_told_twice_is_one_and_another_is_refused(replicas: Callable[..., Replica], told: Any) -> None:
     """What has been counted cannot be uncounted."""
     replica = replicas()
     replica.keep(ID)
-    assert [replica.desk.tell("cxr", truth("normal"))[1] for _ in range(2)] == [True, False]
+    assert [replica.desk.tell("cxr", truth("normal"), ME)[1] for _ in range(2)] == [True, False]
     with pytest.raises(TruthConflict):
-        replica.desk.tell("cxr", truth("pneumonia"))
+        replica.desk.tell("cxr", truth("pneumonia"), ME)
     assert len(told("truth_received")) == 1
 
 
@@ -58,14 +59,14 @@ def test_an_answer_that_is_not_kept_is_not_found(replicas: Callable[..., Replica
     replica = replicas()
     replica.keep(ID)
     with pytest.raises(PredictionNotFound):
-        replica.desk.tell(model, truth("normal", request_id))
+        replica.desk.tell(model, truth("normal", request_id), ME)
 
 
 def test_where_nothing_is_kept_that_is_said(replicas: Callable[..., Replica]) -> None:
     """The setting is named."""
     replica = replicas(settings=replace_settings(predictions_seconds=0))
     with pytest.raises(PredictionNotFound, match="predictions_seconds is 0"):
-        replica.desk.tell("cxr", truth("normal"))
+        replica.desk.tell("cxr", truth("normal"), ME)
 
 
 def replace_settings(**changes: Any) -> Any:
@@ -73,20 +74,46 @@ def replace_settings(**changes: Any) -> Any:
     return SETTINGS.model_copy(update=changes)
 
 
-def test_of_two_answers_with_one_id_the_first_stays(replicas: Callable[..., Replica]) -> None:
-    """A caller who repeats another's id rewrites nothing."""
+def test_of_two_answers_to_one_caller_with_one_id_the_first_stays(replicas: Callable[..., Replica]) -> None:
+    """A caller who repeats an id rewrites nothing."""
     replica = replicas()
     replica.keep(ID, "normal")
     replica.monitor.flush()
     replica.keep(ID, "pneumonia")
-    assert replica.desk.tell("cxr", truth("normal"))[0].prediction == "normal"
+    assert replica.desk.tell("cxr", truth("normal"), ME)[0].prediction == "normal"
+
+
+def test_a_caller_who_takes_anothers_id_has_answers_of_his_own(replicas: Callable[..., Replica]) -> None:
+    """Each tells the truth of its own, whoever was first; who is neither is refused."""
+    replica = replicas()
+    replica.keep(ID, "pneumonia", owner=YOU)
+    assert replica.desk.tell("cxr", truth("normal"), SYSTEM)[0].owner == YOU
+    replica.keep(ID, "normal", owner=ME)
+    with pytest.raises(BadParameter) as caught:
+        replica.desk.tell("cxr", truth("normal"), SYSTEM)
+    assert caught.value.field == "request_id"
+    found, new = replica.desk.tell("cxr", truth("normal"), ME)
+    assert (found.prediction, found.owner, new) == ("normal", ME, True)
+    (version,) = replica.desk.accuracy("cxr")
+    assert version["truths"] == 2
+
+
+def test_what_the_database_refuses_holds_nothing_up(replicas: Callable[..., Replica]) -> None:
+    """It is left out and counted; what came before and after it is kept."""
+    replica = replicas()
+    for number, prediction in enumerate(["normal", "normal", "half a \ud800", "normal"]):
+        replica.keep(f"{number:032x}", prediction)
+    replica.monitor.flush()
+    found = [bool(replica.store.find("cxr", f"{number:032x}", ME)) for number in range(4)]
+    assert found == [True, True, False, True]
+    assert replica.monitor.lost == 1
 
 
 def test_volumes_are_compared_with_the_true_ones(replicas: Callable[..., Replica], told: Any) -> None:
     """To three digits: no number of a patient fits in. Only what was told is counted."""
     replica = replicas()
     replica.keep(ID, "", quantities=(Quantity("volume", "head", 1.5), Quantity("volume", "body", 3.0)))
-    replica.desk.tell("cxr", truth({"head": 1.23456}))
+    replica.desk.tell("cxr", truth({"head": 1.23456}), ME)
     (event,) = told("truth_received")
     assert event["inference"]["prediction"] == {"kind": "volume", "name": "head"}
     assert event["inference"]["truth"] == {"error": 0.265, "absolute_error": 0.265, "delay_seconds": 0.0}
@@ -102,7 +129,7 @@ def test_accuracy_is_told_by_version(replicas: Callable[..., Replica]) -> None:
     cases = [("normal", "normal"), ("normal", "normal"), ("pneumonia", "pneumonia"), ("pneumonia", "normal")]
     for number, (prediction, so) in enumerate(cases):
         replica.keep(f"{number:032x}", prediction)
-        replica.desk.tell("cxr", truth(so, f"{number:032x}"))
+        replica.desk.tell("cxr", truth(so, f"{number:032x}"), ME)
     replica.keep("f" * 32)
     replica.monitor.flush()
     (version,) = replica.desk.accuracy("cxr")
@@ -121,7 +148,7 @@ def test_what_is_old_or_too_much_is_forgotten(replicas: Callable[..., Replica]) 
         replica.keep(f"{number:032x}")
     replica.now = 1001.5
     replica.monitor.work()
-    found = [replica.store.find("cxr", f"{number:032x}") is not None for number in range(4)]
+    found = [bool(replica.store.find("cxr", f"{number:032x}", ME)) for number in range(4)]
     assert found == [False, False, True, True]
 
 
@@ -130,13 +157,13 @@ def test_predictions_wait_for_a_database_that_is_away(replicas: Callable[..., Re
     replica = replicas()
     replica.keep(ID)
     with replica.store._engine.begin() as connection:
-        connection.execute(text("ALTER TABLE bedside_predictions RENAME TO away"))
+        connection.execute(text("ALTER TABLE bedside_answers RENAME TO away"))
     replica.monitor.work()
     assert told("job_store_failed")
     with replica.store._engine.begin() as connection:
-        connection.execute(text("ALTER TABLE away RENAME TO bedside_predictions"))
+        connection.execute(text("ALTER TABLE away RENAME TO bedside_answers"))
     replica.monitor.work()
-    assert replica.store.find("cxr", ID) is not None
+    assert replica.store.find("cxr", ID, ME)
 
 
 def test_what_finds_no_room_is_counted(replicas: Callable[..., Replica], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +181,7 @@ def test_what_waits_is_written_at_the_end(replicas: Callable[..., Replica]) -> N
     replica.monitor.start()
     replica.keep(ID)
     replica.monitor.close()
-    assert replica.store.find("cxr", ID) is not None
+    assert replica.store.find("cxr", ID, ME)
 
 
 def test_a_class_that_the_model_lacks_is_refused(replicas: Callable[..., Replica]) -> None:
@@ -162,7 +189,6 @@ def test_a_class_that_the_model_lacks_is_refused(replicas: Callable[..., Replica
     replica = replicas()
     replica.keep(ID)
     with pytest.raises(BadParameter):
-        replica.desk.tell("cxr", truth("DOE^JOHN"))
-    found = replica.store.find("cxr", ID)
-    assert found is not None
-    assert found[1] is None
+        replica.desk.tell("cxr", truth("DOE^JOHN"), ME)
+    ((_, told),) = replica.store.find("cxr", ID, ME)
+    assert told is None

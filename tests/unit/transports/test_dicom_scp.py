@@ -23,7 +23,6 @@ from tests.unit.transports.fakes import until
 from bedside.dicom_settings import DicomSettings
 from bedside.errors import ConfigurationError, SpoolFailed
 from bedside.jobs import spool as spool_module
-from bedside.jobs.desk import owner_of
 from bedside.jobs.spool import Spool
 from bedside.jobs.states import JobState
 from bedside.transports.dicom.assembly import Assembler, principal_of
@@ -118,7 +117,7 @@ async def test_a_study_becomes_a_job(department: Department) -> None:
     assert await sent(department, study()) == [0] * 5
     (job,) = await department.hand_in()
     assert (job.model, job.media_type) == ("mask", "multipart/related")
-    assert job.owner == owner_of(principal_of("SCANNER"))
+    assert job.owner == principal_of("SCANNER").owner
     assert department.inbox.complete(0) == []
     department.hospital.lane.start()
     await until(lambda: department.hospital.store.find()[0].state is JobState.SUCCEEDED, 30)

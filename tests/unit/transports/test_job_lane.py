@@ -14,7 +14,7 @@ from tests.unit.transports.fakes import until
 
 from bedside.errors import InputNotProcessable, QueueFull, RunFailed, WorkerCrashed, WrongShape
 from bedside.interfaces import Progress
-from bedside.jobs.desk import INPUT, RESULT, JobDesk, owner_of
+from bedside.jobs.desk import INPUT, RESULT, JobDesk
 from bedside.jobs.records import Job
 from bedside.jobs.spool import Spool
 from bedside.jobs.states import JobState
@@ -379,5 +379,5 @@ def test_the_same_work_handed_in_twice_leaves_one_file(place: Place) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    (job,) = place.store.find(owner=owner_of(ME))
+    (job,) = place.store.find(owner=ME.owner)
     assert place.spool.older_than(-1) == {job.id}

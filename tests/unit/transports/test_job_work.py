@@ -35,3 +35,4 @@ async def test_the_input_is_let_go_before_the_run(office: Office, monkeypatch: p
     async with office.client() as client, office.working():
         job = await ended(client, await office.submitted(client))
     assert (job["state"], seen) == ("succeeded", [[]])
+    assert office.world.sink.calls[-1].owner == office.store.find()[0].owner

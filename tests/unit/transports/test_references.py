@@ -16,7 +16,14 @@ from tests.unit.transports.dicom_world import JOBS, RELATED, Hospital, maker, re
 from tests.unit.transports.fakes import until
 
 from bedside.dataplane.call import Call
-from bedside.errors import ArchiveUnavailable, InsufficientScope, PayloadTooLarge, ReferenceNotFound, RequestError
+from bedside.errors import (
+    ArchiveUnavailable,
+    InsufficientScope,
+    PayloadTooLarge,
+    ReferenceNotFound,
+    RequestError,
+    RunFailed,
+)
 from bedside.jobs.states import JobState
 from bedside.observability.traceparent import CURRENT_SPAN, TraceParent
 from bedside.security.scopes import authorise_retrieval
@@ -183,7 +190,7 @@ class Wing(Hospital):
         references = References(sources, self._authorise, seconds, 64 * 1024 * 1024, room or Room(8, 1 << 30, 3))
         parts = replace(self.world.parts, references=references)
         self.world = replace(self.world, parts=parts, app=create_app(parts))
-        work = SpineWork(parts.dataplane, JOBS, references)
+        work = SpineWork(parts.dataplane, JOBS, references, self.store.has_read)
         digests = [self.world.model("mask").contract.digest]
         self.lane = JobLane(self.store, self.spool, work, lambda: digests, JOBS)
 
@@ -366,6 +373,34 @@ async def test_a_job_whose_study_is_not_there(wing: Wing) -> None:
     wing.archive.answers = [ReferenceNotFound()]
     await wing.post("jobs", document(**STUDY))
     assert (await wing.done(JobState.DEAD)).error_code == "reference_not_found"
+
+
+async def test_a_job_that_is_tried_again_reads_what_its_first_attempt_read(wing: Wing) -> None:
+    """An object that was replaced meanwhile may be another patient's: it is not answered as this job's."""
+    model, fails = wing.world.model("mask"), [RunFailed()]
+    run = model.executor.run_one
+
+    async def failing_once(inputs: Any, seconds: float) -> Any:
+        if fails:
+            raise fails.pop()
+        return await run(inputs, seconds)
+
+    model.executor.run_one = failing_once
+    wing.archive.answers = [SERIES, replace(SERIES, data=SERIES.data + b"another patient's")]
+    await wing.post("jobs", document(**FILE))
+    job = await wing.done(JobState.DEAD)
+    assert (job.error_code, job.attempt) == ("reference_changed", 2)
+
+
+@pytest.mark.parametrize(("source", "same"), [(STUDY, True), (FILE, False)])
+async def test_once_a_job_has_read_a_file_its_name_is_another_job(wing: Wing, source: Any, same: Any) -> None:
+    """Another patient's may lie there by then; a study has its UID, and what waits has read nothing yet."""
+    first = await wing.post("jobs", document(**source))
+    waiting = await wing.post("jobs", document(**source))
+    await wing.done(JobState.SUCCEEDED)
+    after = await wing.post("jobs", document(**source))
+    assert waiting.headers["location"] == first.headers["location"]
+    assert (after.headers["location"] == first.headers["location"]) is same
 
 
 async def test_a_job_can_be_cancelled_while_it_is_read(wing: Wing) -> None:

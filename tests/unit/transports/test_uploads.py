@@ -7,14 +7,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import orjson
 import pytest
-from tests.unit.transports.fakes import make_world
+from tests.unit.transports.fakes import Trail, make_world
 
 from bedside.bootstrap.work import make_references
-from bedside.errors import ConfigurationError
+from bedside.errors import CallerLimitReached, ConfigurationError
+from bedside.reference_settings import ReferenceSettings
 from bedside.security.scopes import RETRIEVE
 from bedside.settings import Settings
 from bedside.transports.rest.app import create_app
+from bedside.transports.uploads import Uploads
 from bedside.types import Principal
 
 pytest.importorskip("boto3", reason="pip install 'bedside[s3]'")
@@ -32,14 +35,16 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
 
 
-def client(*, may: bool = True) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+def client(
+    *, may: bool = True, most: int = 100, audit: Trail | None = None
+) -> AbstractAsyncContextManager[httpx.AsyncClient]:
     """Return a client of a server with a bucket, whose callers may use it."""
-    world = make_world(references=REFERENCES, limits={"body_bytes": 100})
+    world = make_world(references=REFERENCES | {"uploads_open": most}, limits={"body_bytes": 100}, audit=audit)
     references, uploads = make_references(world.settings, lambda _call: None)
     scopes = frozenset({"bedside.infer", *([RETRIEVE] if may else [])})
 
-    async def authenticate(_token: Any) -> Principal:
-        return Principal("somebody", "issuer", scopes, 2e9)
+    async def authenticate(token: Any) -> Principal:
+        return Principal(token, "issuer", scopes, 2e9)
 
     parts = replace(world.parts, references=references, uploads=uploads, authenticate=authenticate)
     return replace(world, app=create_app(parts)).client()
@@ -61,6 +66,49 @@ async def test_an_upload_is_offered() -> None:
     assert query["X-Amz-Expires"] == ["300"] == [str(first["expires_seconds"])]
     assert "content-length" in query["X-Amz-SignedHeaders"][0]
     assert first["source"]["path"] != second["source"]["path"]
+
+
+async def test_the_audit_trail_tells_which_place_was_offered() -> None:
+    """By the keyed hash of its reference, which a job that names it is recorded with; where none was, by nothing."""
+    trail = Trail()
+    async with client(audit=trail) as caller:
+        offered = (await caller.post(URL, json={"bytes": 7})).json()
+        await caller.post(URL, json={"bytes": 1001})
+    hashes = [facts.get("input_hash") for _, _, facts in trail.kept]
+    assert hashes == [orjson.dumps(offered["source"]).hex(), None]
+
+
+async def test_a_caller_has_so_many_addresses_at_one_time() -> None:
+    """Those of others are not counted with them; the answer tells when the next one is to be had."""
+    async with client(most=2) as caller:
+        answers = [await caller.post(URL, json={"bytes": 7}) for _ in range(3)]
+        other = await caller.post(URL, json={"bytes": 7}, headers={"authorization": "Bearer other"})
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert 295 <= int(answers[-1].headers["retry-after"]) <= 300
+    assert other.status_code == 200
+
+
+def test_an_address_that_has_expired_makes_room() -> None:
+    """And nothing is kept of it; a refusal costs no place."""
+
+    class Signer:
+        def offer(self, step: str, _size: int, _seconds: int) -> str:
+            return step
+
+    now = 0.0
+    settings = ReferenceSettings(uploads_open=1, upload_seconds=300)
+    signer: Any = Signer()
+    uploads = Uploads("inbox", signer, lambda *_: None, settings, 1000, lambda: now)
+    who = Principal("somebody", "issuer", frozenset(), 2e9)
+    uploads.offer(who, 7, "image/png")
+    for now, refused in ((299.5, True), (300.0, False), (300.5, True)):
+        if refused:
+            with pytest.raises(CallerLimitReached) as caught:
+                uploads.offer(who, 7, "image/png")
+            assert caught.value.retry_after_seconds == (1 if now < 300 else 300)
+        else:
+            uploads.offer(who, 7, "image/png")
+    assert len(uploads._open) == 1
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.TruthConflict: StatusCode.FAILED_PRECONDITION,
     errors.NoRoute: StatusCode.INVALID_ARGUMENT,
     errors.ReferenceNotFound: StatusCode.INVALID_ARGUMENT,
+    errors.ReferenceChanged: StatusCode.FAILED_PRECONDITION,
     # stages 1 and 4
     errors.NotAcceptable: StatusCode.INVALID_ARGUMENT,
     errors.RequestTimeout: StatusCode.DEADLINE_EXCEEDED,

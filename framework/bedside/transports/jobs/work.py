@@ -1,19 +1,20 @@
 """One job along the spine: the stages of a request, without the wire."""
 
 import asyncio
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
-from bedside.errors import BedsideError, ClientGone, DeadlineExceeded, ModelNotFound, ModelNotReady
+from bedside.errors import BedsideError, ClientGone, DeadlineExceeded, ModelNotFound, ModelNotReady, ReferenceChanged
 from bedside.interfaces import LISTENER, Progress, ServedModel
 from bedside.jobs.records import Job
 from bedside.observability.traceparent import trace_parent_from
 from bedside.observability.unexpected import report_unexpected
 from bedside.settings import JobSettings
-from bedside.transports.references import NONE, References
-from bedside.types import EncodedAnswer, RawInput
+from bedside.transports.references import NONE, References, is_replaceable
+from bedside.types import EncodedAnswer, RawInput, RawPart
 
 
 class SpineWork:
@@ -23,6 +24,7 @@ class SpineWork:
         dataplane: the spine.
         settings: the time that an attempt may take.
         references: reads the inputs that a job only names.
+        has_read: remembers what a job has read; false where an earlier attempt read something else.
         clock: seconds since the epoch.
     """
 
@@ -31,11 +33,13 @@ class SpineWork:
         dataplane: DataPlane,
         settings: JobSettings,
         references: References = NONE,
+        has_read: Callable[[Job, str], bool] = lambda _job, _digest: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._dataplane = dataplane
         self._references = references
         self._settings = settings
+        self._has_read = has_read
         self._clock = clock
 
     async def __call__(self, job: Job, inputs: list[RawInput], progress: Progress) -> EncodedAnswer:
@@ -44,7 +48,7 @@ class SpineWork:
         Its inputs are emptied once they are decoded.
         """
         parent = trace_parent_from(job.trace_parent.encode())
-        call = Call(job.id, "jobs", "predict", job=job.id, parent=parent)
+        call = Call(job.id, "jobs", "predict", owner=job.owner, job=job.id, parent=parent)
         LISTENER.set(progress)  # of this attempt's task, and of what it starts
         call.limit_seconds = min(self._settings.run_seconds, job.deadline - self._clock())
         try:
@@ -73,6 +77,10 @@ class SpineWork:
         served = self._find(call, job)
         # (1) receive, for a job that only says where its input is
         async with self._references.fetched(call, served.contract, inputs, seconds) as found:
+            replaceable = [new for old, new in zip(inputs, found, strict=True) if is_replaceable(old)]
+            if replaceable:
+                await asyncio.to_thread(self._require_same, job, replaceable)
+                replaceable.clear()
             # (4) decode, (5) validate
             decoded = await self._dataplane.decode(call, served, found)
             for spent in (found, inputs):  # of no more use, and as large as a study: callers hold the lists
@@ -80,6 +88,16 @@ class SpineWork:
             # (6) queue, (7) run, (8) encode
             rows = await self._dataplane.run(call, served, decoded)
             return await self._dataplane.encode(call, served, rows[0], job.media_type)
+
+    def _require_same(self, job: Job, parts: Sequence[RawInput]) -> None:
+        """Raise ReferenceChanged where an earlier attempt has read other bytes: they may be another patient's."""
+        digest = hashlib.sha256(job.id.encode())  # of this job alone: the store must not tell who has the same image
+        for part in parts:
+            assert isinstance(part, RawPart)  # noqa: S101 - what references lead to
+            digest.update(len(part.data).to_bytes(8, "big"))
+            digest.update(part.data)
+        if not self._has_read(job, digest.hexdigest()):
+            raise ReferenceChanged(field="source")
 
     def _find(self, call: Call, job: Job) -> ServedModel:
         # It was ready when the job was claimed. What has gone since is no refusal: another server may still have it.

@@ -1,6 +1,7 @@
 """Which routes are recorded in the audit trail; of the others, only that somebody was not let in."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from bedside.dataplane.auditing import Auditor
 from bedside.errors import BedsideError
@@ -26,5 +27,9 @@ _NAMES = {"job_id": "job", "model": "model"}
 async def tell(auditor: Auditor, scope: Scope, request_id: str, error: BedsideError | None) -> None:
     """Record one request that FastAPI has routed, before it is answered. Raises AuditUnavailable."""
     action = ACTIONS.get((scope["method"], getattr(scope.get("route"), "path", "")))
-    target = {_NAMES[name]: value for name, value in scope.get("path_params", {}).items() if name in _NAMES}
+    target: dict[str, Any] = {
+        _NAMES[name]: value for name, value in scope.get("path_params", {}).items() if name in _NAMES
+    }
+    if "upload" in scope["state"]:
+        target["upload"] = scope["state"]["upload"]
     await auditor.tell(action, "rest", request_id, error, target)

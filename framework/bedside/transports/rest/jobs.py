@@ -17,7 +17,7 @@ from bedside.dataplane.inference import DataPlane
 from bedside.dicom_settings import DicomSettings
 from bedside.errors import BadParameter, MissingToken
 from bedside.interfaces import ServedModel
-from bedside.jobs.desk import JobDesk, owner_of
+from bedside.jobs.desk import JobDesk
 from bedside.jobs.records import Job
 from bedside.jobs.states import JobState
 from bedside.transports.references import archive_of, is_reference
@@ -53,7 +53,9 @@ class SubmitJob:
             raise MissingToken
         media_type = self._predict.negotiate(exchange, served)
         inputs = await self._predict.read(exchange, served)
-        if not any(map(is_reference, inputs)):  # what is only referred to is looked at by whoever reads it
+        if any(map(is_reference, inputs)):  # what is only referred to is looked at by whoever reads it
+            self._dataplane.note(exchange.call, inputs)
+        else:
             await self._dataplane.decode(exchange.call, served, inputs)
         media_type, destinations = self._answer_to(exchange, served, inputs, media_type)
         which = (served.name, served.version, served.digest)
@@ -139,7 +141,7 @@ def _add_following(app: FastAPI, desk: JobDesk, guard: Guard, streams: JobEvents
     async def events(request: Request, job_id: str) -> Response:
         """Stream the job's changes as server-sent events: ``queued``, ``running``, ``progress``, and its end."""
         principal, found = await _mine(request, guard, desk, job_id)
-        return streams.follow(found, owner_of(principal), principal.expires_at)
+        return streams.follow(found, principal.owner, principal.expires_at)
 
     @app.get("/v1/jobs/{job_id}/result", tags=[_TAG], summary="A job's result")
     async def result(request: Request, job_id: str) -> Response:

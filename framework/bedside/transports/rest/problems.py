@@ -58,6 +58,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.TruthConflict: ProblemType(409, "truth-conflict", "Another truth was told"),
     errors.NoRoute: ProblemType(422, "no-route", "No model is meant"),
     errors.ReferenceNotFound: ProblemType(422, "reference-not-found", "What is referred to is not there"),
+    errors.ReferenceChanged: ProblemType(409, "reference-changed", "What is referred to has changed"),
     # stages 1 and 4
     errors.NotAcceptable: ProblemType(406, "not-acceptable", "No acceptable answer format"),
     errors.RequestTimeout: ProblemType(408, "request-timeout", "Body did not arrive in time"),

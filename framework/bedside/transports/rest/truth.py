@@ -9,6 +9,7 @@ from bedside.transports.rest.guard import Guard
 from bedside.transports.rest.json_request import read_document
 from bedside.transports.rest.json_response import json_response
 from bedside.transports.rest.parts import Parts
+from bedside.types import Principal
 
 _TAG = "Models"
 
@@ -19,10 +20,12 @@ def add_truth(app: FastAPI, parts: Parts, guard: Guard) -> None:
     if desk is None:
         return
 
-    async def admit(request: Request, model: str) -> None:
-        parts.authorise_truth(await guard.caller(request), model)
+    async def admit(request: Request, model: str) -> Principal:
+        principal = await guard.caller(request)
+        parts.authorise_truth(principal, model)
         if not any(status.name == model for status in parts.repository.index()):
             raise ModelNotFound(field="model")
+        return principal
 
     @app.post("/v1/models/{model}/truth", tags=[_TAG], summary="Tell the truth of an answer")
     async def truth(request: Request, model: str) -> Response:
@@ -30,9 +33,9 @@ def add_truth(app: FastAPI, parts: Parts, guard: Guard) -> None:
 
         Told again it changes nothing (``new`` is false); another truth for the same answer is refused with 409.
         """
-        await admit(request, model)
+        principal = await admit(request, model)
         document = await read_document(request, parts.settings.limits.body_seconds)
-        predicted, new = await asyncio.to_thread(desk.tell, model, document)
+        predicted, new = await asyncio.to_thread(desk.tell, model, document, principal.owner)
         told = {"request_id": predicted.request_id, "model": model, "version": predicted.version, "new": new}
         return json_response(told)
 

@@ -36,7 +36,9 @@ def add_uploads(app: FastAPI, parts: Parts, guard: Guard) -> None:
         """Return an address for one PUT of exactly so many bytes, and the reference that names them in a request."""
         principal = await guard.caller(request)  # FastAPI would read a body of its own before anybody is let in
         wanted = _wanted(await read_document(request, seconds))
-        return json_response(uploads.offer(principal, wanted.bytes, wanted.media_type))
+        offered = uploads.offer(principal, wanted.bytes, wanted.media_type)
+        request.state.upload = offered["source"]  # for the audit trail
+        return json_response(offered)
 
 
 def _wanted(document: dict[str, Any]) -> Upload:
