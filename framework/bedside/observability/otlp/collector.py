@@ -4,11 +4,15 @@ import random
 import re
 import ssl
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from time import monotonic
+from typing import Any
 
 import httpx
 
 from bedside.errors import ConfigurationError
+from bedside.observability.deadline import Deadline
 from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
 from bedside.otlp_settings import CollectorSettings
@@ -60,6 +64,7 @@ class Collector:
             trust_env=False,
             follow_redirects=False,
         )
+        self._deadline = Deadline()
         self._events = get_logger(f"bedside.{group}")
         self._closing = threading.Event()
         self._down_since: float | None = None
@@ -97,23 +102,33 @@ class Collector:
             pause *= 2
 
     def _post(self, message: bytes, seconds: float) -> bytes:
+        options: dict[str, Any] = {"timeout": seconds, "extensions": {"trace": self._connected}}
         try:
-            with self._client.stream("POST", self._endpoint, content=message, timeout=seconds) as answer:
+            with (
+                self._deadline.within(seconds),
+                self._client.stream("POST", self._endpoint, content=message, **options) as answer,
+            ):
                 if not answer.is_success:
                     raise _NotTaken("HTTPStatus", answer.status_code, _seconds(answer.headers.get("retry-after", "")))
-                return _read(answer, monotonic() + seconds)
+                return _read(answer)
         except httpx.HTTPError as error:
             raise _NotTaken(type(error).__name__) from None
 
+    def _connected(self, step: str, info: Mapping[str, Any]) -> None:
+        if step == "connection.connect_tcp.complete":
+            self._deadline.uses(info["return_value"].get_extra_info("socket"))
 
-def _read(answer: httpx.Response, end: float) -> bytes:
-    """Return the body; nothing of one that is too long or drips: the message was taken, which its status says."""
+
+def _read(answer: httpx.Response) -> bytes:
+    """Return the body; nothing of one that is too long or breaks off: the message was taken, which its status says."""
     body = b""
-    for chunk in answer.iter_raw():
-        body += chunk
-        if len(body) > MOST_BYTES or monotonic() > end:
-            return b""
-    return body
+    with suppress(httpx.HTTPError):
+        for chunk in answer.iter_raw():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                return b""
+        return body
+    return b""
 
 
 def _seconds(retry_after: str) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.dripping import BODY, HANDSHAKE, HEADER, dripping
 from tests.otlp import Answer, Collector, collector
 from tests.unit.observability.test_accounting import Build
 
@@ -47,6 +48,16 @@ def test_of_an_answer_without_end_nothing_is_kept(tmp_path: Path) -> None:
     with collector(tmp_path) as receiver:
         receiver.answers.append(Answer(body=b"x" * 50 * module.MOST_BYTES))
         assert way(receiver.endpoint).send(b"message") == b""
+
+
+@pytest.mark.parametrize(("scheme", "first"), [("http", HEADER), ("http", BODY), ("https", HANDSHAKE)])
+def test_a_collector_that_drips_takes_no_longer_than_its_time(capture: Build, scheme: str, first: bytes) -> None:
+    """Whatever drips: TLS, header fields, the answer, after whose status the message is taken."""
+    capture()
+    with dripping(first) as address:
+        dripped = way(f"{scheme}://{address}", timeout_seconds=0.3)
+        assert dripped.send(b"message") == (b"" if first == BODY else None)
+        dripped.close()
 
 
 def test_what_is_packed_is_not_unpacked(tmp_path: Path) -> None:

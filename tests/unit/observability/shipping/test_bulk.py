@@ -1,16 +1,19 @@
 """What the client's answers and errors mean for the lines."""
 
+import gzip
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import orjson
 import pytest
+from tests.dripping import BODY, HANDSHAKE, HEADER, dripping
 
 from bedside.log_settings import ElasticSettings
-from bedside.observability.shipping.bulk import BulkClient
+from bedside.observability.shipping.bulk import MOST_BYTES, BulkClient
 from bedside.observability.shipping.spool import SpooledLine
 from bedside.observability.shipping.verdicts import NotDelivered
 
@@ -22,6 +25,7 @@ class Server:
 
     def __init__(self) -> None:
         self.status, self.body = 200, b"{}"
+        self.headers: dict[str, str] = {}
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         outer = self
 
@@ -33,8 +37,11 @@ class Server:
                 self.send_header("X-Elastic-Product", "Elasticsearch")
                 self.send_header("Content-Type", "application/vnd.elasticsearch+json;compatible-with=9")
                 self.send_header("Content-Length", str(len(outer.body)))
+                for name, value in outer.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(outer.body)
+                with suppress(ConnectionError):
+                    self.wfile.write(outer.body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -162,3 +169,32 @@ def test_an_answer_that_is_none_settles_nothing(server: Server, client: Callable
     server.status, server.body = 200, body
     with pytest.raises(NotDelivered):
         client().send(BATCH)
+
+
+@pytest.mark.parametrize(("scheme", "first"), [("http", HEADER), ("http", BODY), ("https", HANDSHAKE)])
+def test_a_server_that_drips_takes_no_longer_than_its_time(scheme: str, first: bytes) -> None:
+    """Whatever drips: TLS, header fields, the answer. The lines go on waiting."""
+    with dripping(first) as address:
+        client = BulkClient(ElasticSettings(urls=(f"{scheme}://{address}",), timeout_seconds=0.3), "logs")
+        for _ in range(2):
+            with pytest.raises(NotDelivered):
+                client.send(BATCH)
+        client.close()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_without_end_is_not_kept(server: Server, client: Callable[..., BulkClient], *, packed: bool) -> None:
+    """Nor unpacked: it settles nothing, and the next one is read as ever."""
+    endless = b'{"items":[' + b" " * 2 * MOST_BYTES
+    server.headers = {"Content-Encoding": "gzip"} if packed else {}
+    server.body = gzip.compress(endless) if packed else endless
+    sender = client()
+    tracemalloc.start()
+    with pytest.raises(NotDelivered):
+        sender.send(BATCH)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3 * MOST_BYTES
+    server.headers = {}
+    server.answer((201, None), (201, None), (201, None))
+    assert sender.send(BATCH).settled == 3
