@@ -13,6 +13,7 @@ from bedside.observability.traceparent import TraceParent
 from bedside.types import (
     DecodedInput,
     EncodedAnswer,
+    Finding,
     Prediction,
     Principal,
     RawPart,
@@ -73,7 +74,7 @@ class Codec(Protocol):
 
 
 class Encoder(Protocol):
-    """Stage 8 of the files-in, files-out transport: a prediction becomes the media type that was asked for."""
+    """Stage 8: a prediction becomes the media type that was asked for, and is looked at by those who watch answers."""
 
     def available(self, contract: Contract) -> tuple[str, ...]:
         """Return the media types that this model can answer with, the preferred one first."""
@@ -83,6 +84,15 @@ class Encoder(Protocol):
         self, media_type: str, contract: Contract, inputs: ValidatedInputs, prediction: Prediction
     ) -> EncodedAnswer:
         """Encode a prediction as ``media_type``, one of :meth:`available`."""
+        ...
+
+    @property
+    def watches(self) -> bool:
+        """Tell whether :meth:`finding` is to be asked."""
+        ...
+
+    def finding(self, contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> Finding:
+        """Return what one answer says, where writing it has not told that already; never raises."""
         ...
 
 

@@ -8,7 +8,7 @@ only where the contract has been checked (``bundle.validation``).
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NewType, TypeAlias
+from typing import Any, Literal, NamedTuple, NewType, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,19 +215,26 @@ class Quantity:
     number: float
 
 
+class Finding(NamedTuple):
+    """What one answer says, for those who watch answers; all names are the bundle's.
+
+    Attributes:
+        predicted: class that it names and its probability, where it names one.
+        quantities: volumes and values.
+    """
+
+    predicted: tuple[str, float] | None = None
+    quantities: tuple[Quantity, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedAnswer:
-    """Bytes and media type for a transport to send.
-
-    ``predicted`` is the class that the answer names and its probability, where it names one; ``quantities`` are the
-    volumes and values that it says. Their names are the bundle's.
-    """
+    """Bytes and media type for a transport to send; ``finding`` where writing them told it."""
 
     media_type: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
-    predicted: tuple[str, float] | None = None
-    quantities: tuple[Quantity, ...] = ()
+    finding: Finding | None = None
 
 
 Outcome = Literal["success", "failure"]

@@ -1,7 +1,6 @@
 """Both databases keep predictions alike."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,8 +46,8 @@ def test_databases_keep_predictions_alike(url: str) -> None:
 def test_databases_tell_callers_apart(url: str) -> None:
     """Of answers with one id the asker's own is found, else two of others; what is refused keeps no other out."""
     store = PredictionStore(connect(url))
-    mine, yours = (replace(NAMED, request_id="2" * 32, owner=owner) for owner in ("me", "you"))
-    assert store.add([yours, mine, replace(mine, request_id="3" * 32, prediction="half a \ud800")]) == 1
+    mine, yours = (NAMED._replace(request_id="2" * 32, owner=owner) for owner in ("me", "you"))
+    assert store.add([yours, mine, mine._replace(request_id="3" * 32, prediction="half a \ud800")]) == 1
     found = {who: [of.owner for of, _ in store.find("cxr", mine.request_id, who)] for who in ("me", "you", "she")}
     assert (found["me"], found["you"], set(found["she"])) == (["me"], ["you"], {"me", "you"})
     assert store.tell(mine, Truth("sick"), 3.0)

@@ -23,6 +23,7 @@ class Monitoring:
         self, settings: MonitoringSettings, engine: Database, repository: ModelRepository, metrics: Metrics
     ) -> None:
         self._repository = repository
+        self._enabled = settings.enabled
         store = PredictionStore(engine)
         watch = DriftWatch(metrics, store, self._digest_of, settings, time.monotonic)
         self.monitor = Monitor(store, watch, settings)
@@ -31,7 +32,8 @@ class Monitoring:
 
     def __enter__(self) -> Self:
         """Begin to watch."""
-        self.monitor.start()
+        if self._enabled:
+            self.monitor.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -144,7 +144,7 @@ def make_dataplane(
         authorise=authorise_inference,
         repository=repository,
         codec=Codecs(settings.limits),
-        encoder=Answers(),
+        encoder=Answers(watches=settings.monitoring.enabled),
         sink=sink,
         limits=settings.limits,
         auditor=auditor,

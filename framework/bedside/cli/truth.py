@@ -33,8 +33,9 @@ def send(
     file: Annotated[
         Path,
         typer.Argument(
-            help="CSV with the columns request_id and truth (a class), or request_id and one for each volume or value; "
-            "or NDJSON (.ndjson, .jsonl) with an object a line, as POST /v1/models/MODEL/truth takes it.",
+            help="CSV with the columns request_id and truth (a class), or request_id and one for each volume or value, "
+            "and for requests of several rows a column row, from 0 on; or NDJSON (.ndjson, .jsonl) with an object a "
+            "line, as POST /v1/models/MODEL/truth takes it.",
             metavar="FILE",
         ),
     ],
@@ -98,13 +99,15 @@ def _documents(file: Path) -> Iterator[Any]:
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
     try:
-        request_id = row.pop("request_id")
+        of: dict[str, Any] = {"request_id": row.pop("request_id")}
+        if "row" in row:
+            of["row"] = int(row.pop("row"))
         truth = row["truth"] if "truth" in row else {name: float(value) for name, value in row.items()}
     except KeyError:
         raise CallFailed("the file has no column request_id, or a row has none") from None
     except (ValueError, TypeError):
-        raise CallFailed("a volume or value in the file is no number") from None
-    return {"request_id": request_id, "truth": truth}
+        raise CallFailed("a row, volume or value in the file is no number") from None
+    return {**of, "truth": truth}
 
 
 def _measures(found: dict[str, Any]) -> str:

@@ -14,11 +14,11 @@ from bedside.bundle.contract import Contract, OutputSpec
 from bedside.bundle.media_types import media_type_of_suffix
 from bedside.bundle.remembered import Remembered
 from bedside.codecs.dicom import DICOM, RELATED, write_results
+from bedside.codecs.findings import finding, source_image
 from bedside.codecs.nifti import compress, encode_nifti
 from bedside.codecs.npy import encode_npy
 from bedside.codecs.overlay import render_overlay
-from bedside.codecs.quantities import measured
-from bedside.codecs.report import encode_json, predicted_class, report, source_image
+from bedside.codecs.report import encode_json, report
 from bedside.codecs.turning import as_sent
 from bedside.errors import NotAcceptable, RunFailed
 from bedside.types import DecodedImage, EncodedAnswer, OutputArray, OutputFile, Prediction, ValidatedInputs
@@ -36,9 +36,13 @@ class Answers:
     """Predictions to JSON, NIfTI, PNG, .npy, DICOM, a bundle's own files, and all of them together.
 
     Implements :class:`bedside.interfaces.Encoder`.
+
+    Attributes:
+        watches: somebody wants to know what answers say.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, watches: bool = True) -> None:
+        self.watches = watches
         self._writers: dict[str, _Write] = {
             NIFTI_GZ: _nifti,
             JSON: _json,
@@ -75,12 +79,9 @@ class Answers:
         if media_type in _own_types(contract):
             return _own_file(media_type, prediction)
         inputs, prediction = as_sent(contract, inputs, prediction)
-        answer = self._writers[media_type](contract, inputs, prediction)
-        if media_type in {JSON, MIXED}:  # which has JSON within
-            return answer
-        source = source_image(inputs)
-        quantities = measured(contract, prediction, source.spatial_dims if source else 3)
-        return replace(answer, predicted=predicted_class(contract, prediction), quantities=quantities)
+        return self._writers[media_type](contract, inputs, prediction)
+
+    finding = staticmethod(finding)
 
 
 def _find_own_types(contract: Contract) -> tuple[str, ...]:
@@ -134,8 +135,8 @@ def _has_place(spec: OutputSpec) -> bool:
 
 
 def _json(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
-    document, predicted, quantities = report(contract, inputs, prediction)
-    return EncodedAnswer(JSON, encode_json(document), predicted=predicted, quantities=quantities)
+    document, said = report(contract, inputs, prediction)
+    return EncodedAnswer(JSON, encode_json(document), finding=said)
 
 
 def _nifti(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
@@ -235,7 +236,7 @@ def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
     if source_image(inputs) is not None and _grid_arrays(contract, prediction):
         parts.append(_png(contract, inputs, prediction))
     parts += [_file(file, index) for index, file in enumerate(prediction.files)]
-    return replace(join(parts), predicted=parts[0].predicted, quantities=parts[0].quantities)
+    return replace(join(parts), finding=parts[0].finding)
 
 
 def _file(file: OutputFile, index: int) -> EncodedAnswer:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from bedside.bundle.contract import Contract, OutputSpec
+from bedside.codecs.findings import source_image
 from bedside.codecs.labels import LabelCount, count_labels
-from bedside.codecs.report import NOTICE, grid_rank, source_image
+from bedside.codecs.report import NOTICE, grid_rank
 from bedside.codecs.views import Plane, cut
 from bedside.errors import RunFailed
 from bedside.types import OutputArray, Prediction, ValidatedInputs

@@ -19,12 +19,12 @@ from bedside.bundle.media_types import media_type_of_suffix
 from bedside.bundle.remembered import Remembered
 from bedside.codecs.cautions import cautions, require_finite
 from bedside.codecs.elements import all_finite
+from bedside.codecs.findings import LEAST, MOST, by_class, class_outputs, counted, spatial_rank, values
 from bedside.codecs.labels import LabelCount, count_labels, voxel_spacing
-from bedside.codecs.quantities import counted, values
 from bedside.errors import RunFailed
 from bedside.types import (
-    DecodedImage,
     DecodedRecord,
+    Finding,
     OutputArray,
     OutputFile,
     Prediction,
@@ -49,7 +49,6 @@ _RESERVED = (
 _INLINE = 4096  # elements of a nameless tensor that are still written out
 _TEXTS = (".json", ".csv", ".txt")  # files of a bundle that are short enough to stand in the answer
 _INLINE_BYTES = 65536
-_TOLERANCE = 1e-3
 
 
 def encode_json(document: object) -> bytes:
@@ -61,10 +60,8 @@ def encode_json(document: object) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def report(
-    contract: Contract, inputs: ValidatedInputs, prediction: Prediction
-) -> tuple[dict[str, Any], tuple[str, float] | None, tuple[Quantity, ...]]:
-    """Return the JSON answer as a dictionary, the class that it names with its probability, and its numbers.
+def report(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> tuple[dict[str, Any], Finding]:
+    """Return the JSON answer as a dictionary, and what it says.
 
     Raises:
         RunFailed: the model answered NaN or infinity, which no caller could tell from a number in time.
@@ -77,21 +74,8 @@ def report(
         require_finite(contract, [inputs], [prediction])
         raise
     # Looked up before the caller's record stands beside it: a class is the bundle's word, never the caller's.
-    return _beside_record(layout, inputs, result), _predicted(result), quantities
-
-
-def predicted_class(contract: Contract, prediction: Prediction) -> tuple[str, float] | None:
-    """Return the class that an answer names with its probability, where it is answered as a file."""
-    layout = _layout_of(contract)
-    named = [array for array in prediction.arrays if array.name in layout.named]
-    try:
-        return _predicted(probabilities(named[0], layout.outputs[named[0].name])) if len(named) == 1 else None
-    except RunFailed:  # the file was answered as it is
-        return None
-
-
-def _predicted(result: Mapping[str, Any]) -> tuple[str, float] | None:
-    return (result["prediction"], float(result["probability"])) if "probability" in result else None
+    predicted = (result["prediction"], float(result["probability"])) if "probability" in result else None
+    return _beside_record(layout, inputs, result), Finding(predicted, quantities)
 
 
 def _result(
@@ -146,7 +130,7 @@ def _make_layout(contract: Contract) -> _Layout:
     features = contract.record.features if contract.record else ()
     return _Layout(
         outputs={spec.name: spec for spec in contract.outputs},
-        named=frozenset(spec.name for spec in contract.outputs if spec.kind == "probabilities" and spec.labels),
+        named=frozenset(spec.name for spec in class_outputs(contract)),
         accuracy={name: value for name, value in contract.metrics.items() if name == "accuracy"},
         origin={"model": contract.model, "version": contract.version, "notice": NOTICE},
         nested=any(feature.name in _RESERVED or feature.name == "result" for feature in features),
@@ -158,14 +142,7 @@ _layout_of = Remembered(_make_layout)
 
 def grid_rank(array: OutputArray, inputs: ValidatedInputs) -> int:
     """Return the number of spatial axes of a result: those of the image it came from; what follows is channels."""
-    source = source_image(inputs)
-    rank = source.spatial_dims if source else 3
-    return min(array.stored.ndim, rank, 3)
-
-
-def source_image(inputs: ValidatedInputs) -> DecodedImage | None:
-    """Return the first image among the inputs, None where there is none."""
-    return next((item for item in inputs.items if isinstance(item, DecodedImage)), None)
+    return min(array.stored.ndim, spatial_rank(inputs), 3)
 
 
 def _beside_record(layout: _Layout, inputs: ValidatedInputs, result: dict[str, Any]) -> dict[str, Any]:
@@ -212,10 +189,8 @@ def probabilities(array: OutputArray, spec: OutputSpec) -> dict[str, Any]:
         RunFailed: there are other numbers than classes, or one is not finite.
     """
     # NumPy scalars go out, not Python floats: float32 is then written with its own digits (0.7, not 0.699999988079071).
-    values = list(array.array.ravel())
     names = list(spec.labels.values())
-    if len(values) == 1 and len(names) == 2:
-        values = [1 - values[0], values[0]]  # one sigmoid for two classes is the second one's
+    values = by_class(list(array.array.ravel()), len(names))
     if len(values) != len(names):
         raise RunFailed(f"the model answered {len(values)} numbers for {len(names)} classes", field=array.name)
     if not isfinite(sum(values)):
@@ -223,7 +198,7 @@ def probabilities(array: OutputArray, spec: OutputSpec) -> dict[str, Any]:
     best = max(values)
     named = {"prediction": names[values.index(best)]}
     by_name = dict(zip(names, values, strict=True))
-    if best > 1 + _TOLERANCE or min(values) < -_TOLERANCE:
+    if best > MOST or min(values) < LEAST:
         return {**named, "scores": by_name}  # not probabilities, so not called so
     return {**named, "probability": best, "probabilities": by_name}
 

@@ -1,7 +1,6 @@
 """One call on its way along the spine: what stage 9 accounts for."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
@@ -9,7 +8,7 @@ from time import perf_counter
 from bedside.errors import BedsideError
 from bedside.interfaces import ServedModel
 from bedside.observability.traceparent import TraceParent
-from bedside.types import Principal, Quantity
+from bedside.types import Finding, Principal
 
 
 @dataclass(slots=True)
@@ -26,8 +25,7 @@ class Call:
         stages: seconds by stage of the spine (``authenticate`` … ``encode``).
         error: why the call failed.
         served: the model, held until the call is accounted for.
-        predicted: class that the answer names and its probability; both are the bundle's.
-        quantities: volumes and values that the answer says, under the bundle's names.
+        findings: what the answer says, row by row; empty where nobody watches.
         limit_seconds: time that this call may take; None where ``limits.request_seconds`` holds.
         input_hash: keyed hash of the input, for the audit trail.
         job: id of the job that it was taken for, or that runs.
@@ -53,8 +51,7 @@ class Call:
     stages: dict[str, float] = field(default_factory=dict)
     error: BedsideError | None = None
     served: ServedModel | None = None
-    predicted: tuple[str, float] | None = None
-    quantities: tuple[Quantity, ...] = ()
+    findings: Sequence[Finding] = ()
     limit_seconds: float | None = None
     input_hash: str = ""
     job: str = ""
@@ -66,12 +63,3 @@ class Call:
     def seconds(self) -> float:
         """Return the seconds since the call was received."""
         return perf_counter() - self.started
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to the stage ``name``, also when the block raises."""
-        begin = perf_counter()
-        try:
-            yield
-        finally:
-            self.stages[name] = self.stages.get(name, 0.0) + perf_counter() - begin

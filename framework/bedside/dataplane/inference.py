@@ -11,7 +11,8 @@
 9 account            log event, metrics, audit record
 
 A transport calls :meth:`DataPlane.admit` (or its halves, where the message names the model), reads the body, calls
-:meth:`DataPlane.infer` and, for files out, :meth:`DataPlane.encode`; in every case, last, :meth:`DataPlane.account`.
+:meth:`DataPlane.infer` and, for files out, :meth:`DataPlane.encode`, for tensors :meth:`DataPlane.write`; in every
+case, last, :meth:`DataPlane.account`. What is answered is looked at in stage 8, and no transport knows of it.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.validation import require_equal_shapes, validate
@@ -48,6 +49,8 @@ INLINE_DECODE_BYTES = 64 * 1024
 work. Files never are: a few kilobytes of compressed picture can be seconds of work."""
 
 _DECODE_THREADS = 4
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class DataPlane:
         self._sink = sink
         self._limits = limits
         self._auditor = auditor or Auditor()
+        self._watches = encoder.watches
         self._decoders = ThreadPoolExecutor(max_workers=_DECODE_THREADS, thread_name_prefix="decode")
 
     async def admit(self, call: Call, token: UnverifiedToken | None, model: str, version: str | None) -> ServedModel:
@@ -158,19 +162,31 @@ class DataPlane:
     async def encode(self, call: Call, served: ServedModel, row: Row, media_type: str) -> EncodedAnswer:
         """Stage 8 of the files-in, files-out transport; ``media_type`` is one of :meth:`available`."""
         begin = perf_counter()
-        contract = served.contract
         try:
             if media_type == "application/json":
-                answer = self._encoder.encode(media_type, contract, row.inputs, row.prediction)
+                answer = self._encoded(call, served.contract, row, media_type)
             else:
                 answer = await asyncio.get_running_loop().run_in_executor(
-                    self._decoders, self._encoder.encode, media_type, contract, row.inputs, row.prediction
+                    self._decoders, self._encoded, call, served.contract, row, media_type
                 )
         finally:
             call.stages["encode"] = perf_counter() - begin
         call.output_bytes = len(answer.body)
-        call.predicted, call.quantities = answer.predicted, answer.quantities
         return answer
+
+    async def write(
+        self, call: Call, served: ServedModel, rows: Sequence[Row], write: Callable[[Contract, Sequence[Row]], T]
+    ) -> T:
+        """Stage 8 of the tensors-in, tensors-out transports, whose ``write`` makes the message; it may raise."""
+        begin = perf_counter()
+        size = sum([array.stored.nbytes for row in rows for array in row.prediction.arrays])
+        size += sum([len(file.data) for row in rows for file in row.prediction.files])
+        try:
+            if size <= INLINE_DECODE_BYTES:
+                return self._written(call, served.contract, rows, write)
+            return await asyncio.to_thread(self._written, call, served.contract, rows, write)
+        finally:
+            call.stages["encode"] = perf_counter() - begin
 
     def available(self, served: ServedModel) -> tuple[str, ...]:
         """Return the media types that a model can answer with, the preferred one first."""
@@ -205,6 +221,20 @@ class DataPlane:
         """Release what the stages hold."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
         await self._authenticator.close()
+
+    def _encoded(self, call: Call, contract: Contract, row: Row, media_type: str) -> EncodedAnswer:
+        answer = self._encoder.encode(media_type, contract, row.inputs, row.prediction)
+        if self._watches:
+            call.findings = (answer.finding or self._encoder.finding(contract, row.inputs, row.prediction),)
+        return answer
+
+    def _written(
+        self, call: Call, contract: Contract, rows: Sequence[Row], write: Callable[[Contract, Sequence[Row]], T]
+    ) -> T:
+        answer = write(contract, rows)
+        if self._watches:
+            call.findings = [self._encoder.finding(contract, row.inputs, row.prediction) for row in rows]
+        return answer
 
     async def _run(self, call: Call, executor: Executor, rows: Sequence[ValidatedInputs]) -> list[Prediction]:
         """Run the rows of a call, as many at one time as is worth it; the first failure is that of the call."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from bedside.interfaces import CallSink
-from bedside.monitoring.records import Predicted
+from bedside.monitoring.records import Predicted, answer_id
 from bedside.observability.accounting import FinishedCall
 from bedside.observability.traceparent import TraceParent
 
@@ -28,10 +28,14 @@ class KeepingSink:
     def account(self, call: FinishedCall) -> None:
         """Account for a call; keep what it was answered."""
         self._sink.account(call)
-        if call.error is None and (call.predicted or call.quantities):
-            prediction, probability = call.predicted or ("", None)
-            of = (call.request_id, call.model, call.version, call.digest)
-            self._keep(Predicted(*of, time.time(), prediction, probability, call.quantities, _owner(call)))
+        if call.error is not None:
+            return
+        said = [(row, finding) for row, finding in enumerate(call.findings) if finding.predicted or finding.quantities]
+        owner = _owner(call) if said else ""
+        for row, (predicted, quantities) in said:
+            prediction, probability = predicted or ("", None)
+            of = (answer_id(call.request_id, row), call.model, call.version, call.digest)
+            self._keep(Predicted(*of, time.time(), prediction, probability, quantities, owner))
 
 
 def _owner(call: FinishedCall) -> str:

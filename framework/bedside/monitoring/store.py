@@ -108,13 +108,13 @@ class PredictionStore:
 
 
 def _row(predicted: Predicted) -> dict[str, Any]:
-    values = {name: getattr(predicted, name) for name in Predicted.__slots__}
+    values = predicted._asdict()
     said = [(quantity.kind, quantity.name, quantity.number) for quantity in predicted.quantities]
     return values | {"quantities": json.dumps(said)}
 
 
 def _predicted(row: Any) -> Predicted:
-    values = {name: getattr(row, name) for name in Predicted.__slots__}
+    values = {name: getattr(row, name) for name in Predicted._fields}
     return Predicted(**values | {"quantities": tuple(Quantity(*said) for said in json.loads(row.quantities))})
 
 

@@ -10,25 +10,28 @@ from typing import Any
 from bedside.bundle.contract import Contract
 from bedside.bundle.metadata import is_number
 from bedside.errors import BadParameter, MalformedPayload, echo
-from bedside.monitoring.records import Predicted, Truth
+from bedside.monitoring.records import Predicted, Truth, answer_id
 from bedside.observability.request_id import is_request_id
 from bedside.types import MOST_ML, Quantity
 
 _MEMBERS = ("request_id", "truth")
+_ROWS = 2**31
 _LARGEST = 1e6
 _TIMES = 100.0
 """A true value is at most a million, or so many times what was answered: an id that was written as a number is more."""
 
 
 def read_truth(document: Mapping[str, Any]) -> tuple[str, Truth]:
-    """Return the request id and the truth of ``{"request_id": …, "truth": …}``, of right form and not yet checked.
+    """Return the answer's id and the truth of ``{"request_id": …, "truth": …}``, of right form and not yet checked.
+
+    ``row`` says which row of a request of tensors is meant, counted from 0, which it is where there is none.
 
     Raises:
         MalformedPayload: a member is missing, too many, or of another type.
-        BadParameter: the request id is none that this server gives or takes.
+        BadParameter: the request id is none that this server gives or takes, or the row is no row.
     """
     for name in document:
-        if name not in _MEMBERS:
+        if name not in (*_MEMBERS, "row"):
             raise MalformedPayload(f"{echo(name, _MEMBERS)} is no member: send request_id and truth", field="body")
     for name in _MEMBERS:
         if name not in document:
@@ -36,6 +39,10 @@ def read_truth(document: Mapping[str, Any]) -> tuple[str, Truth]:
     request_id, said = document["request_id"], document["truth"]
     if not isinstance(request_id, str) or not is_request_id(request_id):
         raise BadParameter("must be the answer's X-Request-ID, or the id of its job", field="request_id")
+    row = document.get("row", 0)
+    if type(row) is not int or not 0 <= row < _ROWS:
+        raise BadParameter("must be the number of a row of the request's tensors, from 0 on", field="row")
+    request_id = answer_id(request_id, row)
     if isinstance(said, str):
         return request_id, Truth(label=said)
     if not isinstance(said, dict) or not said or not all(is_number(number) for number in said.values()):

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from bedside.observability.metrics import Metrics
 from bedside.observability.schema import STAGES
 from bedside.observability.traceparent import TraceParent
 from bedside.observability.tracing import FinishedSpan, SpanKind, Tracer
-from bedside.types import Principal, Quantity
+from bedside.types import Finding, Principal
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _STAGE_FIELDS = {stage: f"{stage}_ms" for stage in STAGES}
@@ -35,8 +35,7 @@ class FinishedCall(Protocol):
     input_bytes: int
     output_bytes: int
     error: BedsideError | None
-    predicted: tuple[str, float] | None
-    quantities: tuple[Quantity, ...]
+    findings: Sequence[Finding]
     job: str
     parent: TraceParent | None
     span: TraceParent | None
@@ -105,15 +104,14 @@ class Accountant:
         outcome = "success" if error is None else "failure"
         stages = call.stages
         of_model = self._metrics.for_model(call.model, call.version)
-        predicted = call.predicted if error is None else None
         ids = exemplar = {"request_id": call.request_id}
         span = self.begin(call) if self._tracer.records else None
         if span is not None:
             ids = {**ids, "trace_id": span.trace_id, "span_id": span.span_id}
             exemplar = ids if span.sampled else exemplar
-        of_model.finished(call.transport, outcome, seconds, stages, exemplar, predicted)
-        if call.quantities and error is None:
-            of_model.measured(call.quantities)
+        of_model.finished(call.transport, outcome, seconds, stages, exemplar)
+        if call.findings and error is None:
+            of_model.answered(call.findings)
         who = call.principal
         same = {
             "transport": call.transport,

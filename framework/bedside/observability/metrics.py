@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from bedside.observability.histograms import Cells, Histogram
 from bedside.observability.schema import STAGES
-from bedside.types import Quantity
+from bedside.types import Finding
 from bedside.version import __version__
 
 OTHER = "other"
@@ -82,7 +82,6 @@ class ModelMetrics:
         seconds: float,
         stages: Mapping[str, float],
         exemplar: dict[str, str] | None = None,
-        predicted: tuple[str, float] | None = None,
     ) -> None:
         """Count a finished request.
 
@@ -93,7 +92,6 @@ class ModelMetrics:
             stages: seconds by stage; names that are not in ``schema.STAGES`` are left out.
             exemplar: ids for the bucket that ``seconds`` falls into: from a slow bucket to its line in the log and to
                 its trace. They are our own, or such that cannot be a person's (``request_id.py``).
-            predicted: class that the answer names and its probability, both the bundle's.
         """
         counter = self._requests.get((transport, outcome))
         if counter is None:
@@ -101,20 +99,23 @@ class ModelMetrics:
             self._requests[transport, outcome] = counter
         counter.inc()
         cells = [(self._stages.get(stage) or self._stage(stage), spent) for stage, spent in stages.items()]
-        if predicted is not None:
-            cells.append((self._prediction(predicted[0]), predicted[1]))
         with self._lock:
             self._seconds.observe(seconds, exemplar)
             for cell, spent in cells:
                 if cell is not None:
                     cell.observe(spent)
 
-    def measured(self, quantities: Iterable[Quantity]) -> None:
-        """Count the volumes and values of one answer; their names are the bundle's."""
-        cells = [(self._quantity(quantity.kind, quantity.name), quantity.number) for quantity in quantities]
-        with self._lock:
-            for cell, number in cells:
-                cell.observe(number)
+    def answered(self, findings: Iterable[Finding]) -> None:
+        """Count what the rows of one answer say; the names are the bundle's."""
+        for predicted, quantities in findings:
+            if predicted is not None:
+                cells = self._predictions.get(predicted[0]) or self._prediction(predicted[0])
+                with self._lock:
+                    cells.observe(predicted[1])
+            for said in quantities:
+                cells = self._quantity(said.kind, said.name)
+                with self._lock:
+                    cells.observe(said.number)
 
     def _quantity(self, kind: str, name: str) -> Cells:
         found = self._quantities.get((kind, name))
@@ -125,11 +126,9 @@ class ModelMetrics:
         return found
 
     def _prediction(self, name: str) -> Cells:
-        found = self._predictions.get(name)
-        if found is None:
-            named = name if len(self._predictions) < _MOST_CLASSES else OTHER
-            found = self._predictions[name] = self._of.predictions.labels(self._model, self._version, named)
-        return found
+        named = name if len(self._predictions) < _MOST_CLASSES else OTHER
+        cells = self._predictions[name] = self._of.predictions.labels(self._model, self._version, named)
+        return cells
 
     def _stage(self, stage: str) -> Cells | None:
         if stage not in STAGES:

@@ -52,6 +52,15 @@ def send(tmp_path: Path, name: str, text: str, model: str = "heart") -> Any:
     return CliRunner().invoke(app, ["truth", "send", model, str(tmp_path / name)])
 
 
+def test_a_column_says_which_row_is_meant(told: list[Any], tmp_path: Path) -> None:
+    """A number; where it is empty, the first is."""
+    send(tmp_path, "truths.csv", f"request_id,row,truth\n{NEW},2,disease\n{KNOWN},,disease\n")
+    assert told == [
+        {"request_id": NEW, "row": 2, "truth": "disease"},
+        {"request_id": KNOWN, "truth": "disease"},
+    ]
+
+
 def test_truths_of_a_file_are_told_and_counted(told: list[Any], tmp_path: Path) -> None:
     """What could not be told is counted too, and the exit status says that there was some."""
     ids = (KNOWN, OTHERWISE, NEW, "0" * 32)

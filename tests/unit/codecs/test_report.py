@@ -65,11 +65,12 @@ def test_a_record_without_a_finite_answer_names_its_features() -> None:
 def test_the_class_that_an_answer_names_is_told(of: Contract, item: Any, array: Any, predicted: str | None) -> None:
     """For the metrics: with its probability, as Python's own numbers; a caller's record is never taken for it."""
     prediction = Prediction((OutputArray("pred", np.asarray(array), AFFINE),))
-    found = ANSWERS.encode("application/json", of, ValidatedInputs((item,)), prediction).predicted
-    assert (found and found[0]) == predicted
-    if found:
-        assert type(found[1]) is float
-        assert found[1] == pytest.approx(max(array))
+    found = ANSWERS.encode("application/json", of, ValidatedInputs((item,)), prediction).finding
+    assert found is not None
+    assert (found.predicted and found.predicted[0]) == predicted
+    if found.predicted:
+        assert type(found.predicted[1]) is float
+        assert found.predicted[1] == pytest.approx(max(array))
 
 
 def test_features_are_never_overwritten() -> None:

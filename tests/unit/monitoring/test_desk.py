@@ -1,14 +1,17 @@
 """The truth finds its answer, whichever server gave it, and is counted once."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tests.unit.monitoring.conftest import SETTINGS, Replica
+from tests.unit.monitoring.conftest import DIGEST, SETTINGS, Replica
 
-from bedside.errors import BadParameter, PredictionNotFound, TruthConflict
-from bedside.types import Quantity
+from bedside.dataplane.call import Call
+from bedside.errors import BadParameter, DeadlineExceeded, PredictionNotFound, TruthConflict
+from bedside.monitoring.sink import KeepingSink
+from bedside.types import Finding, Quantity
 
 ID, OTHER = "0" * 32, "1" * 32
 ME, YOU, SYSTEM = "me", "you", "records"
@@ -41,6 +44,29 @@ def test_an_answer_of_this_moment_is_found(replicas: Callable[..., Replica]) -> 
     replica = replicas()
     replica.keep(ID)
     assert replica.desk.tell("cxr", truth("normal"), ME)[1]
+
+
+def test_each_row_of_a_request_has_its_truth(replicas: Callable[..., Replica]) -> None:
+    """Rows that say nothing are not kept; the first needs no number."""
+    replica = replicas()
+    call = Call(ID, "grpc", "infer", model="cxr", version="1", digest=DIGEST, owner=ME)
+    call.findings = [Finding(("normal", 0.9)), Finding(), Finding(("pneumonia", 0.7))]
+    KeepingSink(SimpleNamespace(account=lambda _: None), replica.monitor.keep).account(call)
+    tell = replica.desk.tell
+    assert tell("cxr", truth("pneumonia") | {"row": 2}, ME)[0].prediction == "pneumonia"
+    assert [tell("cxr", body, ME)[1] for body in (truth("normal"), truth("normal") | {"row": 0})] == [True, False]
+    for row in (1, 3):
+        with pytest.raises(PredictionNotFound):
+            tell("cxr", truth("normal") | {"row": row}, ME)
+
+
+def test_of_a_call_that_failed_nothing_is_kept(replicas: Callable[..., Replica]) -> None:
+    """Nobody was answered."""
+    replica = replicas()
+    call = Call(ID, "rest", "infer", model="cxr", findings=[Finding(("normal", 0.9))], error=DeadlineExceeded())
+    KeepingSink(SimpleNamespace(account=lambda _: None), replica.monitor.keep).account(call)
+    replica.monitor.flush()
+    assert not replica.store.find("cxr", ID, ME)
 
 
 def test_a_truth_told_twice_is_one_and_another_is_refused(replicas: Callable[..., Replica], told: Any) -> None:

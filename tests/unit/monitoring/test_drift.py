@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.monitoring.conftest import Replica
 
 from bedside.monitoring.drift import population_stability_index
-from bedside.types import Quantity
+from bedside.types import Finding, Quantity
 
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 1000), min_size=1)
 
@@ -20,7 +20,7 @@ def answers(replica: Replica, normal: int, pneumonia: int) -> None:
     model = replica.metrics.for_model("cxr", "1")
     for name, count in (("normal", normal), ("pneumonia", pneumonia)):
         for _ in range(count):
-            model.finished("rest", "success", 0.1, {}, None, (name, 0.9))
+            model.answered([Finding((name, 0.9))])
     replica.watch.look()
     replica.now += 11
     replica.watch.look()
@@ -72,7 +72,7 @@ def test_a_window_is_so_long_at_least(replicas: Callable[..., Replica], told: An
     replica = replicas()
     model = replica.metrics.for_model("cxr", "1")
     for _ in range(500):
-        model.finished("rest", "success", 0.1, {}, None, ("normal", 0.9))
+        model.answered([Finding(("normal", 0.9))])
     replica.watch.look()
     replica.now += 9
     replica.watch.look()
@@ -93,7 +93,7 @@ def test_volumes_and_values_drift_apart_from_classes(replicas: Callable[..., Rep
     model = replica.metrics.for_model("mr", "1")
     for head, body in ((1.0, 3.0), (1.0, 9.0)):
         for _ in range(100):
-            model.measured((Quantity("volume", "head", head), Quantity("volume", "body", body)))
+            model.answered([Finding(None, (Quantity("volume", "head", head), Quantity("volume", "body", body)))])
         replica.watch.look()
         replica.now += 11
         replica.watch.look()

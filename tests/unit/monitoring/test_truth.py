@@ -24,7 +24,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["request_id", "truth", "patient"]) | st.text(), JSON | st.just(ID)))
+@given(st.dictionaries(st.sampled_from(["request_id", "truth", "row", "patient"]) | st.text(), JSON | st.just(ID)))
 def test_whatever_comes_is_taken_or_refused_by_name(document: dict[str, Any]) -> None:
     """Never another exception; what passes holds a class of the contract, or numbers by the names of the answer."""
     for predicted in (NAMED, NUMBERS):
@@ -45,6 +45,10 @@ def test_whatever_comes_is_taken_or_refused_by_name(document: dict[str, Any]) ->
         ({"request_id": ID, "truth": "normal", "name": "DOE^JOHN"}, MalformedPayload, "body"),
         ({"request_id": "MRN-47110001", "truth": "normal"}, BadParameter, "request_id"),
         ({"request_id": 47110001, "truth": "normal"}, BadParameter, "request_id"),
+        ({"request_id": ID, "row": "DOE^JOHN", "truth": "normal"}, BadParameter, "row"),
+        ({"request_id": ID, "row": True, "truth": "normal"}, BadParameter, "row"),
+        ({"request_id": ID, "row": -1, "truth": "normal"}, BadParameter, "row"),
+        ({"request_id": ID, "row": 2**31, "truth": "normal"}, BadParameter, "row"),
         ({"request_id": ID, "truth": 63}, MalformedPayload, "truth"),
         ({"request_id": ID, "truth": {}}, MalformedPayload, "truth"),
         ({"request_id": ID, "truth": {"head": True}}, MalformedPayload, "truth"),

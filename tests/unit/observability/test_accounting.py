@@ -12,7 +12,7 @@ from bedside.dataplane.call import Call
 from bedside.errors import BedsideError, DeadlineExceeded, InvalidToken, QueueFull, RunFailed, WrongShape
 from bedside.observability.accounting import Accountant, slug
 from bedside.observability.metrics import Metrics
-from bedside.types import Principal, Quantity
+from bedside.types import Finding, Principal, Quantity
 
 Build = Callable[..., Capture]
 KEY = b"0123456789abcdef"
@@ -78,10 +78,12 @@ def test_what_was_predicted_is_counted_and_not_logged(capture: Build) -> None:
     captured = capture()
     metrics = Metrics()
     accountant = Accountant(metrics, KEY)
-    accountant.account(finished(predicted=("pneumonia", 0.9)))
-    accountant.account(finished(predicted=("pneumonia", 0.9), error=DeadlineExceeded()))
+    rows = [Finding(("pneumonia", 0.9)), Finding(), Finding(("pneumonia", 0.6))]
+    accountant.account(finished(findings=rows))
+    accountant.account(finished(findings=rows, error=DeadlineExceeded()))
     labels = {"model": "spleen_ct", "version": "1", "prediction": "pneumonia"}
-    assert value(metrics, "bedside_prediction_probability_count", **labels) == 1
+    assert value(metrics, "bedside_prediction_probability_count", **labels) == 2
+    assert value(metrics, "bedside_prediction_probability_bucket", **labels, le="0.6") == 1
     assert "pneumonia" not in captured.text
 
 
@@ -90,9 +92,9 @@ def test_volumes_are_counted_and_not_logged(capture: Build) -> None:
     captured = capture()
     metrics = Metrics()
     accountant = Accountant(metrics, KEY)
-    spleen = (Quantity("volume", "spleen", 201.25),)
-    accountant.account(finished(quantities=spleen))
-    accountant.account(finished(quantities=spleen, error=DeadlineExceeded()))
+    spleen = (Finding(None, (Quantity("volume", "spleen", 201.25),)),)
+    accountant.account(finished(findings=spleen))
+    accountant.account(finished(findings=spleen, error=DeadlineExceeded()))
     labels = {"model": "spleen_ct", "version": "1", "label": "spleen"}
     assert value(metrics, "bedside_prediction_volume_ml_count", **labels) == 1
     assert "201.25" not in captured.text

@@ -8,7 +8,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from bedside.observability.metrics import Metrics
-from bedside.types import Quantity
+from bedside.types import Finding, Quantity
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -138,7 +138,7 @@ def test_answers_are_counted_by_class() -> None:
     """With the probability of the class that each names."""
     metrics = Metrics()
     for name, probability in (("pneumonia", 0.97), ("pneumonia", 0.55), ("normal", 0.8)):
-        metrics.for_model("cxr", "1").finished("rest", "success", 0.1, {}, None, (name, probability))
+        metrics.for_model("cxr", "1").answered([Finding((name, probability))])
     labels = {"model": "cxr", "version": "1", "prediction": "pneumonia"}
     assert value(metrics, "bedside_prediction_probability_count", **labels) == 2
     assert value(metrics, "bedside_prediction_probability_bucket", **labels, le="0.6") == 1
@@ -149,7 +149,7 @@ def test_a_model_of_very_many_classes_fills_no_memory() -> None:
     """The first hundred are told apart."""
     metrics = Metrics()
     for number in range(150):
-        metrics.for_model("m", "1").finished("rest", "success", 0.1, {}, None, (f"class {number}", 0.9))
+        metrics.for_model("m", "1").answered([Finding((f"class {number}", 0.9))])
     names = {labels for name, labels in samples(metrics) if name == "bedside_prediction_probability_count"}
     assert len(names) == 101
     other = {"model": "m", "version": "1", "prediction": "other"}
@@ -161,7 +161,7 @@ def test_volumes_and_values_are_counted_by_name() -> None:
     metrics = Metrics()
     model = metrics.for_model("mr", "1")
     for head, age in ((0.0, -3.0), (1.5, 63.0)):
-        model.measured((Quantity("volume", "head", head), Quantity("value", "age", age)))
+        model.answered([Finding(None, (Quantity("volume", "head", head), Quantity("value", "age", age)))])
     labels = {"model": "mr", "version": "1"}
     volume = {**labels, "label": "head"}
     assert value(metrics, "bedside_prediction_volume_ml_bucket", **volume, le="0.0") == 1
@@ -172,7 +172,8 @@ def test_volumes_and_values_are_counted_by_name() -> None:
 def test_a_segmentation_of_very_many_labels_fills_no_memory() -> None:
     """The first hundred are told apart."""
     metrics = Metrics()
-    metrics.for_model("m", "1").measured(Quantity("volume", f"label {number}", 1.0) for number in range(150))
+    labels = tuple(Quantity("volume", f"label {number}", 1.0) for number in range(150))
+    metrics.for_model("m", "1").answered([Finding(None, labels)])
     other = {"model": "m", "version": "1", "label": "other"}
     assert value(metrics, "bedside_prediction_volume_ml_count", **other) == 50
 

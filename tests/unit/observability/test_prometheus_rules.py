@@ -12,7 +12,7 @@ import yaml
 from bedside import errors
 from bedside.observability.accounting import slug
 from bedside.observability.metrics import Metrics
-from bedside.types import Quantity
+from bedside.types import Finding, Quantity
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "prometheus"
 TESTS = ("rules_test.yaml", "rules_drift_test.yaml")
@@ -37,8 +37,9 @@ def exposition() -> str:
     metrics.show_spans(lambda: 1, lambda: 1)
     metrics.refusal("queue_full").inc()
     model = metrics.for_model("ct", "1")
-    model.finished("rest", "success", 0.2, {"queue": 0.1, "run": 0.1}, {"request_id": "0" * 32}, ("normal", 0.9))
-    model.measured((Quantity("volume", "spleen", 200.0), Quantity("value", "age", 63.0)))
+    model.finished("rest", "success", 0.2, {"queue": 0.1, "run": 0.1}, {"request_id": "0" * 32})
+    model.answered([Finding(("normal", 0.9))])
+    model.answered([Finding(None, (Quantity("volume", "spleen", 200.0), Quantity("value", "age", 63.0)))])
     metrics.drift.labels("ct", "1", "class", "").set(0.01)
     metrics.truths.labels("ct", "1", "normal", "normal", "true").inc()
     metrics.truth_errors.labels("ct", "1", "volume", "spleen").observe(3.0)

@@ -57,6 +57,24 @@ async def test_features_by_name(world: World) -> None:
     assert json.loads(output["parameters"]["labels"]) == ["absent", "present"]
 
 
+@pytest.mark.parametrize("binary", [False, True], ids=["JSON", "binary"])
+async def test_what_is_answered_is_watched_as_what_predict_answers(world: World, *, binary: bool) -> None:
+    """Row by row, whatever the tensors look like."""
+    rows = np.array([[63, 233], [20, 180]], np.float32)
+    packed: dict[str, Any] = {"name": "features", "shape": [2, 2], "datatype": "FP32"}
+    if binary:
+        packed["parameters"] = {"binary_data_size": rows.nbytes}
+        await infer_binary(world, {"inputs": [packed]}, rows.tobytes())
+    else:
+        await infer(world, {"inputs": [{**packed, "data": rows.tolist()}]})
+    async with world.client() as client:
+        for age, chol in rows.tolist():
+            await client.post("/v1/models/heart/predict", json={"age": age, "chol": chol})
+    infers, *predicts = (call.findings for call in world.sink.calls)
+    assert list(infers) == [finding for findings in predicts for finding in findings]
+    assert [finding.predicted and finding.predicted[0] for finding in infers] == ["present", "absent"]
+
+
 async def test_rows_keep_their_order(world: World) -> None:
     """Each row has its own result."""
     packed = {"name": "features", "shape": [3, 2], "datatype": "FP32", "data": [10, 1, 20, 1, 30, 1]}

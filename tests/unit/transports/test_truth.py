@@ -68,6 +68,20 @@ async def test_truth_is_told_and_accuracy_read(world: World, trail: Trail) -> No
     assert trail.told[1:] == [("truth_told", "user", "")] * 2
 
 
+async def test_truth_is_told_of_each_row_of_tensors(world: World) -> None:
+    """By its number, of the protocol's own call."""
+    rows = {"name": "features", "shape": [2, 2], "datatype": "FP32", "data": [63, 233, 20, 180]}
+    async with world.client() as client:
+        request_id = (await client.post("/v2/models/heart/infer", json={"inputs": [rows]})).headers["x-request-id"]
+        bodies = [{"request_id": request_id, "row": row, "truth": "absent"} for row in (0, 1, 2)]
+        told = [await client.post(TRUTH, json=body) for body in bodies]
+        (version,) = (await client.get("/v1/models/heart/accuracy")).json()["versions"]
+    assert [answer.status_code for answer in told] == [200, 200, 404]
+    named = {"request_id": request_id, "row": 1, "model": "heart", "version": "1.0.0", "new": True}
+    assert told[1].json() == named
+    assert version["confusion"]["absent"] == {"absent": 1, "present": 1}
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "body", "status", "slug"),
     [

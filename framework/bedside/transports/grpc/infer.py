@@ -1,13 +1,13 @@
 """``ModelInfer``: the protocol's own call, through the data plane's numbered stages."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
-from bedside.bundle.contract import Contract
 from bedside.bundle.validation import check_outputs
 from bedside.codecs.tensor_request import InferRequest
 from bedside.dataplane.call import Call
-from bedside.dataplane.inference import INLINE_DECODE_BYTES, Row
+from bedside.dataplane.inference import INLINE_DECODE_BYTES
 from bedside.errors import BedsideError, ClientGone, DeadlineExceeded, Draining, QueueFull
 from bedside.observability.unexpected import report_unexpected
 from bedside.transports.grpc.exchange import Exchange
@@ -69,8 +69,7 @@ class Infer:
         # (4) to (7)
         rows = await self._dataplane.infer(call, served, request.inputs)
         # (8) encode
-        with call.stage("encode"):
-            return await _encoded(served.contract, request, rows)
+        return await self._dataplane.write(call, served, rows, partial(infer_answer, request))
 
     async def _read(self, call: Call, exchange: Exchange) -> Asked:
         limits = self._limits
@@ -90,11 +89,3 @@ async def _request(asked: Asked) -> InferRequest:
     if asked.typed_bytes <= INLINE_DECODE_BYTES:
         return infer_request(asked)
     return await asyncio.to_thread(infer_request, asked)
-
-
-async def _encoded(contract: Contract, request: InferRequest, rows: list[Row]) -> Any:
-    size = sum(array.stored.nbytes for row in rows for array in row.prediction.arrays)
-    size += sum(len(file.data) for row in rows for file in row.prediction.files)
-    if size <= INLINE_DECODE_BYTES:
-        return infer_answer(contract, request, rows)
-    return await asyncio.to_thread(infer_answer, contract, request, rows)

@@ -19,7 +19,7 @@ from bedside.transports.grpc.messages import ModelInferResponse
 from bedside.transports.grpc.parameters import write_parameters
 
 
-def infer_answer(contract: Contract, request: InferRequest, rows: Sequence[Row]) -> Any:
+def infer_answer(request: InferRequest, contract: Contract, rows: Sequence[Row]) -> Any:
     """Return a ``ModelInferResponse`` with the results of all rows: those asked for in the order asked for, else all.
 
     Raises:

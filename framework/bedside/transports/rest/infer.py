@@ -1,12 +1,11 @@
 """``POST /v2/models/{m}[/versions/{v}]/infer``: the Open Inference Protocol's own call."""
 
 import asyncio
-from time import perf_counter
+from functools import partial
 
-from bedside.bundle.contract import Contract
 from bedside.bundle.validation import check_outputs
 from bedside.codecs.tensor_request import InferRequest
-from bedside.dataplane.inference import INLINE_DECODE_BYTES, DataPlane, Row
+from bedside.dataplane.inference import INLINE_DECODE_BYTES, DataPlane
 from bedside.errors import MalformedPayload, UnsupportedMediaType
 from bedside.interfaces import ServedModel
 from bedside.settings import LimitSettings
@@ -32,10 +31,7 @@ class Infer:
         check_outputs(served.contract, request.output_names or ())
         call = exchange.call
         rows = await self._dataplane.infer(call, served, request.inputs)
-        begin = perf_counter()
-        reply = await _encoded(served.contract, request, rows)
-        call.stages["encode"] = perf_counter() - begin
-        return reply
+        return await self._dataplane.write(call, served, rows, partial(infer_reply, request))
 
     async def _read(self, exchange: Exchange) -> InferRequest:
         head, limits = exchange.head, self._limits
@@ -48,14 +44,6 @@ class Infer:
         if len(data) <= INLINE_DECODE_BYTES:
             return parse_infer_request(data, header_length, limits.json_bytes)
         return await asyncio.to_thread(parse_infer_request, data, header_length, limits.json_bytes)
-
-
-async def _encoded(contract: Contract, request: InferRequest, rows: list[Row]) -> Reply:
-    size = sum([array.stored.nbytes for row in rows for array in row.prediction.arrays])
-    size += sum([len(file.data) for row in rows for file in row.prediction.files])
-    if size <= INLINE_DECODE_BYTES:
-        return infer_reply(contract, request, rows)
-    return await asyncio.to_thread(infer_reply, contract, request, rows)
 
 
 def _header_length(head: Head) -> int | None:

@@ -13,7 +13,7 @@ from bedside.dataplane.inference import Row
 from bedside.transports.rest.reply import Reply
 
 
-def infer_reply(contract: Contract, request: InferRequest, rows: Sequence[Row]) -> Reply:
+def infer_reply(request: InferRequest, contract: Contract, rows: Sequence[Row]) -> Reply:
     """Encode the results of all rows: those asked for in the order asked for, else all.
 
     Raises:

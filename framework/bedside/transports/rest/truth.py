@@ -31,13 +31,15 @@ def add_truth(app: FastAPI, parts: Parts, guard: Guard) -> None:
     async def truth(request: Request, model: str) -> Response:
         """Take what turned out to be so for an earlier answer, by its request id; needs the scope ``bedside.truth``.
 
+        Where the request had several rows of tensors, ``row`` says which, counted from 0.
+
         Told again it changes nothing (``new`` is false); another truth for the same answer is refused with 409.
         """
         principal = await admit(request, model)
         document = await read_document(request, parts.settings.limits.body_seconds)
         predicted, new = await asyncio.to_thread(desk.tell, model, document, principal.owner)
-        told = {"request_id": predicted.request_id, "model": model, "version": predicted.version, "new": new}
-        return json_response(told)
+        told = {name: document[name] for name in ("request_id", "row") if name in document}
+        return json_response({**told, "model": model, "version": predicted.version, "new": new})
 
     @app.get("/v1/models/{model}/accuracy", tags=[_TAG], summary="Accuracy where the truth has come")
     async def accuracy(request: Request, model: str) -> Response:

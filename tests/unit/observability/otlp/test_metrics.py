@@ -15,6 +15,7 @@ from bedside.observability.otlp.collector import Collector as Way
 from bedside.observability.otlp.meter import Meter
 from bedside.observability.otlp.metrics import encode
 from bedside.otlp_settings import MetricsSettings
+from bedside.types import Finding
 
 ABOUT = {"service.name": "test", "service.instance.id": "1"}
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -27,7 +28,8 @@ def some_metrics() -> Metrics:
     """Return metrics of a few calls."""
     metrics = Metrics()
     ct = metrics.for_model("ct", "1")
-    ct.finished("rest", "success", 0.25, {"run": 0.2}, IDS, ("pneumonia", 0.93))
+    ct.finished("rest", "success", 0.25, {"run": 0.2}, IDS)
+    ct.answered([Finding(("pneumonia", 0.93))])
     ct.finished("grpc", "failure", 1000.0, {"run": 0.02, "decode": 0.3}, {"request_id": "def"})
     metrics.for_model("xray", "2").finished("rest", "success", 0.25, {})
     metrics.refusal("queue_full").inc()

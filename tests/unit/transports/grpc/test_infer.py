@@ -53,6 +53,16 @@ async def test_raw_request_raw_answer(heart: Station) -> None:
     assert not answer.outputs[0].HasField("contents")
 
 
+@pytest.mark.parametrize("asked", [request, raw_request], ids=["typed", "raw"])
+async def test_what_is_answered_is_watched(heart: Station, asked: Any) -> None:
+    """As what predict answers: the class and how sure."""
+    await heart.infer(asked())
+    (finding,) = heart.world.sink.only.findings
+    assert finding.predicted is not None
+    assert finding.predicted[0] == "present"
+    assert finding.predicted[1] == pytest.approx(0.63)
+
+
 async def test_one_tensor_per_feature(heart: Station) -> None:
     """Features as tensors of their own, of whatever numeric datatype, several rows at once."""
     age = typed("age", [2], "INT32", int_contents=[63, 41])
