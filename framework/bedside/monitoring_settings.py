@@ -28,6 +28,10 @@ class MonitoringSettings(BaseModel):
     window_predictions: int = Field(default=200, ge=50)
     """Answers that are summed up at least: of few, a sum would be about somebody, and its drift be chance."""
 
+    window_truths: int = Field(default=200, ge=50)
+    """Last truths of a model that its accuracy and sensitivities are taken of, and first ones that they are compared
+    with where the bundle declares none. Of fewer, only what falls far is told from chance."""
+
     reference_predictions: int = Field(default=500, ge=50)
     """First answers of a bundle that later ones are compared with; kept in the jobs' database, as counts."""
 

@@ -1,12 +1,14 @@
 """What watches answers: built of the jobs' database and the metrics."""
 
 import time
+from collections.abc import Iterator
 from typing import Self
 
 from bedside.bundle.contract import Contract
 from bedside.errors import BedsideError, ModelVersionNotFound, Unavailable
 from bedside.interfaces import CallSink, ModelRepository
 from bedside.jobs.tables import Database
+from bedside.monitoring.decline import DeclineWatch, Served
 from bedside.monitoring.desk import TruthDesk
 from bedside.monitoring.drift import DriftWatch
 from bedside.monitoring.monitor import Monitor
@@ -26,7 +28,8 @@ class Monitoring:
         self._enabled = settings.enabled
         store = PredictionStore(engine)
         watch = DriftWatch(metrics, store, self._digest_of, settings, time.monotonic)
-        self.monitor = Monitor(store, watch, settings)
+        decline = DeclineWatch(metrics, store, self._served, settings)
+        self.monitor = Monitor(store, watch, settings, decline=decline)
         self.desk = TruthDesk(store, self.monitor, metrics, self._contract_of)
         metrics.count_lost_predictions(lambda: self.monitor.lost)
 
@@ -43,6 +46,12 @@ class Monitoring:
     def sink(self, accountant: CallSink) -> CallSink:
         """Return what calls are told to: the accountant, and where predictions are kept the monitor too."""
         return KeepingSink(accountant, self.monitor.keep) if self.monitor.keeps else accountant
+
+    def _served(self) -> Iterator[Served]:
+        for status in self._repository.index():
+            if status.digest:
+                declared = self._contract_of(status.name, status.version).metrics
+                yield status.name, status.version, status.digest, declared
 
     def _digest_of(self, model: str, version: str) -> str:
         try:

@@ -4,6 +4,7 @@ from bedside.dashboards.boards import (
     ANSWERED,
     AUDIT,
     CALL,
+    COMPARED,
     DELIVERED,
     DELIVERY,
     DRIFT,
@@ -15,6 +16,7 @@ from bedside.dashboards.boards import (
     MODEL,
     MODELS,
     OURS,
+    SHORTFALL,
     UNKNOWN_CALLER,
     USER,
 )
@@ -22,6 +24,8 @@ from bedside.dashboards.model import Alert, Where, event
 from bedside.observability.events import Event
 
 SLOW_NANOSECONDS = 30e9
+FALLEN = 0.0001
+"""Any shortfall counts: chance is taken off already (``monitoring/decline.py``)."""
 MUCH_DRIFT = 0.25
 """Population stability index from which on much has changed (``monitoring/drift.py``)."""
 
@@ -92,6 +96,17 @@ ALERTS = (
         per=MODEL,
         action="Not wrong by itself: look at what has shifted (class, confidence, volume), then for another scanner, "
         "protocol, department or season. Have answers reviewed, and tell the truth of them.",
+    ),
+    Alert(
+        "Bedside: a model is less right than it was",
+        MODELS,
+        (COMPARED, Where(SHORTFALL, least=FALLEN)),
+        least=1,
+        minutes=60,
+        per=MODEL,
+        action="The last truths say so beyond chance: inference.truth.name is the class, expected what the bundle "
+        "declares or its first truths were. Look at which cases the truth comes of, then at drift. Have answers "
+        "reviewed; if it holds, roll the version back or take it out of service.",
     ),
     Alert(
         "Bedside: a version did not come into service",

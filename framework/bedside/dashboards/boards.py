@@ -127,6 +127,7 @@ KIND, NAME, MEAN, DRIFT = (
     f"inference.{name}" for name in ("prediction.kind", "prediction.name", "prediction.mean", "drift.score")
 )
 CORRECT, TRUE, TRUTH_ERROR = (f"inference.truth.{name}" for name in ("correct", "name", "absolute_error"))
+COMPARED, MEASURE, SHORTFALL = event(Event.TRUTHS_SUMMARISED), "inference.truth.measure", "inference.truth.shortfall"
 _OF_CLASSES, _OF_NUMBERS = Where(KIND, ("class",)), Where(KIND, ("volume", "value"))
 _ACCURACY = Measure("accuracy", "average", CORRECT)
 
@@ -141,7 +142,6 @@ MODEL_PERFORMANCE = Dashboard(
         ),
         _figures(
             _figure("Calls that reached a model", _CALLS, CALL, Where(MODEL)),
-            _figure("Model's own time, 95th percentile, ms", percentile(95, _stage("inference"), "p95"), CALL),
             _figure("Drift score, highest", Measure("highest", "max", DRIFT), ANSWERED, Where(DRIFT)),
             _figure("Truths that have come", Measure("truths"), TRUTH),
             _figure("Accuracy, where they have", _ACCURACY, TRUTH, Where(CORRECT)),
@@ -183,6 +183,16 @@ MODEL_PERFORMANCE = Dashboard(
                     (MODEL,),
                 ),
                 Panel("Accuracy by version", "line", (_ACCURACY,), (TRUTH, Where(CORRECT)), (VERSION,)),
+                _table(
+                    "Accuracy and sensitivity of the last truths, and as expected",
+                    (MODEL, VERSION, MEASURE, TRUE),
+                    (
+                        Measure("share", "average", "inference.truth.share"),
+                        Measure("expected", "max", "inference.truth.expected"),
+                        Measure("fallen by", "max", SHORTFALL),
+                    ),
+                    COMPARED,
+                ),
             ),
         ),
         Row(

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from bedside.errors import JobStoreUnavailable
+from bedside.monitoring.decline import DeclineWatch
 from bedside.monitoring.drift import DriftWatch
 from bedside.monitoring.records import Predicted
 from bedside.monitoring.store import PredictionStore
@@ -18,6 +19,7 @@ MOST_WAITING = 20_000
 """Predictions on their way to the database; what finds no room is lost and counted, as what it refuses."""
 WRITE_SECONDS = 0.5
 LOOK_SECONDS = 10.0
+COMPARE_SECONDS = 300.0
 PURGE_SECONDS = 600.0
 _STOP_SECONDS = 10.0
 _AT_ONCE = 5000
@@ -33,10 +35,16 @@ class Monitor:
         watch: sums up and compares.
         settings: how long and how many.
         clock: seconds since the epoch.
+        decline: compares the truths that have come.
     """
 
     def __init__(
-        self, store: PredictionStore, watch: DriftWatch, settings: MonitoringSettings, clock: Clock = time.time
+        self,
+        store: PredictionStore,
+        watch: DriftWatch,
+        settings: MonitoringSettings,
+        clock: Clock = time.time,
+        decline: DeclineWatch | None = None,
     ) -> None:
         self._store = store
         self._watch = watch
@@ -44,7 +52,8 @@ class Monitor:
         self._clock = clock
         self._waiting: deque[Predicted] = deque()
         self._writing = threading.Lock()
-        self._looked = self._purged = 0.0
+        self._decline = decline
+        self._looked = self._purged = self._compared = 0.0
         self._events = get_logger("bedside.monitoring")
         self._periodic: Periodic | None = None
         self.lost = 0
@@ -87,6 +96,10 @@ class Monitor:
             if now - self._looked >= min(LOOK_SECONDS, self._settings.window_seconds):
                 self._looked = now
                 self._watch.look()
+            due = min(COMPARE_SECONDS, self._settings.window_seconds)
+            if self.keeps and self._decline and now - self._compared >= due:
+                self._compared = now
+                self._decline.look()
             if self.keeps and now - self._purged >= PURGE_SECONDS:
                 self._purged = now
                 self._store.purge(now - self._settings.predictions_seconds, self._settings.predictions_most)

@@ -1,6 +1,7 @@
 """What was predicted, kept until the truth comes; shared by all replicas over one database."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -69,6 +70,23 @@ class PredictionStore:
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [(*row[:3], json.loads(row[3]), row[4], row[5] or 0.0) for row in rows]
+
+    def truths(
+        self, model: str, version: str, digest: str, most: int, *, oldest: bool = False
+    ) -> tuple[Counter[tuple[str, str]], float]:
+        """Return the last truths of a bundle's classes, or its first: how many by true and by predicted class.
+
+        And when the last of them was told, in seconds since the epoch; 0 where none was.
+        """
+        told = PREDICTIONS.c.told
+        mine = (PREDICTIONS.c.model == model, PREDICTIONS.c.version == version, PREDICTIONS.c.digest == digest)
+        query = select(PREDICTIONS.c.truth, PREDICTIONS.c.prediction, told)
+        query = query.where(*mine, told.is_not(None), PREDICTIONS.c.prediction != "")
+        query = query.order_by(told if oldest else told.desc(), PREDICTIONS.c.request_id).limit(most)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        counted = Counter((json.loads(row.truth), row.prediction) for row in rows)
+        return counted, max((row.told for row in rows), default=0.0)
 
     def told_numbers(self, model: str) -> Iterable[tuple[str, str, Quantity, float]]:
         """Yield version, digest, a quantity that was answered, and its truth."""

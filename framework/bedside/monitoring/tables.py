@@ -20,6 +20,7 @@ PREDICTIONS = Table(
     Column("truth", Text),
     Column("told", Float(53)),
     Index("bedside_answers_created", "created"),
+    Index("bedside_answers_told", "told"),
 )
 """``quantities`` and ``truth`` are JSON; ``told`` is when the truth came. Times are seconds since the epoch."""
 

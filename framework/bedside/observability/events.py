@@ -62,6 +62,7 @@ class Event(StrEnum):
     CANDIDATE_JUDGED = "candidate_judged"
     PREDICTIONS_SUMMARISED = "predictions_summarised"
     TRUTH_RECEIVED = "truth_received"
+    TRUTHS_SUMMARISED = "truths_summarised"
 
 
 class AuditAction(StrEnum):

@@ -234,6 +234,12 @@ class Metrics:
             (*version, "kind", "name"),
             registry=registry,
         )
+        self.shortfall = Gauge(
+            "bedside_truth_shortfall_ratio",
+            "How far the accuracy or a sensitivity of the last truths is beyond chance below the expected one; else 0.",
+            (*version, "measure", "name"),
+            registry=registry,
+        )
         self.truths = Counter(
             "bedside_truths",
             "Truths that came for answers that named a class.",

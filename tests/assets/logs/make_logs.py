@@ -137,6 +137,22 @@ def _answers(month: _Month) -> None:
                 said |= {"prediction_mean": round(mean * chance.uniform(0.98, 1.02), 4)}
                 month.write(moment, "info", Event.PREDICTIONS_SUMMARISED, **about, **said)
                 _truths(month, moment, about, (kind, name, list(names)), chance)
+            if any(kind == "class" for kind, *_ in names.values()) and number % 8 == 0:
+                _compared(month, moment, about, list(names), 1 - 0.5 * shift, chance)
+
+
+def _compared(
+    month: _Month, moment: datetime, about: dict[str, str], names: list[str], part: float, chance: random.Random
+) -> None:
+    for measure, name in (("accuracy", "all"), *(("sensitivity", name) for name in names)):
+        share = round(0.88 * part * chance.uniform(0.98, 1.02), 4)
+        told: dict[str, Any] = {
+            "truth_measure": measure,
+            "truth_name": name,
+            "truth_count": 200 if name == "all" else 60,
+        }
+        told |= {"truth_share": share, "truth_expected": 0.85, "truth_shortfall": round(max(0.0, 0.79 - share), 4)}
+        month.write(moment + timedelta(minutes=6), "info", Event.TRUTHS_SUMMARISED, **about, **told)
 
 
 def _truths(

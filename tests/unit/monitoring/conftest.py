@@ -11,6 +11,7 @@ from tests.unit.observability.conftest import Capture, capture
 
 from bedside.bundle.contract import Contract, OutputSpec
 from bedside.jobs.tables import connect
+from bedside.monitoring.decline import DeclineWatch, Served
 from bedside.monitoring.desk import TruthDesk
 from bedside.monitoring.drift import DriftWatch
 from bedside.monitoring.monitor import Monitor
@@ -28,7 +29,7 @@ CLASSES = Contract(
     {},
 )
 SETTINGS = MonitoringSettings(
-    predictions_seconds=1000, window_seconds=10, window_predictions=100, reference_predictions=100
+    predictions_seconds=1000, window_seconds=10, window_predictions=100, reference_predictions=100, window_truths=50
 )
 
 
@@ -40,12 +41,14 @@ class Replica:
     settings: MonitoringSettings = SETTINGS
     now: float = 0.0
     metrics: Metrics = field(default_factory=Metrics)
+    served: list[Served] = field(default_factory=lambda: [("cxr", "1", DIGEST, {})])
 
     def __post_init__(self) -> None:
         """Put it together."""
         self.store = PredictionStore(connect(self.url))
         self.watch = DriftWatch(self.metrics, self.store, lambda *_: DIGEST, self.settings, lambda: self.now)
-        self.monitor = Monitor(self.store, self.watch, self.settings, lambda: self.now)
+        self.decline = DeclineWatch(self.metrics, self.store, lambda: self.served, self.settings)
+        self.monitor = Monitor(self.store, self.watch, self.settings, lambda: self.now, self.decline)
         self.desk = TruthDesk(self.store, self.monitor, self.metrics, lambda *_: CLASSES, lambda: self.now)
 
     def keep(self, request_id: str, prediction: str = "normal", **more: Any) -> None:

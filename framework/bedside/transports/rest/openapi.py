@@ -48,6 +48,12 @@ _TRUTH_BODY: dict[str, Any] = {
                         "type": "string",
                         "description": "X-Request-ID of the answer, or the id of its job",
                     },
+                    "row": {
+                        "type": "integer",
+                        "minimum": 0,
+                        "default": 0,
+                        "description": "which row of the request's tensors",
+                    },
                     "truth": {
                         "description": "the class, or numbers by the names of the volumes or values answered",
                         "anyOf": [
