@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.loopback import PLAIN
+from tests.waiting import wait_until
 
 from bedside.bootstrap import mint_token
 from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
@@ -21,7 +21,6 @@ from bedside.delivery.processes import free_port
 from bedside.settings import load_settings
 
 APPS = Path(__file__).resolve().parents[2] / "apps"
-STARTUP_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,17 @@ def start_program(program: list[str], bundles: list[Path], folder: Path, environ
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=stream, stderr=subprocess.STDOUT)
     served = Served(f"http://127.0.0.1:{port}", log, folder / "state", process, f"127.0.0.1:{port + 1}")
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{served.url}/readyz", verify=PLAIN).status_code == httpx.codes.OK:
-                return served
-        time.sleep(0.1)  # a server that starts has nothing to wait on but its port
-    stop(served)
-    raise AssertionError(f"the server did not become ready:\n{log.read_text()[-4000:]}")
+
+    def ready() -> bool:
+        assert process.poll() is None
+        return httpx.get(f"{served.url}/readyz", verify=PLAIN).status_code == httpx.codes.OK
+
+    try:
+        wait_until(ready)
+    except AssertionError as error:
+        stop(served)
+        raise AssertionError(f"the server did not become ready:\n{log.read_text()[-4000:]}") from error
+    return served
 
 
 def stop(served: Served) -> int:

@@ -5,13 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
-from tests.acceptance.conftest import APPS, STARTUP_SECONDS, Served, start, stop
+from tests.acceptance.conftest import APPS, Served, start, stop
 from tests.unit.bundle.vetting.conftest import load_maker
+from tests.waiting import wait_until
 
 from bedside.delivery.processes import free_port
 
@@ -29,15 +28,13 @@ def launch(bundles: list[Path], folder: Path, **environment: str) -> Served:
 
 def index(served: Served) -> dict[str, dict[str, str]]:
     """Return the model repository's index by name, once no model is loading."""
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while time.monotonic() < deadline:
-        with suppress(httpx.TransportError), served.client("bedside.infer", "bedside.admin") as client:
-            answer = client.post("/v2/repository/index")
-            models = {model["name"]: model for model in answer.json()}
-            if not {"LOADING", "UNLOADED"} & {model["state"] for model in models.values()}:
-                return models
-        time.sleep(0.1)  # a server that starts has nothing to wait on but its port
-    raise AssertionError(served.log.read_text()[-4000:])
+
+    def settled() -> dict[str, dict[str, str]]:
+        with served.client("bedside.infer", "bedside.admin") as client:
+            models = {model["name"]: model for model in client.post("/v2/repository/index").json()}
+        return {} if {"LOADING", "UNLOADED"} & {model["state"] for model in models.values()} else models
+
+    return wait_until(settled, f"no model is loading: {served.log}")
 
 
 def test_the_hostile_are_refused_and_the_others_serve(tmp_path: Path, bundles: Path) -> None:

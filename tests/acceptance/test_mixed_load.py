@@ -87,11 +87,10 @@ async def _send_all(served: Served, plan: list[Planned]) -> list[str]:
         async def one(planned: Planned) -> str:
             async with gate:
                 path = f"/v1/models/{planned.model}/predict"
-                for _ in range(50):
-                    answer = await client.post(path, content=planned.body, headers={"Content-Type": planned.media})
-                    if answer.status_code != 503:  # a full queue is an honest answer; ask again
-                        break
+                answer = await client.post(path, content=planned.body, headers={"Content-Type": planned.media})
+                while answer.status_code == 503:  # a full queue is an honest answer; ask again
                     await asyncio.sleep(0.05)
+                    answer = await client.post(path, content=planned.body, headers={"Content-Type": planned.media})
             if answer.status_code != planned.status:
                 return f"{planned.model}: {answer.status_code} instead of {planned.status}"
             body = answer.json()

@@ -1,6 +1,5 @@
 """A client that is not ours: ``tritonclient.grpc`` against the running server, on every app."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import tritonclient.grpc as triton
 import tritonclient.http
 from PIL import Image
 from tests.acceptance.conftest import APPS, Served, golden_cases, golden_file
+from tests.waiting import wait_until
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 CHEST = APPS / "chest_xray_pneumonia" / "golden" / "grey8.png"
@@ -172,9 +172,7 @@ def test_a_caller_who_cancels(inference: Inference) -> None:
 
     call = client.async_infer("hippocampus_mr", [_file(data)], callback=finished, headers=headers)
     call.cancel()
-    deadline = time.monotonic() + 30
-    while not told and time.monotonic() < deadline:
-        time.sleep(0.01)  # the client tells it in a thread of its own
+    wait_until(lambda: told)  # by a thread of the client's
 
     assert "cancel" in str(told[0]).lower()
     assert _pred(inference, "hippocampus_mr", _file(data)).ndim == 3
@@ -207,8 +205,5 @@ def test_calls_are_logged_like_all_others(served: Served, inference: Inference) 
     """One event a call, with the transport's name."""
     before = served.log.read_bytes().count(b'"grpc"')
     _pred(inference, "chest_xray_pneumonia", _file(CHEST.read_bytes()))
-    deadline = time.monotonic() + 10
-    while served.log.read_bytes().count(b'"grpc"') == before and time.monotonic() < deadline:
-        time.sleep(0.05)  # lines are written together, after BEDSIDE_LOG__BUFFER_SECONDS
 
-    assert served.log.read_bytes().count(b'"grpc"') > before
+    wait_until(lambda: served.log.read_bytes().count(b'"grpc"') > before)  # lines are written together

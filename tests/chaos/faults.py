@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from tests.chaos.play import Fault, Run
-from tests.chaos.world import wait_until
+from tests.waiting import wait_until
 
 
 def kill_server(run: Run) -> None:

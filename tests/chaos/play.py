@@ -20,7 +20,8 @@ import httpx
 import pytest
 import sqlalchemy
 from tests.chaos.studies import Received, Study, make_study
-from tests.chaos.world import World, wait_until
+from tests.chaos.world import World
+from tests.waiting import wait_until
 
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.envelope import digest, pack

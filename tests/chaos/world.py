@@ -7,8 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.forkserver import ForkServer
 from pathlib import Path
@@ -20,6 +18,7 @@ import sqlalchemy
 from tests.chaos import bundle
 from tests.chaos.relay import Relay
 from tests.conformance.postgres import program
+from tests.waiting import wait_until
 
 from bedside.bootstrap import mint_token
 from bedside.delivery.processes import free_port
@@ -27,7 +26,6 @@ from bedside.runtime import environment
 from bedside.settings import load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 300.0
 _SETTINGS = """
 [runtime]
 state_dir = "{state}"
@@ -68,17 +66,6 @@ model = "threshold"
 """
 STABLE_SECONDS = 4.0
 """Longer than a sender needs to come back, on a machine with other work: what comes later is a study of its own."""
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Return what the condition gives once it is true; fail when that takes too long."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(httpx.HTTPError):
-            if found := condition():
-                return found
-        time.sleep(0.02)  # other people's processes have nothing to wait on but what they show
-    raise AssertionError(f"it did not happen in time: {what}")
 
 
 class Program:

@@ -330,7 +330,7 @@ def made_up_world(grpc_port: int = 0) -> World:
 
     async def slow(inputs: ValidatedInputs, timeout_seconds: float) -> Prediction:
         if float(inputs.items[0].values[0]) == SLEEP:  # type: ignore[union-attr]
-            await asyncio.sleep(1)
+            await asyncio.sleep(3)  # more than a busy machine takes to ask whether the server is alive
         return await record_run(inputs, timeout_seconds)
 
     run: dict[str, Callable[[ValidatedInputs, float], Awaitable[Prediction]]] = {"other": other, "slow": slow}

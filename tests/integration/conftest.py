@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ for _folder in (_ROOT, _ROOT / "deploy" / "rehearse"):
         sys.path.insert(0, str(_folder))
 
 from tests.integration.seaweed import KEYS, answering, running, weed  # noqa: E402 - once it can be imported
+from tests.waiting import wait_until  # noqa: E402 - as above
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +53,17 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     }.items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3")
-    deadline = time.monotonic() + 60
-    while True:
+
+    def created() -> bool:
         try:
             client.create_bucket(Bucket="models")
         except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
-            pass
+            return True
         except client.exceptions.ClientError:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)  # its volume server joins a moment after the port is open
-            continue
-        break
+            return False  # its volume server joins a moment after the port is open
+        return True
+
+    wait_until(created, "the store makes a bucket")
     for found in client.list_objects_v2(Bucket="models").get("Contents", []):
         client.delete_object(Bucket="models", Key=found["Key"])
     return client

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 from elasticsearch import Elasticsearch, NotFoundError, helpers
-from tests.integration.orthanc import wait_until
 from tests.loopback import PLAIN
+from tests.waiting import wait_until
 
 from bedside.delivery.processes import free_port
 

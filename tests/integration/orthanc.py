@@ -4,9 +4,8 @@ import json
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,13 @@ from typing import Any
 import httpx
 import pytest
 from tests.loopback import PLAIN
+from tests.waiting import wait_until
 
 from bedside.delivery.processes import free_port
 
 INSTALL = "apt-get install orthanc orthanc-dicomweb dcmtk (scripts/install_test_servers.sh)"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 USER = ("archivist", "f1rst-aid")
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Return what the condition gives once it is true; fail when that takes too long."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(httpx.TransportError):
-            found = condition()
-            if found:
-                return found
-        time.sleep(0.05)  # other people's processes have nothing to wait on but what they show
-    raise AssertionError("it did not happen in time")
 
 
 @dataclass

@@ -3,12 +3,12 @@
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from tests.waiting import wait_until
 
 KEYS = ("test-key", "a-secret-for-tests-only")
 
@@ -19,11 +19,8 @@ def running(command: list[str], log: Path, answers: Callable[[], bool]) -> Itera
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 60
-        while not answers():
-            assert process.poll() is None, log.read_text()[-2000:]
-            assert time.monotonic() < deadline, log.read_text()[-2000:]
-            time.sleep(0.1)  # a server that starts has nothing to wait on but its port
+        wait_until(lambda: process.poll() is not None or answers(), f"a server answers: {log}")
+        assert process.poll() is None, log.read_text()[-2000:]
         yield
     finally:
         process.terminate()

@@ -4,13 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.acceptance.test_dicom import made
 from tests.unit.codecs.dicom.cases import MAKE, without_times
+from tests.waiting import wait_until
 
 from bedside.bundle.folder import open_bundle
 from bedside.monai_deploy.model import LocalModel, read_folder
@@ -138,12 +138,14 @@ def test_the_same_image_is_a_service(build: Callable[[str, Kind], str]) -> None:
     call(*PODMAN, "run", "--detach", "--no-healthcheck", "--name", name, *CONFINED, "--env", "BEDSIDE_ENV=test", image)
     try:
         url = f"http://127.0.0.1:{probe['port']}{probe['path']}"
-        deadline = time.monotonic() + 300
-        while subprocess.run([*PODMAN, "exec", name, "bedside", "health", "--url", url], check=False).returncode:
+
+        def ready() -> bool:
             state = call(*PODMAN, "inspect", "--format", "{{.State.Running}}", name).strip()
             assert state == "true", call(*PODMAN, "logs", name)
-            assert time.monotonic() < deadline
-            time.sleep(1)  # a server that starts has nothing to wait on but its port
+            health = [*PODMAN, "exec", name, "bedside", "health", "--url", url]
+            return subprocess.run(health, check=False).returncode == 0
+
+        wait_until(ready, "the container is ready")
         call(*PODMAN, "stop", "--time", "60", name)
         assert call(*PODMAN, "inspect", "--format", "{{.State.ExitCode}}", name).strip() == "0"
     finally:

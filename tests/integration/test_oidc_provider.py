@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.waiting import wait_until
 
 from bedside.errors import ExpiredToken, InvalidToken, IssuerUnavailable
 from bedside.security.oidc import OidcAuthenticator
@@ -227,14 +228,13 @@ def served(shared_provider: Provider, bundles: Path, tmp_path_factory: pytest.Te
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
+    def started() -> Any:
+        assert process.poll() is None, log.read_text()
         events = {line["message"]: line for line in _lines(log)}
-        if "server_ready" in events:
-            address = events["server_started"]["server"]
-            return f"http://{address['address']}:{address['port']}"
-        time.sleep(0.1)
-    raise AssertionError(f"the server did not get ready: {[line['message'] for line in _lines(log)]}")
+        return "server_ready" in events and events["server_started"]["server"]
+
+    address = wait_until(started, "the server is ready")
+    return f"http://{address['address']}:{address['port']}"
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
@@ -287,11 +287,7 @@ def test_log_accounts_for_calls_and_names_nobody(served: Served, shared_provider
     """Each call leaves one event with a pseudonym; neither the client's name nor its token is in the log."""
     token = shared_provider.token()
     request_id = served.ask(token).headers["x-request-id"]
-    deadline = time.monotonic() + 10
-    while not (found := [line for line in _lines(served.log) if _request_id(line) == request_id]):
-        assert time.monotonic() < deadline, "the event did not come"
-        time.sleep(0.02)
-    (event,) = found
+    (event,) = wait_until(lambda: [line for line in _lines(served.log) if _request_id(line) == request_id])
     assert event["message"] == "inference_completed"
     assert event["event"]["outcome"] == "success"
     assert len(event["user"]["hash"]) == 16

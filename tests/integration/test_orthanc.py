@@ -19,8 +19,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tests.integration.orthanc import INSTALL, USER, Orthanc, running, wait_until
+from tests.integration.orthanc import INSTALL, USER, Orthanc, running
 from tests.loopback import PLAIN
+from tests.waiting import wait_until
 
 from bedside.bootstrap import mint_token
 from bedside.delivery.processes import free_port
@@ -32,7 +33,6 @@ session_utils = pytest.importorskip("dicomweb_client.session_utils", reason="pip
 dicomweb_client = pytest.importorskip("dicomweb_client", reason="pip install 'bedside[dev]'")
 
 APPS = Path(__file__).resolve().parents[2] / "apps"
-STARTUP_SECONDS = 180.0
 STABLE_SECONDS = 1.0
 SENDERS = ("ORTHANC", "STORESCU", "DEADLINE")
 
@@ -66,7 +66,7 @@ class Service:
         """Start it and wait until the models answer."""
         bundles = [str(APPS / name) for name in ("hippocampus_mr", "chest_xray_pneumonia")]
         self.process = self.run("serve", *bundles, "--port", str(self.port))
-        wait_until(lambda: httpx.get(f"{self.url}/readyz", verify=PLAIN).status_code == httpx.codes.OK, STARTUP_SECONDS)
+        wait_until(lambda: httpx.get(f"{self.url}/readyz", verify=PLAIN).status_code == httpx.codes.OK)
 
     def run(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start a command of ``bedside`` with these settings."""
@@ -149,7 +149,7 @@ def archive(shared_archive: Orthanc) -> Iterator[Orthanc]:
     """Return the archive; whoever ended it need not start it again."""
     yield shared_archive
     if shared_archive.process is None:
-        wait_until(lambda: _is_free(shared_archive.dicom), 60)
+        wait_until(lambda: _is_free(shared_archive.dicom))
         shared_archive.start()
 
 
@@ -197,7 +197,7 @@ def results(archive: Orthanc, study: Path) -> list[dict[str, Any]]:
         found = [archive.instances(uid, "SEG"), archive.instances(uid, "SR")]
         return found[0] + found[1] if all(found) else []
 
-    return list(wait_until(both, 120))
+    return list(wait_until(both))
 
 
 def storescu(port: int, study: Path, calling: str = "STORESCU") -> "subprocess.CompletedProcess[str]":
@@ -243,7 +243,7 @@ def test_a_foreign_client_sends_and_results_go_by_c_store(archive: Orthanc, stud
         assert len(results(archive, study)) == 2
         assert storescu(bedside.dicom, study).returncode == 0
         inbox = bedside.folder / "state" / "inbox" / "data"
-        wait_until(lambda: not list(inbox.iterdir()), 60)
+        wait_until(lambda: not list(inbox.iterdir()))
         assert len(bedside.jobs()) == 1
         assert storescu(bedside.dicom, study, calling="STRANGER").returncode != 0
 
@@ -266,9 +266,9 @@ def test_an_archive_that_is_away_gets_everything_later(bedside: Service, archive
     earlier, said = len(succeeded(bedside)), len(bedside.log)
     archive.stop()
     assert storescu(bedside.dicom, study).returncode == 0
-    wait_until(lambda: len(succeeded(bedside)) > earlier, 120)
-    wait_until(lambda: "result_not_delivered" in bedside.log[said:], 60)
-    wait_until(lambda: _is_free(archive.dicom), 60)
+    wait_until(lambda: len(succeeded(bedside)) > earlier)
+    wait_until(lambda: "result_not_delivered" in bedside.log[said:])
+    wait_until(lambda: _is_free(archive.dicom))
     archive.start()
     assert len(results(archive, study)) == 2
 
@@ -301,7 +301,7 @@ def test_a_listener_of_its_own(archive: Orthanc, study: Path, tmp_path: Path) ->
     bedside = written(tmp_path, archive, port=free_port())
     listener = bedside.run("dicom", "listen")
     try:
-        wait_until(lambda: not _is_free(bedside.dicom), 60)
+        wait_until(lambda: not _is_free(bedside.dicom))
         assert storescu(bedside.dicom, study).returncode == 0
         listener.send_signal(signal.SIGTERM)
         assert listener.wait(30) == 0
@@ -318,7 +318,7 @@ def test_a_refused_study_is_listed_and_driven_again(bedside: Service, study: Pat
     (study / "9.dcm").unlink()
     assert storescu(bedside.dicom, study).returncode == 0
     with bedside.client("bedside.admin", "bedside.infer") as admin:
-        (dead,) = wait_until(lambda: admin.get("/v1/jobs", params={"state": "dead"}).json(), 60)
+        (dead,) = wait_until(lambda: admin.get("/v1/jobs", params={"state": "dead"}).json())
         assert dead["error"]["code"] == "missing_slice"
         again = admin.post(f"/v1/jobs/{dead['id']}/redrive")
         assert (again.status_code, again.json()["state"]) == (200, "queued")
@@ -341,7 +341,7 @@ def test_a_study_is_pulled_by_its_name(bedside: Service, archive: Orthanc, study
         assert {item["0020000D"]["Value"][0] for item in found} == {uid_of(study)}
         # Now the study holds results, too; they are not taken for the series.
         job = caller.post(path, json=reference(study)).headers["location"]
-        assert wait_until(lambda: caller.get(job).json()["state"] == "succeeded", 120)
+        assert wait_until(lambda: caller.get(job).json()["state"] == "succeeded")
         absent = caller.post("/v1/models/hippocampus_mr/predict", json=reference(study, series="1.2.3"))
         assert (absent.status_code, absent.json()["type"]) == (422, "urn:bedside:problem:reference-not-found")
         with bedside.client("bedside.infer") as other:
@@ -373,7 +373,7 @@ def test_predict_names_a_series(bedside: Service, archive: Orthanc, study: Path,
         away = caller.post("/v1/models/hippocampus_mr/predict", json=reference(study))
         assert (away.status_code, away.json()["type"]) == (503, "urn:bedside:problem:archive-unavailable")
         wait_until(lambda: "reference_not_retrieved" in bedside.log[said:])
-        wait_until(lambda: _is_free(archive.dicom), 60)
+        wait_until(lambda: _is_free(archive.dicom))
 
 
 def radiograph(folder: Path) -> Path:
@@ -396,7 +396,7 @@ def test_a_radiograph_comes_back_as_a_report(bedside: Service, archive: Orthanc,
     archive.store(chest)
     with bedside.client("bedside.infer", "bedside.retrieve") as caller:
         assert storescu(bedside.dicom, chest).returncode == 0
-        (report,) = wait_until(lambda: archive.instances(uid_of(chest), "SR"), 120)
+        (report,) = wait_until(lambda: archive.instances(uid_of(chest), "SR"))
         assert report["0020000D"]["Value"] == [uid_of(chest)]
         headers = {"Accept": "application/dicom"}
         pulled = caller.post("/v1/models/chest_xray_pneumonia/predict", json=reference(chest), headers=headers)

@@ -1,15 +1,14 @@
 """What becomes of a model whose process is stopped, talks too much, or cannot be started again; real processes."""
 
-import asyncio
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.integration.processes import loaded
+from tests.waiting import until
 
 from bedside import bootstrap
 from bedside.errors import ModelNotReady, WorkerCrashed
@@ -23,12 +22,6 @@ from bedside.types import DecodedRecord, ValidatedInputs
 
 LONG = 60.0
 RECORD = ValidatedInputs((DecodedRecord("features", np.array([5, 1, 1], np.float32), {}),))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, as long as the test's time-out lets it."""
-    while not condition():  # noqa: ASYNC110 - processes set no events
-        await asyncio.sleep(0.005)
 
 
 def pid_of(root: Path) -> int | None:

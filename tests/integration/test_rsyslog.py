@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.integration.noida import running
-from tests.integration.orthanc import wait_until
+from tests.waiting import wait_until
 
 from bedside.audit_settings import AuditSettings
 from bedside.observability.audit import AuditTrail

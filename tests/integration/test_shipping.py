@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from tests.acceptance.conftest import start, stop
 from tests.integration.noida import Noida, running
-from tests.integration.orthanc import wait_until
 from tests.integration.shipping_load import BURST, EVENTS_PER_REQUEST
 from tests.integration.wire import wire
+from tests.waiting import wait_until
 
 from bedside.delivery.processes import free_port
 from bedside.log_settings import ElasticSettings

@@ -9,7 +9,8 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
-from tests.integration.model_process.wishes import EXIT, HANG, LONG, WELL, Serve, gone, pids, record, until
+from tests.integration.model_process.wishes import EXIT, HANG, LONG, WELL, Serve, gone, pids, record
+from tests.waiting import PATIENCE_SECONDS, until
 
 from bedside.bundle.folder import open_bundle
 from bedside.errors import ModelNotReady, WorkerCrashed
@@ -111,8 +112,7 @@ async def _start_server(bundle: Path, tmp_path: Path, wish: str) -> tuple[subpro
 
 
 async def _end(found: list[int]) -> None:
-    async with asyncio.timeout(30):
-        await until(lambda: all(gone(pid) for pid in found))
+    await until(lambda: all(gone(pid) for pid in found))
 
 
 async def test_model_processes_end_with_a_server_that_was_killed(bundles: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ async def test_model_processes_end_with_a_server_that_was_killed(bundles: Path, 
 async def test_a_server_that_never_closed_its_executor_can_still_exit(bundles: Path, tmp_path: Path) -> None:
     """Leaving without close, with a model that hangs, ends the process instead of waiting for it for ever."""
     server, found = await _start_server(bundles / "misbehaving", tmp_path, "leave")
-    await asyncio.to_thread(server.wait, 30)
+    await asyncio.to_thread(server.wait, PATIENCE_SECONDS)
     await _end(found)
 
 

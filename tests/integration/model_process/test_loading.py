@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.integration.model_process.wishes import Serve, tell_imports, until
+from tests.integration.model_process.wishes import Serve, tell_imports
+from tests.waiting import until
 
 from bedside.bundle.folder import open_bundle
 from bedside.errors import LoadFailed

@@ -21,8 +21,8 @@ from tests.integration.model_process.wishes import (
     gone,
     pids,
     record,
-    until,
 )
+from tests.waiting import until
 
 from bedside.bundle.folder import open_bundle
 from bedside.errors import DeadlineExceeded, LoadFailed, ModelFailure, RunFailed, StagingFull, WorkerCrashed

@@ -1,6 +1,5 @@
 """A bundle that misbehaves on wish, in processes of its own, and what is seen of them."""
 
-import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -23,12 +22,6 @@ Serve = Callable[..., AbstractAsyncContextManager[ProcessExecutor]]
 def record(first: float) -> ValidatedInputs:
     """Return a record whose first number is the wish of the misbehaving bundle."""
     return ValidatedInputs((DecodedRecord("features", np.array([first, 1, 1], np.float32), {}),))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, as long as the test's time-out lets it."""
-    while not condition():  # noqa: ASYNC110 - processes set no events
-        await asyncio.sleep(0.005)
 
 
 def pids(executor: ProcessExecutor) -> list[int]:

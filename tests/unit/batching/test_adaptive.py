@@ -293,7 +293,7 @@ async def test_one_deadline_in_a_batch_is_nobody_elses(inner: Inner) -> None:
     """Who is out of time is told so; who has more gets the answer."""
     batcher = await grown(inner)
     inner.go.clear()
-    hasty = asyncio.create_task(batcher.run(item(1), timeout_seconds=0.01))
+    hasty = asyncio.create_task(batcher.run(item(1), timeout_seconds=0.3))
     (patient,) = begin(batcher, 2)
     with pytest.raises(DeadlineExceeded):
         await hasty

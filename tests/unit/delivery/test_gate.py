@@ -15,7 +15,7 @@ from bedside.delivery.gate import Gate, Limits, Live
 from bedside.delivery.verdict import Verdict
 from bedside.errors import ConfigurationError
 
-LIMITS = Limits(seconds=5.0, step_seconds=5.0, pause_seconds=0.0)
+LIMITS = Limits(seconds=60.0, step_seconds=60.0, pause_seconds=0.0)
 ANSWER = {"prediction": "no", "probabilities": {"no": 0.9, "yes": 0.1}, "version": "1"}
 
 

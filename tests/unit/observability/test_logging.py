@@ -6,7 +6,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.observability.conftest import Capture
+from tests.waiting import wait_until
 
 from bedside.observability.events import CATALOGUE, Event
 from bedside.observability.logging import configure, get_logger
@@ -96,10 +96,7 @@ def test_warnings_and_errors_are_written_at_once(capture: Build, level: str) -> 
     logger.info(Event.SERVER_READY)
     assert captured.stream.getvalue() == b""
     getattr(logger, level)(Event.SERVER_STOPPING)
-    deadline = time.monotonic() + 10
-    while captured.stream.getvalue().count(b"\n") < 2 and time.monotonic() < deadline:
-        threading.Event().wait(0.001)  # by the writer's thread
-    assert captured.stream.getvalue().count(b"\n") == 2
+    wait_until(lambda: captured.stream.getvalue().count(b"\n") == 2)  # by the writer's thread
 
 
 def test_library_record_keeps_neither_text_nor_arguments(capture: Build) -> None:

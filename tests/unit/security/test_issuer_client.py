@@ -96,7 +96,7 @@ async def test_issuer_that_drips_is_given_up(issuer: LocalIssuer) -> None:
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    client = IssuerClient(AuthSettings(issuer=url, fetch_timeout_seconds=0.1))
+    client = IssuerClient(AuthSettings(issuer=url, fetch_timeout_seconds=1.0))
     with pytest.raises(FetchFailed, match="timeout"):
         await client.fetch_keys()
     assert asked.is_set()

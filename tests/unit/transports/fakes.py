@@ -361,13 +361,6 @@ def make_world(
     return World(configured, repository, authenticator, sink, lifecycle, parts, create_app(parts))
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait until a condition holds; fail when it does not in time."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the conditions are other people's state
-            await asyncio.sleep(0.005)
-
-
 class Wire:
     """One request at the ASGI interface: scripted ``receive``, recorded ``send``."""
 

@@ -1,12 +1,14 @@
-"""A real server in a process of its own, with made-up models: ``slow`` takes as many seconds as ``age`` says."""
+"""A real server in a process of its own, with made-up models: ``held`` runs until the test lets it go."""
 
 import asyncio
 import json
 import multiprocessing
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
@@ -14,6 +16,7 @@ from typing import Any, Self
 
 from tests.unit.transports.fakes import RECORD, FakeExecutor, FakeModel, make_world, record_run
 from tests.unit.transports.kinds import add_kinds
+from tests.waiting import PATIENCE_SECONDS
 
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.transports.rest import connection
@@ -24,12 +27,27 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 def _child(pipe: Pipe, settings: dict[str, Any], options: dict[str, Any]) -> None:
+    async def let_go() -> None:
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(pipe.fileno(), told.set)
+        try:
+            await told.wait()
+            pipe.recv()
+        finally:
+            loop.remove_reader(pipe.fileno())
+
     async def run(inputs: ValidatedInputs, timeout_seconds: float) -> Prediction:
-        await asyncio.sleep(float(inputs.items[0].values[0]))  # type: ignore[union-attr]
+        pipe.send(("running", None))
+        try:
+            await let_go()
+        except asyncio.CancelledError:
+            pipe.send(("stopped", None))
+            raise
         return await record_run(inputs, timeout_seconds)
 
     async def startup() -> None:
-        await asyncio.sleep(options.get("loading", 0.0))
+        if options.get("loading"):
+            await let_go()
         if options.get("broken"):
             raise RuntimeError("start-up failed")
 
@@ -41,8 +59,8 @@ def _child(pipe: Pipe, settings: dict[str, Any], options: dict[str, Any]) -> Non
     world = make_world(started=False, lifecycle=lifecycle, **settings)
     if options.get("kinds"):
         add_kinds(world)
-    contract = replace(RECORD, model="slow")
-    world.repository.models["slow"] = FakeModel(contract, FakeExecutor(contract, run))
+    contract = replace(RECORD, model="held")
+    world.repository.models["held"] = FakeModel(contract, FakeExecutor(contract, run))
     try:
         serve(world.app, world.settings, lifecycle, on_listening=lambda url: pipe.send(("listening", url)))
     except Exception as error:  # noqa: BLE001 - told to the test
@@ -59,21 +77,42 @@ class Running:
     port: int
     url: str
 
-    def told(self, what: str, seconds: float = 10.0) -> Any:
+    def told(self, what: str) -> Any:
         """Return what the child says next under this name."""
-        while self.pipe.poll(seconds):
+        while self.pipe.poll(PATIENCE_SECONDS):
             name, value = self.pipe.recv()
             if name == what:
                 return value
         raise AssertionError(f"the server did not say {what!r}")
 
+    def let_go(self) -> None:
+        """Let what is held end: the run of ``held``, or the loading."""
+        self.pipe.send(None)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the server a signal."""
+        os.kill(self.process.pid or 0, number)
+
+    def refuses(self) -> None:
+        """Wait until nobody listens any more."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        with suppress(ConnectionError):  # reset, where it ends meanwhile
+            while time.monotonic() < deadline:
+                self.connect().sock.close()
+            raise AssertionError("the server goes on listening")
+
+    def exit_status(self) -> int | None:
+        """Wait for the end of the process."""
+        self.process.join(PATIENCE_SECONDS)
+        return self.process.exitcode
+
     def connect(self) -> "Line":
         """Open a connection."""
-        return Line(socket.create_connection(("127.0.0.1", self.port), timeout=10))
+        return Line(socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS))
 
     def ready(self) -> "Running":
         """Wait until the models are loaded."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             with self.connect() as line:
                 if line.ask("GET", "/readyz").status == 200:
@@ -90,7 +129,7 @@ def running(settings: dict[str, Any] | None = None, **options: Any) -> Iterator[
     process.start()
     server = Running(process, here, 0, "")
     try:
-        server.url = server.told("listening", 60)
+        server.url = server.told("listening")
         server.port = int(server.url.rpartition(":")[2])
         yield server
     finally:

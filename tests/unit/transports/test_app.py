@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from tests.unit.transports.fakes import RECORD, RECORD_BODY, Wire, World, make_world, until
+from tests.unit.transports.fakes import RECORD, RECORD_BODY, Wire, World, make_world
+from tests.waiting import until
 
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.model_metadata import model_metadata

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.unit.observability.test_tracing import Kept
 from tests.unit.transports.dicom_world import JOBS, RELATED, Hospital, maker
-from tests.unit.transports.fakes import until
+from tests.waiting import until
 
 from bedside.dicom_settings import DicomSettings
 from bedside.errors import ConfigurationError, SpoolFailed
@@ -68,7 +68,7 @@ class Department:
 
     async def hand_in(self) -> list[Any]:
         """Wait until what came is stable, and hand it in; return the jobs."""
-        await until(lambda: self.inbox.complete(0.001) == self.inbox.complete(0), 5)
+        await until(lambda: self.inbox.complete(0.001) == self.inbox.complete(0))
         await self.assembler.hand_in()
         return list(self.hospital.store.find())
 
@@ -120,7 +120,7 @@ async def test_a_study_becomes_a_job(department: Department) -> None:
     assert job.owner == principal_of("SCANNER").owner
     assert department.inbox.complete(0) == []
     department.hospital.lane.start()
-    await until(lambda: department.hospital.store.find()[0].state is JobState.SUCCEEDED, 30)
+    await until(lambda: department.hospital.store.find()[0].state is JobState.SUCCEEDED)
     await department.hospital.lane.stop()
     assert department.hospital.store.find()[0].result_type.startswith(RELATED)
 
@@ -161,7 +161,7 @@ async def test_a_study_without_volume_is_a_dead_job(department: Department) -> N
     await sent(department, study(heights=(0, 1, 3, 4)))
     await department.hand_in()
     department.hospital.lane.start()
-    await until(lambda: department.hospital.store.find()[0].state is JobState.DEAD, 30)
+    await until(lambda: department.hospital.store.find()[0].state is JobState.DEAD)
     await department.hospital.lane.stop()
     (job,) = department.hospital.store.find(states=(JobState.DEAD,))
     assert job.error_code == "missing_slice"
@@ -332,7 +332,7 @@ async def test_what_cannot_become_a_job_is_shredded_in_the_end(tmp_path: Path) -
     department = Department(tmp_path, routes=[{"model": "nobody"}])
     await sent(department, study())
     department.assembler = department.assembler_that_keeps(0.0)
-    await until(lambda: bool(department.inbox.complete(0.001)), 5)
+    await until(lambda: bool(department.inbox.complete(0.001)))
     await department.assembler.hand_in()
     assert department.inbox.complete(0) == []
 
@@ -357,7 +357,7 @@ async def test_the_assembler_outlives_a_disk_that_is_away(
 
     monkeypatch.setattr(department.inbox, "complete", fail)
     running = asyncio.create_task(department.assembler.run())
-    await until(lambda: len(looks) > 1, 5)
+    await until(lambda: len(looks) > 1)
     running.cancel()
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.unit.transports.fakes import RECORD_BODY, Wire, World, make_world, record_run, until
+from tests.unit.transports.fakes import RECORD_BODY, Wire, World, make_world, record_run
+from tests.waiting import until
 
 from bedside.errors import QueueFull
 from bedside.observability.request_id import new_request_id
@@ -267,16 +268,29 @@ async def test_a_body_that_does_not_arrive_times_out() -> None:
     assert type(world.sink.only.error).__name__ == "RequestTimeout"
 
 
-async def test_a_slow_body_within_its_time_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the watchdogs look often; return when they did."""
+    made: list[float] = []
+    look = watchdog.Watchdog.look
+
+    def noted(self: watchdog.Watchdog, now: float, body_seconds: float) -> None:
+        look(self, now, body_seconds)
+        made.append(now)
+
+    monkeypatch.setattr(watchdog, "PATIENCE_SECONDS", 0.005)
+    monkeypatch.setattr(watchdog.Watchdog, "look", noted)
+    return made
+
+
+async def test_a_slow_body_within_its_time_is_read(world: World, looks: list[float]) -> None:
     """The watchdog looks more than once before it bites."""
-    monkeypatch.setattr(watchdog, "PATIENCE_SECONDS", 0.01)
-    world = make_world(limits={"body_seconds": 5})
     wire = Wire(PREDICT, headers=JSON, chunks=[RECORD_BODY])
     wire.stalled = True
     plain = wire.receive
 
     async def slow() -> dict[str, Any]:
-        await asyncio.sleep(0.05)
+        await until(lambda: len(looks) > 2)
         wire.stalled = False
         return await plain()
 
@@ -318,12 +332,11 @@ async def test_a_caller_who_goes_while_the_model_runs_stops_it(world: World, mon
     assert type(world.sink.only.error).__name__ == "ClientGone"
 
 
-async def test_a_long_run_of_a_patient_caller_is_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_run_of_a_patient_caller_is_answered(world: World, looks: list[float]) -> None:
     """Watching does not disturb."""
-    monkeypatch.setattr(watchdog, "PATIENCE_SECONDS", 0.005)
 
     async def run(inputs: ValidatedInputs, timeout_seconds: float) -> Prediction:
-        await asyncio.sleep(0.05)
+        await until(lambda: len(looks) > 2)
         return await record_run(inputs, timeout_seconds)
 
     world.model("heart").executor.run_one = run

@@ -1,7 +1,6 @@
 """Results reach their destinations, however long those are away."""
 
 import asyncio
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -9,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from tests.unit.observability.test_tracing import PARENT, SPAN, Kept
-from tests.unit.transports.fakes import until
+from tests.waiting import until
 
 from bedside.errors import DeliveryFailed
 from bedside.jobs.desk import RESULT
 from bedside.jobs.outbox import Outbox
-from bedside.jobs.records import NewJob
+from bedside.jobs.records import Delivery, NewJob
 from bedside.jobs.spool import Spool
 from bedside.jobs.states import DeliveryState
 from bedside.jobs.store import JobStore
@@ -179,7 +178,7 @@ async def test_what_cannot_be_delivered_in_time_waits_for_a_person(place: Place)
     assert len(place.archive.kept) == 1
 
 
-async def test_an_archive_that_hangs_holds_no_other_up(place: Place) -> None:
+async def test_an_archive_that_hangs_holds_no_other_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each destination has a courier of its own; a slow one keeps its lease, and nobody else carries the same."""
     hanging = asyncio.Event()
 
@@ -187,17 +186,26 @@ async def test_an_archive_that_hangs_holds_no_other_up(place: Place) -> None:
         hanging.set()
         await asyncio.Event().wait()
 
+    renewed: list[tuple[str, float]] = []
+    renew = place.outbox.renew
+
+    def noted(delivery: Delivery, now: float, lease_seconds: float) -> None:
+        renew(delivery, now, lease_seconds)
+        renewed.append((delivery.destination, now))
+
+    monkeypatch.setattr(place.outbox, "renew", noted)
     settings = SETTINGS.model_copy(update={"poll_seconds": 0.01, "lease_seconds": 0.3})
     place.hand_in("2", "slow")
     place.hand_in("3", "slow")
     destinations = {"slow": hang, "archive": place.archive.keep}
-    carrying = asyncio.create_task(place.courier_to(destinations, settings, time.time).run())
+    carrying = asyncio.create_task(place.courier_to(destinations, settings).run())
     await hanging.wait()
     await until(lambda: place.state is DeliveryState.DELIVERED)
-    began = time.time()
-    await until(lambda: time.time() > began + 0.6)
-    assert place.outbox.claim(time.time(), 30.0, to="slow") is not None  # the other one for the slow archive
-    assert place.outbox.claim(time.time(), 30.0, to="slow") is None
+    for _ in range(3):
+        place.now += 0.2
+        await until(lambda: ("slow", place.now) in renewed)
+    assert place.outbox.claim(place.now, 30.0, to="slow") is not None  # the other one for the slow archive
+    assert place.outbox.claim(place.now, 30.0, to="slow") is None
     carrying.cancel()
     with suppress(asyncio.CancelledError):
         await carrying

@@ -6,11 +6,12 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.transports.fakes import until
+from tests.waiting import until
 
 from bedside.errors import InputNotProcessable, QueueFull, RunFailed, WorkerCrashed, WrongShape
 from bedside.interfaces import Progress
@@ -36,6 +37,8 @@ class Place:
     settings: JobSettings
     outcomes: list[Any] = field(default_factory=list)
     ran: list[tuple[str, int, bytes]] = field(default_factory=list)
+    ready: list[str] = field(default_factory=lambda: [DIGEST])
+    looks: int = 0
 
     def __post_init__(self) -> None:
         """Open them."""
@@ -66,9 +69,14 @@ class Place:
         assert found is not None
         return found
 
+    def digests(self) -> list[str]:
+        """Return what is ready here; the worker asks before it looks for a job."""
+        self.looks += 1
+        return self.ready
+
     def lane(self, store: JobStore | None = None) -> JobLane:
         """Return a lane of one worker."""
-        return JobLane(store or self.store, self.spool, self.work, lambda: [DIGEST], self.settings)
+        return JobLane(store or self.store, self.spool, self.work, self.digests, self.settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[JobLane]:
@@ -82,7 +90,7 @@ class Place:
 
     async def ended(self, job: Job, state: JobState) -> Job:
         """Wait until a job is in a state."""
-        await until(lambda: self.job(job).state is state, 20)
+        await until(lambda: self.job(job).state is state)
         return self.job(job)
 
 
@@ -90,7 +98,7 @@ class Place:
 def place(tmp_path: Path) -> Place:
     """Return a place whose waits are short."""
     return Place(
-        tmp_path, JobSettings(retry_seconds=0.01, retry_most_seconds=0.02, lease_seconds=1.0, poll_seconds=0.02)
+        tmp_path, JobSettings(retry_seconds=0.01, retry_most_seconds=0.02, lease_seconds=30.0, poll_seconds=0.02)
     )
 
 
@@ -103,6 +111,14 @@ def hour_old(spool: Path) -> None:
 async def forever(_job: Job, _progress: Progress) -> None:
     """Never end."""
     await asyncio.Event().wait()
+
+
+async def until_cancelled(stopped: asyncio.Event, job: Job, progress: Progress) -> None:
+    """Never end, and tell when it is stopped."""
+    try:
+        await forever(job, progress)
+    finally:
+        stopped.set()
 
 
 async def test_a_job_is_run_and_its_input_shredded(place: Place) -> None:
@@ -120,7 +136,7 @@ async def test_a_job_handed_in_while_all_is_quiet_is_begun_at_once(place: Place)
     """Not only when the worker looks again."""
     quiet = Place(place.folder, place.settings.model_copy(update={"poll_seconds": 3600.0}))
     async with quiet.running() as lane:
-        await asyncio.sleep(0.05)
+        await until(lambda: quiet.looks == 1)
         job = quiet.submit()
         lane.wake()
         await quiet.ended(job, JobState.SUCCEEDED)
@@ -204,7 +220,7 @@ async def test_progress_is_told(place: Place) -> None:
     place.outcomes = [step]
     job = place.submit()
     async with place.running():
-        await until(lambda: place.job(job).total == 8, 20)
+        await until(lambda: place.job(job).total == 8)
         assert place.job(job).done == 3
         gate.set()
         await place.ended(job, JobState.SUCCEEDED)
@@ -213,14 +229,7 @@ async def test_progress_is_told(place: Place) -> None:
 async def test_a_job_given_up_stops_its_work(place: Place) -> None:
     """The work is cancelled, the device free, the input shredded."""
     stopped = asyncio.Event()
-
-    async def wait(_job: Job, _progress: Progress) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            stopped.set()
-
-    place.outcomes = [wait]
+    place.outcomes = [partial(until_cancelled, stopped)]
     job = place.submit()
     async with place.running():
         await place.ended(job, JobState.RUNNING)
@@ -265,7 +274,6 @@ async def test_a_worker_that_was_stalled_leaves_the_result_of_its_successor_alon
         assert place.store.succeed(successor, 2e9, "text/plain")
 
     place.outcomes = [stalled]
-    place.settings = place.settings.model_copy(update={"lease_seconds": 60.0})
     job = place.submit()
     async with place.running():
         await until(lambda: bool(place.ran))
@@ -276,19 +284,12 @@ async def test_a_worker_that_was_stalled_leaves_the_result_of_its_successor_alon
 async def test_a_worker_that_has_lost_its_lease_stops(place: Place) -> None:
     """Two must not work on one job."""
     stopped = asyncio.Event()
-
-    async def wait(_job: Job, _progress: Progress) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            stopped.set()
-
-    place.outcomes = [wait]
+    place.outcomes = [partial(until_cancelled, stopped)]
     job = place.submit()
     async with place.running():
         running = await place.ended(job, JobState.RUNNING)
         place.store.give_back(running, 2e9)
-        await asyncio.wait_for(stopped.wait(), 10)
+        await until(stopped.is_set)
         assert place.job(job).state is JobState.QUEUED
 
 
@@ -317,10 +318,9 @@ async def test_a_database_that_is_away_for_a_while_loses_nothing(place: Place) -
 async def test_without_a_ready_bundle_nothing_is_claimed(place: Place) -> None:
     """A server that still loads takes no work from the others."""
     job = place.submit()
-    lane = JobLane(place.store, place.spool, place.work, list, place.settings)
-    lane.start()
-    await asyncio.sleep(0.1)
-    await lane.stop()
+    place.ready = []
+    async with place.running():
+        await until(lambda: place.looks > 1)
     assert place.job(job).attempt == 0
 
 
@@ -329,8 +329,8 @@ async def test_an_input_that_is_gone_is_told(place: Place) -> None:
     job = place.submit()
     place.spool.shred(job.id, INPUT)
     async with place.running():
-        await asyncio.sleep(0.2)
-    assert place.job(job).state is JobState.QUEUED
+        await until(lambda: place.looks > 1)
+    assert (place.job(job).state, place.ran) == (JobState.QUEUED, [])
 
 
 def test_files_that_no_job_names_are_swept_and_old_jobs_forgotten(place: Place) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.unit.observability.test_tracing import PARENT
-from tests.unit.transports.fakes import RECORD_BODY, Trail, Wire, World, make_world, record_run, until
+from tests.unit.transports.fakes import RECORD_BODY, Trail, Wire, World, make_world, record_run
+from tests.waiting import PATIENCE_SECONDS, until
 
 from bedside.errors import ExpiredToken
 from bedside.interfaces import LISTENER
@@ -39,13 +40,13 @@ class Office:
     """A world that takes jobs, and the lane that runs them."""
 
     def __init__(self, folder: Path, audit: Trail | None = None, **limits: int) -> None:
-        waits = {"lease_seconds": 1, "poll_seconds": 0.02, "retry_seconds": 0.01, "retry_most_seconds": 0.02}
+        waits = {"lease_seconds": 30, "poll_seconds": 0.02, "retry_seconds": 0.01, "retry_most_seconds": 0.02}
         plain = make_world(jobs=waits | limits, audit=audit)
         settings = plain.settings.jobs
         engine = connect(f"sqlite:///{folder / 'jobs.db'}")
         self.store, self.spool = JobStore(engine), Spool(folder / "spool")
         desk = JobDesk(self.store, self.spool, settings)
-        self.woken = 0
+        self.woken = self.looks = 0
         self.redriven: list[tuple[str, str]] = []
         self.outbox = Outbox(engine)
         parts = replace(
@@ -74,6 +75,7 @@ class Office:
         self.lane.wake()
 
     def _digests(self) -> Sequence[str]:
+        self.looks += 1  # the worker asks before it looks for a job
         return [model.digest for model in self.world.repository.models.values()]
 
     @asynccontextmanager
@@ -107,7 +109,7 @@ def office(tmp_path: Path) -> Office:
 
 async def ended(client: httpx.AsyncClient, location: str) -> dict[str, object]:
     """Follow a job to its end."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             job: dict[str, object] = (await client.get(location)).json()
             if job["state"] not in {"queued", "running"}:
@@ -147,7 +149,7 @@ async def test_a_run_tells_its_job_how_far_it_is(office: Office) -> None:
         await until(lambda: office.store.find()[0].state is JobState.RUNNING)
         assert (await client.get(location)).json()["progress"] is None
         told.set()
-        await until(lambda: office.store.find()[0].total == 8, 10)
+        await until(lambda: office.store.find()[0].total == 8)
         assert (await client.get(location)).json()["progress"] == {"done": 3, "total": 8}
         go_on.set()
         assert "progress" not in await ended(client, location)
@@ -260,17 +262,14 @@ async def test_events_tell_the_way_to_the_end(office: Office, monkeypatch: pytes
     office.world.model("heart").executor.run_one = gated
     async with office.client() as client:
         location = await office.submitted(client)
-        reading = asyncio.create_task(client.get(f"{location}/events"))
-        await asyncio.sleep(0.1)
+        wire, reading = await opened(office.world.app, f"{location}/events")
         async with office.working():
-            await until(lambda: office.store.find()[0].state is JobState.RUNNING)
-            await asyncio.sleep(0.1)
+            await until(lambda: b"event: running" in wire.body and b": still there" in wire.body)
             gate.set()
-            answer = await asyncio.wait_for(reading, 10)
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    names = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
-    assert names == ["queued", "running", "succeeded"]
-    assert ": still there" in answer.text
+            await reading
+    assert wire.headers["content-type"].startswith("text/event-stream")
+    names = [line.removeprefix(b"event: ") for line in wire.body.splitlines() if line.startswith(b"event: ")]
+    assert names == [b"queued", b"running", b"succeeded"]
 
 
 async def test_progress_is_an_event(office: Office) -> None:
@@ -347,7 +346,7 @@ async def test_event_streams_end_with_the_server(office: Office, monkeypatch: py
         location = await office.submitted(client)
         _, driven = await opened(office.world.app, f"{location}/events")
         office.world.lifecycle.close(30)
-        assert b"event: queued" in (await asyncio.wait_for(driven, 5)).body
+        assert b"event: queued" in (await driven).body
 
 
 async def test_one_caller_has_so_many_jobs(tmp_path: Path) -> None:
@@ -434,7 +433,7 @@ async def test_a_job_of_a_replaced_bundle_waits_and_is_not_run_by_another(office
         model = office.world.model("heart")
         model.contract = replace(model.contract, digest="sha256:" + "9" * 64)
         async with office.working():
-            await asyncio.sleep(0.1)
+            await until(lambda: office.looks > 1)
             assert (await client.get(location)).json()["state"] == "queued"
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import uvicorn
-from tests.unit.transports.fakes import World, make_world, until
+from tests.unit.transports.fakes import World, make_world
 from tests.unit.transports.kinds import CONTRACTS, add_kinds
+from tests.waiting import until
 
 MODELS = ["heart", "mask", *(contract.model for contract in CONTRACTS)]
 _SHELL = re.compile(r"```sh\n(.*?)\n```", re.DOTALL)

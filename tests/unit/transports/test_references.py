@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.unit.observability.test_tracing import PARENT
 from tests.unit.transports.dicom_world import JOBS, RELATED, Hospital, maker, related
-from tests.unit.transports.fakes import until
+from tests.waiting import until
 
 from bedside.dataplane.call import Call
 from bedside.errors import (
@@ -207,7 +207,7 @@ class Wing(Hospital):
     async def done(self, state: JobState) -> Any:
         """Run the one job until it is in a state."""
         self.lane.start()
-        await until(lambda: self.store.find()[0].state is state, 30)
+        await until(lambda: self.store.find()[0].state is state)
         await self.lane.stop()
         return self.store.find()[0]
 
@@ -303,10 +303,12 @@ async def test_what_the_source_says(wing: Wing, error: Exception, status: int) -
     assert (await wing.post("predict", document(**STUDY))).status_code == status
 
 
-@pytest.mark.parametrize(("settings", "status"), [({}, 503), ({"limits": {"request_seconds": 0.01}}, 504)])
+@pytest.mark.parametrize(
+    ("settings", "status"), [({"seconds": 0.01}, 503), ({"limits": {"request_seconds": 0.01}}, 504)]
+)
 async def test_a_source_that_takes_too_long(tmp_path: Path, settings: Any, status: int) -> None:
     """Whichever bound is the narrower one says so."""
-    wing = Wing(tmp_path, seconds=0.02, **settings)
+    wing = Wing(tmp_path, **settings)
     wing.archive.answers = [asyncio.Event()]
     assert (await wing.post("predict", document(**STUDY))).status_code == status
 
@@ -317,7 +319,7 @@ async def test_a_source_that_is_read_for_others(tmp_path: Path) -> None:
     hangs = asyncio.Event()
     wing.archive.answers = [hangs, SERIES]
     first = asyncio.create_task(wing.post("predict", document(**STUDY)))
-    await until(lambda: bool(wing.archive.asked), 30)
+    await until(lambda: bool(wing.archive.asked))
     busy = await wing.post("predict", document(**STUDY))
     assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
     assert busy.json()["type"].endswith("queue-full")
@@ -408,10 +410,10 @@ async def test_a_job_can_be_cancelled_while_it_is_read(wing: Wing) -> None:
     wing.archive.answers = [asyncio.Event()]
     location = (await wing.post("jobs", document(**STUDY))).headers["location"]
     wing.lane.start()
-    await until(lambda: bool(wing.archive.asked), 30)
+    await until(lambda: bool(wing.archive.asked))
     async with wing.world.client() as client:
         assert (await client.delete(location)).status_code == 200
-    await until(lambda: wing.store.find()[0].state is JobState.CANCELLED, 30)
+    await until(lambda: wing.store.find()[0].state is JobState.CANCELLED)
     await wing.lane.stop()
 
 
@@ -422,7 +424,7 @@ async def test_a_source_that_this_server_has_not(wing: Wing) -> None:
         wing.store, wing.spool, SpineWork(wing.world.parts.dataplane, JOBS), lambda: [wing.store.find()[0].digest], JOBS
     )
     lane.start()
-    await until(lambda: bool(wing.world.sink.calls[1:]) and wing.store.find()[0].state is JobState.QUEUED, 30)
+    await until(lambda: bool(wing.world.sink.calls[1:]) and wing.store.find()[0].state is JobState.QUEUED)
     await lane.stop()
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.transports.fakes import until
 from tests.unit.transports.web_archive import Answer, WebArchive, web_archive
+from tests.waiting import until
 
 from bedside.bundle.contract import InputSpec
 from bedside.dicom_settings import DicomSource
@@ -75,7 +75,7 @@ async def test_a_source_is_read_for_so_many_calls_at_one_time() -> None:
     with slow(0) as (archive, rest):
         read = archive_read(archive)
         both = [asyncio.create_task(reading(room, read)) for _ in range(2)]
-        await until(lambda: len(archive.asked) == 2, 30)
+        await until(lambda: len(archive.asked) == 2)
         with pytest.raises(QueueFull, match="concurrency"):
             await reading(room, read)
         assert len(archive.asked) == 2
@@ -90,7 +90,7 @@ async def test_bytes_are_counted_while_they_come() -> None:
     room = Room(2, SIZE + 10, 1)
     with slow(100) as (archive, rest), slow(SIZE) as (quick, _):
         first = asyncio.create_task(reading(room, archive_read(archive)))
-        await until(lambda: room.bytes == 100, 30)
+        await until(lambda: room.bytes == 100)
         with pytest.raises(QueueFull, match="held_bytes"):
             await reading(room, archive_read(quick))
         assert room.bytes == 100
@@ -138,14 +138,14 @@ async def test_callers_that_go_do_not_pile_up_threads(monkeypatch: pytest.Monkey
     with slow(100) as (archive, rest):
         read = bucket_read(archive, monkeypatch)
         task = asyncio.create_task(reading(room, read))
-        await until(lambda: bool(archive.asked), 30)
+        await until(lambda: bool(archive.asked))
         await ended(task)
         for _ in range(3):
             with pytest.raises(QueueFull, match="concurrency"):
                 await reading(room, read)
         assert len(archive.asked) == 1
         rest.set()
-        await until(lambda: not room.readings["source"], 30)
+        await until(lambda: not room.readings["source"])
         assert room.bytes == 0
         assert len((await reading(room, read)).data) == SIZE
 

@@ -1,18 +1,16 @@
 """The server on the wire: raw sockets against a real uvicorn in a process of its own."""
 
-import os
 import signal
 import socket
 import ssl
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.unit.transports.fakes import RECORD_BODY, make_world
 from tests.unit.transports.server_process import Line, Running, request, running
+from tests.waiting import PATIENCE_SECONDS
 
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import ConfigurationError
@@ -20,20 +18,22 @@ from bedside.settings import Settings
 from bedside.transports.rest.server import serve
 
 PREDICT = "/v1/models/heart/predict"
-SLOW = "/v1/models/slow/predict"
-
-
-def slow(seconds: float) -> bytes:
-    """Return a record that takes so long."""
-    return b'{"age": %g, "chol": 1}' % seconds
+HELD = "/v1/models/held/predict"
+BODIES = {"body_bytes": 200_000, "json_bytes": 100_000}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    """One server with short limits for everything that does not end it."""
-    limits = {"body_bytes": 200_000, "json_bytes": 100_000, "body_seconds": 0.5}
-    with running({"limits": limits}, head_seconds=0.5) as started:
+    """One server for everything that does not end it."""
+    with running({"limits": BODIES}) as started:
         yield started.ready()
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Running]:
+    """One that does not wait long for its callers: only those who stall may meet it."""
+    with running({"limits": BODIES | {"body_seconds": 0.5}}, head_seconds=1.5) as started:
+        yield started
 
 
 def test_keep_alive(server: Running) -> None:
@@ -51,7 +51,6 @@ def test_a_chunked_body(server: Running) -> None:
     head = request("POST", PREDICT, transfer_encoding="chunked").replace(b"content-length: 0\r\n", b"")
     with server.connect() as line:
         line.send(head + b"5\r\n" + RECORD_BODY[:5] + b"\r\n")
-        time.sleep(0.05)
         line.send(b"%x\r\n" % (len(RECORD_BODY) - 5) + RECORD_BODY[5:] + b"\r\n0\r\n\r\n")
         assert line.answer().status == 200
 
@@ -113,30 +112,30 @@ def test_expect_continue_refused(server: Running) -> None:
         assert line.closed()
 
 
-def test_a_body_that_stalls(server: Running) -> None:
+def test_a_body_that_stalls(hasty: Running) -> None:
     """408 after limits.body_seconds."""
-    with server.connect() as line:
+    with hasty.connect() as line:
         line.send(request("POST", PREDICT, content_length="100000") + b"{")
         assert line.answer().status == 408
 
 
-def test_a_header_section_that_stalls(server: Running) -> None:
+def test_a_header_section_that_stalls(hasty: Running) -> None:
     """Slow-loris: 408 and the end of the connection."""
-    with server.connect() as line:
+    with hasty.connect() as line:
         line.send(b"GET /livez HTTP/1.1\r\nhost: a\r\n")
         assert line.answer().status == 408
         assert line.closed()
 
 
-def test_a_connection_that_never_speaks(server: Running) -> None:
+def test_a_connection_that_never_speaks(hasty: Running) -> None:
     """It is closed."""
-    with server.connect() as line:
+    with hasty.connect() as line:
         assert line.answer().status == 408
 
 
-def test_a_header_section_that_stalls_on_a_used_connection(server: Running) -> None:
+def test_a_header_section_that_stalls_on_a_used_connection(hasty: Running) -> None:
     """The clock runs for every request."""
-    with server.connect() as line:
+    with hasty.connect() as line:
         assert line.ask("GET", "/livez").status == 200
         line.send(b"GET /livez HTTP/1.1\r\n")
         assert line.answer().status == 408
@@ -193,10 +192,10 @@ def test_not_http(server: Running) -> None:
 def test_liveness_while_a_model_computes(server: Running) -> None:
     """The event loop turns."""
     with server.connect() as busy, server.connect() as probe:
-        busy.send(request("POST", SLOW, slow(0.5)))
-        begin = time.monotonic()
+        busy.send(request("POST", HELD, RECORD_BODY))
+        server.told("running")
         assert probe.ask("GET", "/livez").status == 200
-        assert time.monotonic() - begin < 0.4
+        server.let_go()
         assert busy.answer().status == 200
 
 
@@ -210,19 +209,21 @@ def test_head_has_no_body(server: Running) -> None:
 
 
 def test_a_caller_who_leaves(server: Running) -> None:
-    """The server goes on."""
+    """The model's work is stopped, and the server goes on."""
     with server.connect() as line:
-        line.send(request("POST", SLOW, slow(5)))
-        time.sleep(0.1)
+        line.send(request("POST", HELD, RECORD_BODY))
+        server.told("running")
+    server.told("stopped")
     with server.connect() as line:
         assert line.ask("POST", PREDICT, RECORD_BODY).status == 200
 
 
 def test_alive_and_not_ready_while_models_load() -> None:
     """The socket listens before the models are loaded."""
-    with running(loading=0.5) as server, server.connect() as line:
+    with running(loading=True) as server, server.connect() as line:
         assert line.ask("GET", "/livez").status == 200
         assert line.ask("GET", "/readyz").status == 503
+        server.let_go()
         server.ready()
 
 
@@ -234,40 +235,38 @@ def test_a_start_up_that_fails_ends_the_server() -> None:
 
 def test_sigterm_finishes_accepted_work() -> None:
     """Readiness fails first, accepted work is answered, idle connections close, status 0."""
-    with running({"server": {"readiness_delay_seconds": 0.5}}) as server, server.connect() as busy:
+    with running({"server": {"readiness_delay_seconds": 2.0}}) as server, server.connect() as busy:
         server.ready()
         with server.connect() as probe, server.connect() as idle:
             assert idle.ask("GET", "/livez").status == 200
-            busy.send(request("POST", SLOW, slow(1.5)))
-            time.sleep(0.2)
-            os.kill(server.process.pid or 0, signal.SIGTERM)
-            time.sleep(0.1)
+            busy.send(request("POST", HELD, RECORD_BODY))
+            server.told("running")
+            server.signal(signal.SIGTERM)
             readiness = probe.ask("GET", "/readyz")
+            while readiness.status == 200:  # the signal is on its way
+                readiness = probe.ask("GET", "/readyz")
             assert (readiness.status, readiness.json()["draining"]) == (503, True)
             assert readiness.headers["connection"] == "close"
             # still served during the delay: balancers go on sending
             answer = idle.ask("POST", PREDICT, RECORD_BODY)
             assert (answer.status, answer.headers["connection"]) == (200, "close")
+        server.let_go()
         answer = busy.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert server.told("accounted") == ["NoneType", "NoneType"]
-        server.told("ended")
-        server.process.join(10)
-        assert server.process.exitcode == 0
-        with pytest.raises(ConnectionRefusedError):
-            server.connect()
+        assert server.exit_status() == 0
+        server.refuses()
 
 
 def test_requests_behind_accepted_work_are_not_begun() -> None:
     """Connection: close says that what was pipelined behind it may be sent elsewhere (RFC 9112 §9.6)."""
     with running() as server, server.connect() as line:
         server.ready()
-        line.send(request("POST", SLOW, slow(0.8)) + request("POST", PREDICT, RECORD_BODY))
-        time.sleep(0.2)
-        os.kill(server.process.pid or 0, signal.SIGTERM)
-        time.sleep(0.3)
-        with pytest.raises(ConnectionRefusedError):
-            server.connect()
+        line.send(request("POST", HELD, RECORD_BODY) + request("POST", PREDICT, RECORD_BODY))
+        server.told("running")
+        server.signal(signal.SIGTERM)
+        server.refuses()
+        server.let_go()
         answer = line.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert line.closed()
@@ -279,28 +278,23 @@ def test_work_beyond_the_deadline_is_told() -> None:
     """503 at the drain deadline, not a cut connection."""
     with running({"server": {"drain_seconds": 0.3}}) as server, server.connect() as line:
         server.ready()
-        line.send(request("POST", SLOW, slow(60)))
-        time.sleep(0.2)
-        begin = time.monotonic()
-        os.kill(server.process.pid or 0, signal.SIGTERM)
+        line.send(request("POST", HELD, RECORD_BODY))
+        server.told("running")
+        server.signal(signal.SIGTERM)
         assert line.answer().status == 503
-        server.told("ended")
-        assert time.monotonic() - begin < 5
-        server.process.join(10)
-        assert server.process.exitcode == 0
+        assert server.exit_status() == 0
 
 
 def test_a_second_signal_ends_at_once() -> None:
     """Whoever presses Ctrl-C twice means it."""
     with running() as server, server.connect() as line:
         server.ready()
-        line.send(request("POST", SLOW, slow(60)))
-        time.sleep(0.2)
-        for _ in range(2):
-            os.kill(server.process.pid or 0, signal.SIGINT)
-            time.sleep(0.1)
-        server.process.join(3)
-        assert server.process.exitcode == -signal.SIGINT
+        line.send(request("POST", HELD, RECORD_BODY))
+        server.told("running")
+        server.signal(signal.SIGINT)
+        server.refuses()  # the first has been heard; two at once would be one
+        server.signal(signal.SIGINT)
+        assert server.exit_status() == -signal.SIGINT
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +314,7 @@ def test_tls(certificate: tuple[Path, Path]) -> None:
         assert server.url.startswith("https://")
         context = ssl.create_default_context(cafile=str(certificate[0]))
         context.check_hostname = False
-        raw = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        raw = socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS)
         with context.wrap_socket(raw) as secured:
             line = Line(secured)
             assert line.ask("GET", "/livez").status == 200
@@ -329,7 +323,7 @@ def test_tls(certificate: tuple[Path, Path]) -> None:
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.maximum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises((ssl.SSLError, OSError)):
-            old.wrap_socket(socket.create_connection(("127.0.0.1", server.port), timeout=10)).close()
+            old.wrap_socket(socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS)).close()
 
 
 def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
@@ -363,7 +357,7 @@ def test_ipv6_and_the_first_signal_in_process() -> None:
 
     def listening(url: str) -> None:
         urls.append(url)
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        signal.raise_signal(signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
     serve(world.app, settings, lifecycle, on_listening=listening)
@@ -376,7 +370,7 @@ def test_connections_that_say_nothing_keep_nobody_out() -> None:
     """Opening connections needs no token: beyond the bound, the one that has been silent longest is closed."""
     with running({"limits": {"connections": 8}}) as server:
         server.ready()
-        silent = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(60)]
+        silent = [socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS) for _ in range(60)]
         try:
             for _ in range(3):
                 with server.connect() as line:

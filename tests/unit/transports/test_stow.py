@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.unit.transports.dicom_world import RELATED, Hospital, maker, related
-from tests.unit.transports.fakes import until
+from tests.waiting import until
 
 from bedside.errors import JobNotFound, SpoolFailed
 from bedside.jobs.states import JobState
@@ -80,7 +80,7 @@ async def test_the_result_is_put_into_the_outbox(hospital: Hospital) -> None:
     """Segmentation and report, as multipart/related, for the configured destination."""
     await send(hospital, related(maker.files(maker.series())))
     hospital.lane.start()
-    await until(lambda: hospital.store.find()[0].state is JobState.SUCCEEDED, 30)
+    await until(lambda: hospital.store.find()[0].state is JobState.SUCCEEDED)
     await hospital.lane.stop()
     (job,) = hospital.store.find()
     assert job.result_type.startswith(RELATED)

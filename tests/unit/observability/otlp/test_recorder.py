@@ -18,12 +18,15 @@ from bedside.otlp_settings import TracingSettings
 PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
 
 
-def recorder(endpoint: str = "http://127.0.0.1:9/v1/traces", **settings: float) -> Recorder:
+NOBODY = "http://127.0.0.1:9/v1/traces"
+
+
+def recorder(endpoint: str = NOBODY, **settings: float) -> Recorder:
     """Return a recorder that sends only when it is closed or has a batch."""
-    chosen = TracingSettings.model_validate(
-        {"endpoint": endpoint, "ratio": 1, "flush_seconds": 3600, "timeout_seconds": 0.2} | settings
-    )
-    return Recorder(Way(chosen, "tracing"), chosen, {"service.name": "test"})
+    chosen = {"endpoint": endpoint, "ratio": 1, "flush_seconds": 3600, "stop_seconds": 60}
+    chosen |= {"timeout_seconds": 0.2 if endpoint == NOBODY else 60} | settings
+    tracing = TracingSettings.model_validate(chosen)
+    return Recorder(Way(tracing, "tracing"), tracing, {"service.name": "test"})
 
 
 def record(to: Recorder, name: str = "predict", parent: TraceParent | None = None) -> TraceParent:
@@ -106,7 +109,7 @@ def test_what_no_collector_takes_is_counted(tmp_path: Path, answers: list[Answer
     """However it is not taken."""
     with collector(tmp_path) as receiver:
         receiver.answers.extend(answers)
-        to = recorder(receiver.endpoint)
+        to = recorder(receiver.endpoint, timeout_seconds=2)
         record(to)
         to.close()
     assert (to.sent_spans, to.lost_spans) == (0, 2)
