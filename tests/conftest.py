@@ -1,22 +1,18 @@
 """What every test may use: a clean environment, small limits, and the bundles of ``tests/assets/bundles``."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
+from tests.emitted import (
+    _hold_lines_against_the_schema,  # noqa: F401 - fixtures of every test
+    _watch_servers,  # noqa: F401
+)
 
 from bedside.log_settings import LogSettings
 from bedside.settings import LimitSettings, RuntimeSettings, Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-if str(REPOSITORY) not in sys.path:
-    sys.path.insert(0, str(REPOSITORY))
-
-from tests.emitted import (  # noqa: E402 - after the path is known
-    _hold_lines_against_the_schema,  # noqa: F401 - fixtures of every test
-    _watch_servers,  # noqa: F401
-)
 
 GIBIBYTES_PER_WORKER = 3
 """A worker's own memory with torch, its server of ``apps/`` and their model processes, with room to spare."""

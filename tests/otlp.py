@@ -1,10 +1,8 @@
 """A collector that speaks OTLP/HTTP and keeps what it is sent (opentelemetry-proto decodes it)."""
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -12,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
+from tests.loopback import Handler, http_server
 
 TRACES, METRICS = "/v1/traces", "/v1/metrics"
 
@@ -25,7 +24,7 @@ class Answer:
     body: bytes = b""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Collector:
     """A collector that runs.
 
@@ -92,31 +91,16 @@ def collector(folder: Path, *, bodies: bool = True) -> Iterator[Collector]:
     """Run a collector on a free port of loopback; without ``bodies`` its files hold only paths and header fields."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    class _Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            fields = {name.lower(): value for name, value in self.headers.items()}
-            (folder / f"{len(kept.requests)}").write_bytes(f"{self.path} {fields}".encode() + body * bodies)
-            kept.headers.append(fields)
+    kept = Collector("", folder)
+
+    class _Handler(Handler):
+        def answer(self) -> None:
+            body = self.content()
+            (folder / f"{len(kept.requests)}").write_bytes(f"{self.path} {self.fields}".encode() + body * bodies)
+            kept.headers.append(self.fields)
             kept.requests.append((self.path, body))
             answer = kept.answers.pop(0) if kept.answers else Answer()
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
+            self.reply(answer.status, answer.body, answer.headers)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    kept = Collector(f"http://127.0.0.1:{server.server_address[1]}", folder)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with http_server(_Handler) as kept.url:
         yield kept
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -5,12 +5,8 @@ With ``NOISY_REDACTION=off`` the log lets everything out: a test that finds noth
 
 import logging
 import os
-import sys
 import warnings
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bedside.__main__ import main
 from bedside.codecs import Codecs

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 from tests.acceptance.conftest import APPS, Served, start, stop
-from tests.unit.bundle.vetting.conftest import load_maker
+from tests.assets.hostile_bundles import make_hostile
 from tests.waiting import wait_until
 
 from bedside.delivery.processes import free_port
@@ -39,11 +39,10 @@ def index(served: Served) -> dict[str, dict[str, str]]:
 
 def test_the_hostile_are_refused_and_the_others_serve(tmp_path: Path, bundles: Path) -> None:
     """One with an expression, one with a pickle, one with code; heart_disease answers all the same."""
-    maker = load_maker()
-    maker.CANARY.unlink(missing_ok=True)
+    make_hostile.CANARY.unlink(missing_ok=True)
     names = ("expression_import", "weights_pickle_system", "scripts_package")
     for name in names:
-        maker.BUNDLES[name](tmp_path / "models" / name)
+        make_hostile.BUNDLES[name](tmp_path / "models" / name)
     shutil.copytree(APPS / "heart_disease", tmp_path / "models" / "heart_disease")
     served = launch([tmp_path / "models"], tmp_path / "server")
     try:
@@ -55,7 +54,7 @@ def test_the_hostile_are_refused_and_the_others_serve(tmp_path: Path, bundles: P
             assert client.get("/v2/models/heart_disease/ready").status_code == httpx.codes.OK
     finally:
         stop(served)
-    assert not maker.CANARY.exists()
+    assert not make_hostile.CANARY.exists()
     events = [json.loads(line) for line in served.log.read_text().splitlines() if line.startswith("{")]
     refused = {event["inference"]["bundle"]["name"] for event in events if event["message"] == "bundle_refused"}
     admitted = {event["inference"]["bundle"]["name"] for event in events if event["message"] == "bundle_admitted"}

@@ -1,6 +1,5 @@
 """A hospital's series in, an archive's objects out: the real thing, on the wire and on the command line."""
 
-import importlib.util
 import io
 import zipfile
 from pathlib import Path
@@ -10,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from tests.acceptance.conftest import Served
+from tests.assets.dicom import make_series
 from typer.testing import CliRunner
 
 from bedside.bundle.dicom_policy import DicomPolicy
@@ -20,7 +20,6 @@ from bedside.settings import LimitSettings
 pydicom = pytest.importorskip("pydicom", reason="pip install 'bedside[dicom]'")
 highdicom = pytest.importorskip("highdicom", reason="pip install 'bedside[dicom]'")
 
-MAKER = Path(__file__).resolve().parents[1] / "assets" / "dicom" / "make_series.py"
 STUDIES = ("study1_hippocampus_crop", "study2_hippocampus_crop")
 RELATED = 'multipart/related; type="application/dicom"'
 
@@ -135,12 +134,7 @@ def test_dicom_answers_belong_to_dicom_inputs(client: httpx.Client, studies: Pat
 @pytest.fixture(scope="module")
 def synthetic() -> Any:
     """Return the maker of series, and a series of the size that the hippocampus model takes."""
-    spec = importlib.util.spec_from_file_location("make_series", MAKER)
-    assert spec is not None
-    assert spec.loader is not None
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    return maker
+    return make_series
 
 
 def made(synthetic: Any, heights: Any = range(20)) -> list[bytes]:

@@ -11,7 +11,7 @@ import pytest
 from coverage import Coverage
 from tests.acceptance.conftest import APPS
 from tests.acceptance.test_dicom import STUDIES, made, names_in, predict, zipped
-from tests.unit.codecs.dicom.cases import load_maker, without_times
+from tests.unit.codecs.dicom.cases import MAKE, without_times
 
 import bedside
 from bedside.monai_deploy.package import export
@@ -57,7 +57,7 @@ def written(folder: Path, files: list[bytes]) -> Path:
 def series(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Return the folder of a series, made up or of a real patient."""
     if request.param == "made_up":
-        return written(tmp_path / "in", made(load_maker()))
+        return written(tmp_path / "in", made(MAKE))
     folder: Path = request.getfixturevalue("bedside_data") / "hippocampus_mr" / "dicom" / request.param
     return folder
 
@@ -93,10 +93,9 @@ def test_the_default_application_gives_the_services_answer(client: httpx.Client,
 
 def test_a_refused_series_ends_the_application_with_its_reason(tmp_path: Path) -> None:
     """Status 1, one sentence, nothing written, and nothing of the patient; the SDK would have made a volume of it."""
-    maker = load_maker()
-    series = written(tmp_path / "in", made(maker, (*range(9), *range(10, 20))))
+    series = written(tmp_path / "in", made(MAKE, (*range(9), *range(10, 20))))
     done = run(APPS / "hippocampus_mr" / "app.py", series, tmp_path / "out")
     assert done.returncode == 1
     assert "at least one slice is missing" in done.stderr.splitlines()[-1]
     assert not list((tmp_path / "out").iterdir())
-    assert not [secret for secret in maker.SECRETS if secret in done.stdout + done.stderr]
+    assert not [secret for secret in MAKE.SECRETS if secret in done.stdout + done.stderr]

@@ -1,22 +1,14 @@
-"""Makes what unit tests and the rehearsal share importable, whichever way pytest was started; a bucket for tests."""
+"""A bucket for tests, on a server that checks signatures."""
 
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.seaweed import KEYS, answering, running, weed
+from tests.waiting import wait_until
 
 from bedside.delivery.processes import free_port
-
-_ROOT = Path(__file__).parents[2]
-for _folder in (_ROOT, _ROOT / "deploy" / "rehearse"):
-    if str(_folder) not in sys.path:
-        sys.path.insert(0, str(_folder))
-
-from tests.integration.seaweed import KEYS, answering, running, weed  # noqa: E402 - once it can be imported
-from tests.waiting import wait_until  # noqa: E402 - as above
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from caller import Caller
+from demo.certificate import make_certificate
 from faults import wrong_weights
 from tests.waiting import wait_until
 from typer.testing import CliRunner
@@ -66,11 +67,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
         pytest.skip("needs nginx: scripts/install_test_servers.sh")
     site = tmp_path / "site"
-    site.mkdir()
-    names = ["-keyout", str(site / "key.pem"), "-out", str(site / "certificate.pem")]
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", *names]
-    subprocess.run(command, check=True, capture_output=True)
+    make_certificate(site)
     (site / "settings.toml").write_text(
         f'env = "test"\n[runtime]\nstate_dir = "{tmp_path}/state"\n[registry]\ncache_dir = "{tmp_path}/cache"\n'
     )

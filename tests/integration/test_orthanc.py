@@ -1,6 +1,5 @@
 """With a real archive: studies go from Orthanc to a model and come back as SEG and SR; nothing is lost on the way."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from tests.assets.dicom import make_series
 from tests.integration.orthanc import INSTALL, USER, Orthanc, running
 from tests.loopback import PLAIN
 from tests.waiting import wait_until
@@ -378,15 +378,9 @@ def test_predict_names_a_series(bedside: Service, archive: Orthanc, study: Path,
 
 def radiograph(folder: Path) -> Path:
     """Write a made-up radiograph of a chest into a folder."""
-    script = Path(__file__).resolve().parents[1] / "assets" / "dicom" / "make_series.py"
-    spec = importlib.util.spec_from_file_location("make_series", script)
-    assert spec is not None
-    assert spec.loader is not None
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
     pixels = np.random.default_rng(4).integers(0, 4096, (64, 80), np.uint16)
     folder.mkdir()
-    (folder / "chest.dcm").write_bytes(maker.written(maker.radiograph(pixels, BitsStored=12, HighBit=11)))
+    (folder / "chest.dcm").write_bytes(make_series.written(make_series.radiograph(pixels, BitsStored=12, HighBit=11)))
     return folder
 
 

@@ -2,35 +2,25 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from tests.loopback import Handler, http_server
 
 from bedside import __main__, health
 
 
-class _Answers(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
+class _Answers(Handler):
+    def answer(self) -> None:
         """Answer with the status that the path asks for."""
-        self.send_response(int(self.path.strip("/")))
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing."""
+        self.reply(int(self.path.strip("/")))
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
     """Return the address of a server that answers /NNN with the status NNN."""
-    server = HTTPServer(("127.0.0.1", 0), _Answers)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_server(_Answers) as address:
+        yield address
 
 
 def test_a_server_that_answers_200_is_healthy(url: str) -> None:

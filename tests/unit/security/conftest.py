@@ -1,18 +1,11 @@
 """What the security tests share: an issuer over real HTTP, clocks, and tokens."""
 
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-
-_ROOT = str(Path(__file__).parents[3])
-if _ROOT not in sys.path:
-    sys.path.insert(0, _ROOT)
-
-from tests.assets.tokens.make_tokens import Forge  # noqa: E402 - after the path is known
-from tests.unit.security.local_issuer import Clock, LocalIssuer  # noqa: E402
+from tests.assets.tokens.make_tokens import Forge
+from tests.unit.security.local_issuer import Clock, LocalIssuer
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """A world whose model takes DICOM series, and the series that it is sent."""
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.assets.dicom import make_series
 from tests.unit.transports.fakes import IMAGE, FakeExecutor, FakeModel, World, image_run, make_world
 
 from bedside.codecs.dicom import MEDIA_TYPES
@@ -18,22 +18,11 @@ from bedside.transports.jobs.lane import JobLane
 from bedside.transports.jobs.work import SpineWork
 from bedside.transports.rest.app import create_app
 
-MAKER = Path(__file__).resolve().parents[2] / "assets" / "dicom" / "make_series.py"
 RELATED = 'multipart/related; type="application/dicom"'
 JOBS = JobSettings(lease_seconds=30, poll_seconds=0.02, retry_seconds=0.01, retry_most_seconds=0.02)
 
 
-def load_maker() -> Any:
-    """Return ``tests/assets/dicom/make_series.py``."""
-    spec = importlib.util.spec_from_file_location("make_series", MAKER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-maker = load_maker()
+maker: Any = make_series
 
 
 def related(files: list[bytes]) -> bytes:

@@ -1,7 +1,7 @@
 """In-memory collaborators of the REST transport; codecs and encoders are the real ones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import (
     AuditUnavailable,
+    BedsideError,
     InsufficientScope,
     InvalidToken,
     ModelNotFound,
@@ -359,6 +360,14 @@ def make_world(
         auditor=auditor,
     )
     return World(configured, repository, authenticator, sink, lifecycle, parts, create_app(parts))
+
+
+def every_error(root: type[BedsideError] = BedsideError) -> Iterator[type[BedsideError]]:
+    """Yield the error tree of ``bedside.errors``, the root first."""
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__.startswith("bedside.errors."):
+            yield from every_error(child)
 
 
 class Wire:

@@ -6,16 +6,11 @@ import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from demo.certificate import make_certificate
 from tests.unit.observability.test_tracing import Kept
 from tests.unit.transports.dicom_world import JOBS, RELATED, Hospital, maker
 from tests.waiting import until
@@ -394,20 +389,6 @@ async def test_what_a_crash_has_left_is_no_study(department: Department, tmp_pat
     assert not partial.exists()
 
 
-def certified(folder: Path) -> tuple[Path, Path]:
-    """Return a self-signed certificate for 127.0.0.1 and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    signed = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
-    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return files
-
-
 def echo(port: int, context: ssl.SSLContext | None) -> bool:
     """Tell whether C-ECHO succeeds."""
     ae = pynetdicom.AE(ae_title="SCANNER")
@@ -424,7 +405,7 @@ def echo(port: int, context: ssl.SSLContext | None) -> bool:
 
 async def test_tls_with_client_certificates(tmp_path: Path) -> None:
     """Who shows a certificate is let in; without one, or in the clear, nobody is."""
-    certificate, key = certified(tmp_path)
+    certificate, key = make_certificate(tmp_path)
     files = {"tls_certificate": certificate, "tls_key": key, "tls_client_authorities": certificate}
     department = Department(tmp_path, **files)
     stranger = ssl.create_default_context(cafile=certificate)

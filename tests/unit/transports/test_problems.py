@@ -1,23 +1,15 @@
 """The table from the error tree to HTTP."""
 
-from collections.abc import Iterator
-
 import orjson
 import pytest
+from tests.unit.transports.fakes import every_error
 
 from bedside import errors
 from bedside.errors import BedsideError
 from bedside.transports.rest.problems import PROBLEMS, http_problem, problem_of, problem_reply, v2_error_reply
 
 
-def _tree(root: type[BedsideError]) -> Iterator[type[BedsideError]]:
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__.startswith("bedside.errors."):
-            yield from _tree(child)
-
-
-@pytest.mark.parametrize("cls", list(_tree(BedsideError)), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", list(every_error()), ids=lambda cls: cls.__name__)
 def test_every_error_has_its_own_row(cls: type[BedsideError]) -> None:
     """No error falls back on an ancestor's row unseen."""
     assert cls in PROBLEMS

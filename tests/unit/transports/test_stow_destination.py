@@ -1,14 +1,13 @@
 """Results to an archive over HTTP: confirmed means stored, all else is tried again."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from tests.loopback import Handler, http_server
 from tests.unit.observability.test_tracing import PARENT
 
 from bedside.dicom_settings import DicomDestination
@@ -39,26 +38,14 @@ def archive() -> Iterator[Archive]:
     """Run an archive on a free port."""
     kept = Archive()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            kept.got.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(kept.status)
-            self.send_header("Content-Length", str(len(kept.body)))
-            self.end_headers()
-            self.wfile.write(kept.body)
+    class Stow(Handler):
+        def answer(self) -> None:
+            kept.got.append((self.path, self.fields, self.content()))
+            self.reply(kept.status, kept.body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept.url = f"http://127.0.0.1:{server.server_port}/dicom-web/"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield kept
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_server(Stow) as url:
+        kept.url = f"{url}/dicom-web/"
+        yield kept
 
 
 async def deliver(archive: Archive, **settings: Any) -> None:

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from tests.loopback import Handler, http_server
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ def web_archive(answer: Callable[[str], Answer]) -> Iterator[WebArchive]:
     """Run an archive on a free port."""
     kept = WebArchive(answer)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            kept.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+    class Dicomweb(Handler):
+        def answer(self) -> None:
+            kept.asked.append((self.path, self.fields))
             said = kept.answer(self.path)
             self.send_response(said.status)
             self.send_header("Content-Type", said.media_type)
@@ -56,18 +56,6 @@ def web_archive(answer: Callable[[str], Answer]) -> Iterator[WebArchive]:
                 if said.rest is not None and said.rest.wait(60):
                     self.wfile.write(said.body[first:])
 
-        do_POST = do_GET  # noqa: N815 - the name is the library's
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept.url = f"http://127.0.0.1:{server.server_port}/dicom-web/"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with http_server(Dicomweb) as url:
+        kept.url = f"{url}/dicom-web/"
         yield kept
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

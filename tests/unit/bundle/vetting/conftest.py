@@ -1,31 +1,19 @@
 """Bundles to judge: one with nothing wrong, and the hostile ones of ``tests/assets/hostile_bundles``."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.assets.hostile_bundles import make_hostile
 
 from bedside.bundle.vetting import SitePolicy, Verdict, vet
 from bedside.settings import AdmissionSettings
-
-MAKER = Path(__file__).resolve().parents[3] / "assets" / "hostile_bundles" / "make_hostile.py"
-
-
-def load_maker() -> Any:
-    """Return the script that makes the hostile bundles, as a module."""
-    spec = importlib.util.spec_from_file_location("make_hostile", MAKER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
 def hostile() -> Any:
     """Return the maker of hostile bundles."""
-    return load_maker()
+    return make_hostile
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.bundle.vetting.conftest import judged, load_maker
+from tests.assets.hostile_bundles import make_hostile
+from tests.unit.bundle.vetting.conftest import judged
 
-MAKER: Any = load_maker()
+MAKER: Any = make_hostile
 NAMES = (
     "configs/inference.json",
     "configs/metadata.json",

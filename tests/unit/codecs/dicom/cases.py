@@ -1,12 +1,11 @@
 """Series made in memory (``tests/assets/dicom/make_series.py``) and how tests read them."""
 
-import importlib.util
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from tests.assets.dicom import make_series
 
 from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.codecs.dicom import read_radiograph, read_series
@@ -16,21 +15,10 @@ from bedside.codecs.plane import decode_plane
 from bedside.settings import LimitSettings
 from bedside.types import DecodedImage
 
-MAKER = Path(__file__).resolve().parents[3] / "assets" / "dicom" / "make_series.py"
 LIMITS = LimitSettings(decompressed_bytes=16 << 20, dicom_instances=50)
 
 
-def load_maker() -> Any:
-    """Return the script that makes the series, as a module."""
-    spec = importlib.util.spec_from_file_location("make_series", MAKER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MAKE = load_maker()
+MAKE: Any = make_series
 
 TIMES = {
     *("ContentDate", "ContentTime", "SeriesDate", "SeriesTime"),

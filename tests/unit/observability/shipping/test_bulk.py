@@ -1,16 +1,15 @@
 """What the client's answers and errors mean for the lines."""
 
 import gzip
-import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
 import pytest
 from tests.dripping import BODY, HANDSHAKE, HEADER, dripping
+from tests.loopback import Handler, http_server
 
 from bedside.log_settings import ElasticSettings
 from bedside.observability.shipping.bulk import MOST_BYTES, BulkClient
@@ -23,31 +22,12 @@ BATCH = [SpooledLine(number, f"x-{number}", b'{"n":%d}' % number) for number in 
 class Server:
     """Answers every request with one status and body, and keeps what it was asked."""
 
+    url = ""
+
     def __init__(self) -> None:
         self.status, self.body = 200, b"{}"
         self.headers: dict[str, str] = {}
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-                self.send_response(outer.status)
-                self.send_header("X-Elastic-Product", "Elasticsearch")
-                self.send_header("Content-Type", "application/vnd.elasticsearch+json;compatible-with=9")
-                self.send_header("Content-Length", str(len(outer.body)))
-                for name, value in outer.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                with suppress(ConnectionError):
-                    self.wfile.write(outer.body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def answer(self, *items: tuple[int, str | None]) -> None:
         """Answer a bulk request with a status and error for each line."""
@@ -55,16 +35,24 @@ class Server:
         self.status, self.body = 200, orjson.dumps({"items": told})
 
 
+FIELDS = {
+    "X-Elastic-Product": "Elasticsearch",
+    "Content-Type": "application/vnd.elasticsearch+json;compatible-with=9",
+}
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """Run one."""
     server = Server()
-    thread = threading.Thread(target=server.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.server.shutdown()
-    thread.join()
-    server.server.server_close()
+
+    class Elastic(Handler):
+        def answer(self) -> None:
+            server.requests.append((self.path, self.fields, self.content()))
+            self.reply(server.status, server.body, FIELDS | server.headers)
+
+    with http_server(Elastic) as server.url:
+        yield server
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 import json
 import stat
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.loopback import Handler, http_server
 from typer.testing import CliRunner, Result
 
 from bedside.cli import app
@@ -22,32 +21,12 @@ from bedside.observability.shipping.installation import NotInstalled
 class Recorder:
     """Stands in for the APIs of Elasticsearch and Kibana that nothing here has; keeps what it is asked."""
 
+    url = ""
+
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
         self.answers: dict[str, tuple[int, dict[str, Any]]] = {}
         self.once: dict[str, tuple[int, dict[str, Any]]] = {}
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                outer.asked.append((self.command, self.path, headers, body))
-                well = 200, {"success": True, "encoded": "d3JpdGU6a2V5"}
-                status, answer = outer.once.pop(self.path, outer.answers.get(self.path, well))
-                told = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(told)))
-                self.end_headers()
-                self.wfile.write(told)
-
-            do_POST = do_DELETE = do_PUT  # noqa: N815 - the library's names
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     @property
     def paths(self) -> list[str]:
@@ -64,12 +43,16 @@ class Recorder:
 def elastic() -> Iterator[Recorder]:
     """Run one."""
     recorder = Recorder()
-    thread = threading.Thread(target=recorder.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield recorder
-    recorder.server.shutdown()
-    thread.join()
-    recorder.server.server_close()
+
+    class Elastic(Handler):
+        def answer(self) -> None:
+            recorder.asked.append((self.command, self.path, self.fields, self.content()))
+            well = 200, {"success": True, "encoded": "d3JpdGU6a2V5"}
+            status, answer = recorder.once.pop(self.path, recorder.answers.get(self.path, well))
+            self.reply(status, json.dumps(answer).encode())
+
+    with http_server(Elastic) as recorder.url:
+        yield recorder
 
 
 def install(*arguments: object) -> Result:

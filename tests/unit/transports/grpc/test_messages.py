@@ -1,30 +1,22 @@
 """Descriptors: in step with the .proto files, on the wire what other clients speak, and in nobody's way."""
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from scripts import protos
 from tritonclient.grpc import service_pb2
 
 from bedside.transports.grpc import messages
 
-SCRIPT = Path(__file__).resolve().parents[4] / "scripts" / "protos.py"
 OURS = [name for name in vars(messages) if name[0].isupper() and name.endswith(("Request", "Response"))]
 
 
 def test_descriptors_are_in_step() -> None:
     """What the package holds is what protoc makes of its .proto files."""
-    spec = importlib.util.spec_from_file_location("protos", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-
-    assert script.compiled() == script.DESCRIPTORS.read_bytes()
+    assert protos.compiled() == protos.DESCRIPTORS.read_bytes()
 
 
 @pytest.mark.parametrize("order", ["ours first", "theirs first"])

@@ -1,16 +1,13 @@
 """The server: request ids, deadlines, callers who go, limits, TLS, and the end."""
 
 import asyncio
-import datetime as dt
 import socket
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from demo.certificate import make_certificate
 from grpc import StatusCode
 from tests.unit.transports.fakes import RECORD, FakeExecutor, FakeModel, make_world, record_run
 from tests.unit.transports.grpc.station import (
@@ -302,27 +299,7 @@ async def test_closing_what_never_opened() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return certificate and key of 'localhost'."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    chain, private = folder / "chain.pem", folder / "key.pem"
-    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return chain, private
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 async def test_tls_with_the_http_servers_certificate(certificate: tuple[Path, Path]) -> None:

@@ -1,23 +1,15 @@
 """The table from the error tree to gRPC's status codes."""
 
-from collections.abc import Iterator
-
 import pytest
 from grpc import StatusCode
+from tests.unit.transports.fakes import every_error
 
 from bedside import errors
 from bedside.errors import BedsideError
 from bedside.transports.grpc.statuses import STATUSES, details_of, metadata_of, status_of
 
 
-def _tree(root: type[BedsideError]) -> Iterator[type[BedsideError]]:
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__.startswith("bedside.errors."):
-            yield from _tree(child)
-
-
-@pytest.mark.parametrize("cls", list(_tree(BedsideError)), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", list(every_error()), ids=lambda cls: cls.__name__)
 def test_every_error_has_its_own_row(cls: type[BedsideError]) -> None:
     """No error falls back on an ancestor's row unseen."""
     assert cls in STATUSES

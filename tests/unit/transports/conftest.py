@@ -1,8 +1,0 @@
-"""Makes the fakes importable, whichever way pytest was started."""
-
-import sys
-from pathlib import Path
-
-_ROOT = str(Path(__file__).parents[3])
-if _ROOT not in sys.path:
-    sys.path.insert(0, _ROOT)
