@@ -164,11 +164,14 @@ def test_record_that_is_no_text_does_not_raise(capture: Build, message: Any) -> 
     assert NAME not in captured.text
 
 
-def test_handler_that_fails_does_not_break_what_logs(capture: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handler_that_fails_does_not_break_what_logs(
+    capture: Build, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Nor does it print the record to standard error instead."""
     capture()
     monkeypatch.setattr("bedside.observability.foreign._event_of", lambda _record: 1 / 0)
     logging.getLogger("x").error("text")
+    assert capsys.readouterr().err == ""
 
 
 def test_python_warnings_lose_their_text(capture: Build) -> None:

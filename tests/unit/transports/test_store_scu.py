@@ -69,6 +69,7 @@ async def test_stored_with_a_remark_is_stored(archive: Archive, status: int) -> 
     """Coercion, and what the archive has already."""
     archive.statuses = [status]
     await deliver(archive.port)
+    assert len(archive.got) == 4
 
 
 async def test_a_partial_failure_is_tried_again_with_the_same_uids(archive: Archive) -> None:

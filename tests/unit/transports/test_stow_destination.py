@@ -86,6 +86,7 @@ async def test_stored_is_stored(archive: Archive, status: int, reasons: tuple[in
     if (status, reasons) == (200, ()):
         archive.body = b'{"00081198": {"vr": "SQ"}}'
     await deliver(archive)
+    assert len(archive.got) == 1
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,7 @@ async def test_200_without_details_is_enough(archive: Archive) -> None:
     """It says that all were stored."""
     archive.body = b"<html>"
     await deliver(archive)
+    assert len(archive.got) == 1
 
 
 async def test_202_without_details_is_not(archive: Archive) -> None:
