@@ -87,7 +87,7 @@ def test_no_function_is_too_long() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_only_settings_read_the_environment(path: Path) -> None:
     """Whoever wants to know what can be set need read one file; one other hides what is there from models."""
-    assert reads_environment(TREES[path]) == (named(path) in {"settings.py", "runtime/environment.py"})
+    assert reads_environment(TREES[path]) == (named(path) in {"settings.py", "environment.py"})
 
 
 def test_no_module_is_called_after_nothing() -> None:

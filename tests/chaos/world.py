@@ -20,9 +20,9 @@ from tests.chaos.relay import Relay
 from tests.conformance.postgres import program
 from tests.waiting import wait_until
 
+from bedside import environment
 from bedside.bootstrap import mint_token
 from bedside.delivery.processes import free_port
-from bedside.runtime import environment
 from bedside.settings import load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

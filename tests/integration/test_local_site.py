@@ -139,6 +139,31 @@ def test_a_gate_that_is_killed_leaves_its_canary_no_call(
     assert Site(folder).environment("dev").port  # it waits, without calls
 
 
+def test_a_site_keeps_to_itself(
+    folder: Path, tmp_path: Path, registry: dict[str, Pins], layouts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processes know no credentials of the command, nobody else reads its files, and it imports none of here."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("bedside", "torch", "monai", "signal"):
+        (here / f"{name}.py").write_text("raise SystemExit('hostile')")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("BEDSIDE_TOKEN", "of-the-command")
+    opened = Site(folder, free_port())
+    try:
+        opened.deploy(PRODUCTION, registry["1.0.0"], layouts)
+        gateway = int((folder / "gateway" / "nginx.pid").read_text())
+        for process in (opened.environment(PRODUCTION).process, gateway):
+            environment = Path(f"/proc/{process}/environ").read_bytes()
+            assert b"of-the-command" not in environment
+        made = {*folder.rglob("*")} - {folder / name for name in ("certificate.pem", "key.pem", "settings.toml")}
+        assert {folder / "production.log", folder / "gateway" / "access.log", folder / "site.json"} <= made
+        # What lies below a folder that nobody else may enter is nobody else's.
+        assert [path.name for path in made if path.parent == folder and path.stat().st_mode & 0o077] == []
+    finally:
+        opened.stop()
+
+
 def test_large_bodies_pass(site: Site, folder: Path, token: str) -> None:
     """What does not fit into memory is written down by the gateway, which must be allowed to."""
     verify = ssl.create_default_context(cafile=str(folder / "certificate.pem"))

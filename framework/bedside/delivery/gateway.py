@@ -13,6 +13,7 @@ from typing import Any
 
 from bedside.delivery.gate import Live
 from bedside.delivery.processes import runs, started
+from bedside.environment import of_a_server
 from bedside.errors import BedsideError, ConfigurationError
 
 _CONFIGURATION = """\
@@ -70,6 +71,8 @@ http {
 """
 
 _CLIENT_GONE = 499
+PRIVATE = 0o077
+"""Mask of what is made in a site's folder: nobody else needs to read it."""
 
 
 class GatewayFailed(BedsideError):
@@ -109,7 +112,9 @@ class Gateway:
             ConfigurationError: nginx is not installed.
             GatewayFailed: it refuses its configuration.
         """
-        (self.folder / "temporary").mkdir(parents=True, exist_ok=True)
+        for folder in (self.folder, self.folder / "temporary"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
         (self.folder / "nginx.conf").write_text(self.configuration(weights, body_bytes), encoding="utf-8")
         before = self._workers()
         self._nginx(*(["-s", "reload"] if before else []))
@@ -169,7 +174,9 @@ class Gateway:
     def _nginx(self, *arguments: str) -> None:
         folder = self.folder.absolute()
         command = [nginx(), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "error.log", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - arguments are ours
+        done = subprocess.run(  # noqa: S603 - arguments are ours
+            command, capture_output=True, text=True, check=False, env=of_a_server(), umask=PRIVATE
+        )
         if done.returncode:
             raise GatewayFailed(done.stderr.strip().splitlines()[-1] if done.stderr else "")
 

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -16,17 +17,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 
 from bedside.delivery.gate import Live
-from bedside.delivery.gateway import Gateway, nginx
+from bedside.delivery.gateway import PRIVATE, Gateway, nginx
 from bedside.delivery.pins import Pins
 from bedside.delivery.processes import free_port, runs, started
+from bedside.environment import of_a_server
 from bedside.errors import BedsideError, ConfigurationError
 from bedside.settings import load_settings
 
 PRODUCTION = "production"
+_PYTHON = (sys.executable, "-P", "-m")  # nothing from the current folder, which may be anybody's
 
 
 class DeployFailed(BedsideError):
@@ -89,12 +93,14 @@ class Site:
         port: HTTPS port of a gateway that does not run yet.
 
     Raises:
-        ConfigurationError: the folder has no certificate.
+        ConfigurationError: the folder has no certificate, or anybody may write to it.
     """
 
     def __init__(self, folder: Path, port: int = 8443) -> None:
         if not ((folder / "certificate.pem").is_file() and (folder / "key.pem").is_file()):
             raise ConfigurationError(f"{folder} needs certificate.pem and key.pem", field="site")
+        if folder.stat().st_mode & stat.S_IWOTH:
+            raise ConfigurationError(f"{folder} is open to everybody: chmod o-w", field="site")
         self._folder = folder
         self._state = self._read() or _State(port, free_port())
         self._offset = self._gateway.logged_bytes()
@@ -206,9 +212,9 @@ class Site:
     def _watched(self, percent: int) -> None:
         """Have a process look after this one while the canary has weight (``watch``), for ``kill -9`` is not caught."""
         if percent and self._watcher is None:
-            command = [sys.executable, "-m", "bedside.delivery.watch", str(self._folder.absolute())]
+            command = [*_PYTHON, "bedside.delivery.watch", str(self._folder.absolute())]
             self._watcher = subprocess.Popen(  # noqa: S603 - our own
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=of_a_server(), start_new_session=True
             )
 
     def _unwatched(self) -> None:
@@ -228,7 +234,7 @@ class Site:
     @contextmanager
     def _change(self) -> Iterator[_State]:
         """Change what runs and its weights, as one command at a time: the gateway does it, or all is as before."""
-        with (self._folder / "site.lock").open("ab") as lock:
+        with self._opened("site.lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before, state = self._read(), self._read() or self._state
             if state.is_abandoned():
@@ -277,13 +283,19 @@ class Site:
             raise ConfigurationError(f"{name} pins no bundle", field="environment")
         port = free_port()
         options = ["--config", str(self._settings)] if self._settings else []
+        command = [*_PYTHON, "bedside", "serve", *sources, "--port", str(port), *options]
         # A bundle that cannot be served ends the server, and with it the wait for it.
-        command = ["env", "BEDSIDE_REGISTRY__STRICT=true", sys.executable, "-m", "bedside", "serve"]
-        command += [*sources, "--port", str(port), *options]
+        environment = of_a_server() | {"BEDSIDE_REGISTRY__STRICT": "true"}
         # To append: the process whose place it takes is still writing.
-        with (self._folder / f"{name}.log").open("ab") as log, (self._folder / f"{name}.err").open("ab") as err:
+        with self._opened(f"{name}.log") as log, self._opened(f"{name}.err") as err:
             process = subprocess.Popen(  # noqa: S603 - names and digests that Pins has checked
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=err, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=err,
+                env=environment,
+                umask=PRIVATE,
+                start_new_session=True,
             )
         return Running(process.pid, started(process.pid), port, dict(pins.bundles))
 
@@ -297,9 +309,18 @@ class Site:
         return _State(content["port"], content["mirror"], running, content["canary_percent"], (gate, start))
 
     def _write(self, state: _State) -> None:
-        part = self._folder / ".site.json"
-        part.write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
-        part.replace(self._folder / "site.json")
+        with self._opened(".site.json", os.O_TRUNC) as part:
+            part.write(json.dumps(asdict(state), indent=2).encode())
+        (self._folder / ".site.json").replace(self._folder / "site.json")
+
+    def _opened(self, name: str, how: int = os.O_APPEND) -> BinaryIO:
+        """Open a file for this user alone, whoever made it, and no link: others may write beside it."""
+        try:
+            file = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | how, 0o600)
+            os.fchmod(file, 0o600)
+        except OSError as error:
+            raise ConfigurationError(f"{name} cannot be written: {error.strerror}", field="site") from None
+        return os.fdopen(file, "wb")
 
 
 def _source(bundle: str, reference: str, registry: Path | None) -> str:

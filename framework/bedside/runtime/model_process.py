@@ -19,11 +19,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
+from bedside import environment
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.tuned import tune_file
 from bedside.errors import InputNotProcessable, LoadFailed, ModelFailure, ModelOutOfMemory, RunFailed, WorkerCrashed
 from bedside.interfaces import LISTENER, Progress
-from bedside.runtime import environment, wire
+from bedside.runtime import wire
 from bedside.runtime.facts import LoadedFacts
 from bedside.runtime.sandbox import Room
 from bedside.settings import RuntimeSettings

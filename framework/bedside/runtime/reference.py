@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 
+from bedside import environment
 from bedside.bundle.agreement import NotComparable
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
-from bedside.runtime import environment, wire
+from bedside.runtime import wire
 from bedside.runtime.model_process import fork_server
 from bedside.runtime.reference_item import ReferenceItem, item_of
 from bedside.runtime.sandbox import Room

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bedside
+from bedside.environment import use_scratch
 from bedside.errors import LoadFailed
 from bedside.runtime import landlock, seccomp, semaphores
-from bedside.runtime.environment import use_scratch
 
 LAYERS = ("no_new_privileges", "capabilities", "network_namespace", "files", "system_calls")
 """All layers, in the order in which they are put on."""

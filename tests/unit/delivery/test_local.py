@@ -104,6 +104,28 @@ def test_what_the_gateway_refuses_ends_and_all_is_as_before(world: World, error:
     assert Site(world.folder).environment(PRODUCTION).port == 9001
 
 
+def test_a_folder_that_everybody_may_write_to_is_no_site(world: World) -> None:
+    """Whoever may exchange what lies there has the site's key, and says what runs."""
+    world.folder.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="chmod"):
+        Site(world.folder)
+
+
+def test_what_a_site_writes_is_its_users_and_no_link_is_followed(world: World) -> None:
+    """A link that somebody has put there would have another file of this user's written over; nothing starts."""
+    (world.folder / ".site.json").touch(0o666)
+    site = Site(world.folder)
+    site.deploy(PRODUCTION, PINS, None)
+    for name in ("site.json", "site.lock"):
+        assert (world.folder / name).stat().st_mode & 0o777 == 0o600
+    (world.folder / "site.lock").unlink()
+    (world.folder / "site.lock").symlink_to(world.folder / "elsewhere")
+    with pytest.raises(ConfigurationError, match=r"site\.lock"):
+        site.deploy(PRODUCTION, PINS, None)
+    assert not (world.folder / "elsewhere").exists()
+    assert world.running == [9001]
+
+
 def test_a_first_deployment_that_fails_leaves_nothing(world: World) -> None:
     """Neither a process nor a gateway without a server."""
     world.refuses = GatewayFailed()

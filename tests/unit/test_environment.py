@@ -1,12 +1,14 @@
 """What model processes see of the server's environment."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from bedside.runtime import environment
+from bedside import environment
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,43 @@ def test_the_environment_is_reduced_only_for_a_moment(monkeypatch: pytest.Monkey
     with pytest.raises(KeyError), environment.reduced():
         raise KeyError
     assert dict(os.environ) == before
+
+
+def test_a_child_imports_nothing_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fork server, too, which Python starts with that folder first: there may lie a bundle's ``torch.py``."""
+    (tmp_path / "hostile.py").write_text("open('ran', 'w').close()")
+    (tmp_path / "signal.py").write_text("open('ran', 'w').close()")  # what starting needs as well
+    monkeypatch.chdir(tmp_path)
+    script = """if __name__ == "__main__":
+        import multiprocessing
+        from multiprocessing import forkserver
+        from bedside import environment
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["hostile"])
+        with environment.reduced():
+            forkserver.ensure_running()
+        process = context.Process(target=print, args=("has run",))
+        process.start()
+        process.join()
+    """
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "bedside").write_text(script)  # as an installed command, it has its own folder first
+    done = subprocess.run([sys.executable, "bin/bedside"], capture_output=True, text=True, check=True)
+    assert done.stdout == "has run\n"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_server_gets_its_settings_and_no_credentials_of_the_command() -> None:
+    """Bedside's own settings may be secrets; a pipeline's token and keys are not its own."""
+    kept = {
+        "BEDSIDE_LOG__PSEUDONYM_KEY": "x",
+        "PATH": "x",
+        "AWS_PROFILE": "x",
+        "DOCKER_CONFIG": "x",
+        "HTTPS_PROXY": "x",
+    }
+    hidden = {"BEDSIDE_TOKEN": "x", "AWS_SECRET_ACCESS_KEY": "x", "GITHUB_TOKEN": "x", "KUBECONFIG": "x"}
+    assert environment.of_a_server(kept | hidden) == kept
 
 
 def test_temporary_files_go_into_the_scratch_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
