@@ -14,7 +14,8 @@
 #   pipeline.sh manifests REPOSITORY [ENVIRONMENT PIN…]
 #                                           what Flux pulls: deploy/k8s of this commit, as an OCI artifact, signed where
 #                                           there is a COSIGN_KEY; prints REPOSITORY@sha256:…. With options of
-#                                           `bedside ship pin`, that and the overlays are committed first
+#                                           `bedside ship pin`, that and the overlays are committed first. A folder (/…)
+#                                           gets an OCI layout, which is signed where it arrives (deploy/courier.py)
 #   pipeline.sh gate BUNDLE CANDIDATE [STABLE]
 #                                           `bedside ship gate` between two addresses; the token is in BEDSIDE_TOKEN
 #
@@ -76,7 +77,7 @@ case ${1:-} in
     fi
     # Commits are counted, so that a newer one is a higher version.
     reference=$2@$(python deploy/manifests.py "$2" "0.1.$(git rev-list --count HEAD)")
-    if [ -n "${COSIGN_KEY:-}" ]; then cosign sign --yes --key env://COSIGN_KEY "$reference" >&2; fi
+    if [ -n "${COSIGN_KEY:-}" ] && [[ $2 != /* ]]; then cosign sign --yes --key env://COSIGN_KEY "$reference" >&2; fi
     echo "$reference"
     output "reference=$reference" ;;
   gate)
@@ -86,5 +87,5 @@ case ${1:-} in
     bedside ship gate "apps/$2" "${servers[@]}" --report "${REPORTS:-reports}" || status=$?
     if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat "${REPORTS:-reports}/verdict.md" >> "$GITHUB_STEP_SUMMARY"; fi
     exit "$status" ;;
-  *) sed -n '2,24s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,25s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -32,6 +32,7 @@ need() { # need PROGRAM PACKAGE…: note the packages where the program is on no
   if compgen -G "$1" >/dev/null || command -v "$1" >/dev/null; then echo "$2 is installed"; else missing+=("${@:2}"); fi
 }
 need docker-registry docker-registry                       # a registry of bundles
+need skopeo skopeo                                         # copies between registries and media
 need dciodvfy dicom3tools                                  # judges the DICOM objects that we write
 need dcmcjpeg dcmtk                                        # compresses, sends and reads as others do
 need Orthanc orthanc orthanc-dicomweb                      # the archive

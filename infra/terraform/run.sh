@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run.sh new EXAMPLE SITE        copy live/EXAMPLE-example and a platform for it to live/SITE and live/SITE-platform; names the values
-# run.sh up SITE                 bring both up: the site, then, when its API answers, the platform on it
+# run.sh up SITE [MEDIUM]        bring both up: the site, then, when its API answers, the platform on it; before that, what
+#                                deploy/courier.py has loaded onto a medium goes into the site's registry
 # run.sh plan|apply ROOT [SITE]  one of them; a platform's root is given the SITE that it stands on, and takes what that hands over
 #
 # A root's values are site.tfvars, release.tfvars and backend.hcl, where it has them. `apply` makes a plan, asks where somebody can
@@ -76,11 +77,15 @@ case ${1:-} in
     done
     if [ ! -f "$site-platform/cosign.pub" ]; then echo "put in:  infra/terraform/live/$site-platform/cosign.pub (cosign generate-key-pair)"; fi ;;
   up)
-    site=${2:?site}
+    site=${2:?site} medium=${3:+$(cd "$OLDPWD" && realpath "$3")}
     root apply "$site"
+    if [ -n "$medium" ]; then
+      prefix=$(terraform -chdir="$site" output -json handover | python3 -c 'import json, sys; print(json.load(sys.stdin)["registry"]["prefix"])')
+      python3 ../../../deploy/courier.py unload "$medium" "$prefix/manifests"
+    fi
     if [ -d "$site/seeds" ]; then media "$site"; fi
     answers "$site"
     root apply "$site-platform" "$site" ;;
   plan | apply) root "$1" "${2:?root}" "${3:-}" ;;
-  *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -1,6 +1,7 @@
-"""A bucket for tests, on a server that checks signatures."""
+"""A bucket and a registry for tests, on real servers."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,3 +60,20 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     for found in client.list_objects_v2(Bucket="models").get("Contents", []):
         client.delete_object(Bucket="models", Key=found["Key"])
     return client
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run Docker's registry; return its host and port."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("needs a registry: scripts/install_test_servers.sh")
+    folder = tmp_path_factory.mktemp("registry")
+    port = free_port()
+    config = folder / "config.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    with running([program, "serve", str(config)], folder / "log", answering(f"http://127.0.0.1:{port}/v2/")):
+        yield f"127.0.0.1:{port}"

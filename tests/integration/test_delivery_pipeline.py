@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import httpx
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DIGEST = "sha256:" + "1" * 64
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 REFERENCE = f"ghcr.io/bedside/bundles/heart_disease@{DIGEST}"
 
 
@@ -133,6 +136,112 @@ def test_the_same_tree_has_the_same_digest(clone: Path, tmp_path: Path) -> None:
         references.append(done.stdout.strip())
     assert references[0] == references[1]
     assert references[0].startswith("localhost/bundles/heart_disease@sha256:")
+
+
+def unpacked(layout: Path, reference: str) -> Path:
+    """Unpack what Flux would pull by a reference, beside the layout; return the folder."""
+    blobs, folder = layout / "blobs" / "sha256", layout.parent / "pulled"
+    (layer,) = json.loads((blobs / reference.rpartition(":")[2]).read_bytes())["layers"]
+    with tarfile.open(blobs / layer["digest"].partition(":")[2], "r:gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def stand_in(tmp_path: Path, name: str) -> dict[str, str]:
+    """Return an environment with a program that takes notes of its arguments in NAME.asked."""
+    program = tmp_path / "bin" / name
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/{name}.asked\n')
+    program.chmod(0o755)
+    return {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{program.parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_flux_gets_the_pins_that_it_is_given(clone: Path, tmp_path: Path) -> None:
+    """They and the overlays are committed first and nothing else is; what an overlay then renders names the digests."""
+    layout = tmp_path / "layout"
+    image = f"ghcr.io/you/bedside@{DIGEST}"
+    site = clone / "deploy/k8s/overlays/onprem/site.env"
+    site.write_text(site.read_text().replace("bedside.hospital.example", "inference.clinic.example"))
+    (clone / "stray.txt").write_text("a")
+    (clone / "deploy/stray.txt").write_text("a")
+    done = stage(clone, "manifests", layout, "production", "--image", image, "--bundle", f"heart_disease={REFERENCE}")
+    assert done.returncode == 0, done.stderr
+    assert git(clone, "log", "-1", "--format=%s") == "Pin in production"
+    changed = git(clone, "show", "--name-only", "--format=", "HEAD").splitlines()
+    assert all(name.startswith(("deploy/k8s/environments/production/", "deploy/k8s/overlays/")) for name in changed)
+    pulled = unpacked(layout, done.stdout.strip())
+    pinned = json.loads((pulled / "deploy/k8s/environments/production/pins.json").read_text())
+    assert pinned == {"image": image, "bundles": {"heart_disease": REFERENCE}}
+    if shutil.which("kubectl") is None:
+        pytest.skip("needs kubectl to render what was pulled")
+    rendered = subprocess.run(
+        ["kubectl", "kustomize", pulled / "deploy/k8s/overlays/onprem"], capture_output=True, text=True, check=True
+    ).stdout
+    assert re.findall(r"(?:image|reference): (\S+@\S+)", rendered) == [image, REFERENCE]
+    assert "hostname: inference.clinic.example" in rendered
+
+
+def test_manifests_of_what_is_no_digest_are_not_packed(clone: Path, tmp_path: Path) -> None:
+    """The stage fails before there is a commit or an artifact."""
+    before = git(clone, "rev-parse", "HEAD")
+    done = stage(clone, "manifests", tmp_path / "layout", "production", "--bundle", "heart_disease=ghcr.io/you/heart:1")
+    assert done.returncode != 0
+    assert git(clone, "rev-parse", "HEAD") == before
+    assert not (tmp_path / "layout").exists()
+
+
+def test_a_folder_of_manifests_is_signed_where_it_arrives(clone: Path, tmp_path: Path) -> None:
+    """There is no registry yet that would keep a signature; the key may be at hand all the same."""
+    done = stage(clone, "manifests", tmp_path / "layout", COSIGN_KEY="key", **stand_in(tmp_path, "cosign"))
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "cosign.asked").exists()
+
+
+def test_manifests_in_a_registry_are_signed_by_digest(clone: Path, registry: str, tmp_path: Path) -> None:
+    """With the key of the environment, which is on no command line; Flux wants that signature."""
+    done = stage(clone, "manifests", f"{registry}/manifests", COSIGN_KEY="key", **stand_in(tmp_path, "cosign"))
+    assert done.returncode == 0, done.stderr
+    reference = done.stdout.strip()
+    assert (tmp_path / "cosign.asked").read_text() == f"sign --yes --key env://COSIGN_KEY {reference}\n"
+    version = f"0.1.{git(clone, 'rev-list', '--count', 'HEAD')}"
+    answer = httpx.get(f"http://{registry}/v2/manifests/manifests/{version}", headers={"Accept": OCI_MANIFEST})
+    assert answer.headers["docker-content-digest"] == reference.partition("@")[2]
+
+
+def test_a_medium_carries_a_release_into_a_site(clone: Path, registry: str, tmp_path: Path) -> None:
+    """All are in its registry where the manifests look for them, by the digests of before; these are signed there."""
+    for program in ("skopeo", "kubectl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}: scripts/install_test_servers.sh")
+    plain = tmp_path / ".config" / "containers" / "registries.conf"
+    plain.parent.mkdir(parents=True)
+    plain.write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
+    environment = {"HOME": str(tmp_path), "COSIGN_KEY": "key", **stand_in(tmp_path, "cosign")}
+    # What stands for the image is an artifact like any other: it is copied, not run.
+    image = stage(clone, "publish", "heart_disease", f"{registry}/you/images").stdout.strip()
+    bundle = stage(clone, "publish", "heart_disease", f"{registry}/you/bundles").stdout.strip()
+    (clone / "deploy/k8s/overlays/onprem-airgap/registry.env").write_text(f"registry={registry}/site\n")
+
+    courier(clone, "load", tmp_path / "medium", "--image", image, "--bundle", f"heart_disease={bundle}", **environment)
+    courier(clone, "unload", tmp_path / "medium", f"{registry}/site/manifests", **environment)
+
+    (described,) = json.loads((tmp_path / "medium/manifests/index.json").read_text())["manifests"]
+    arrived = {"you/images/heart_disease": image, "you/bundles/heart_disease": bundle, "manifests": described["digest"]}
+    for name, reference in arrived.items():
+        digest = reference.rpartition("@")[2]
+        address = f"http://{registry}/v2/site/{name}/manifests/{digest}"
+        assert httpx.get(address, headers={"Accept": OCI_MANIFEST}).status_code == httpx.codes.OK, name
+    asked = (tmp_path / "cosign.asked").read_text()
+    assert asked.split()[-1] == f"{registry}/site/manifests@{described['digest']}"
+    assert "--tlog-upload=false" in asked
+
+
+def courier(clone: Path, *arguments: object, **environment: str) -> None:
+    """Run deploy/courier.py."""
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY / "framework"), **environment}
+    command = [sys.executable, str(clone / "deploy" / "courier.py"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_flux_pulls_is_the_commit(clone: Path, tmp_path: Path) -> None:

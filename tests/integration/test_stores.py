@@ -3,19 +3,16 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.seaweed import answering, running
 from typer.testing import CliRunner
 
 from bedside.bundle.folder import open_bundle
 from bedside.bundle.packing import pack
 from bedside.bundle.vetting.signatures import SIGNATURE
 from bedside.cli import app
-from bedside.delivery.processes import free_port
 from bedside.errors import ConfigurationError, NotAdmitted, SourceUnavailable
 from bedside.settings import AdmissionSettings, RegistrySettings, Settings
 from bedside.storage.s3 import S3Source
@@ -122,24 +119,6 @@ def test_keys_that_are_no_paths_and_too_much_are_refused(bucket: Any, heart: Pat
     bucket.put_object(Bucket="models", Key="heart/C:x", Body=b"")
     with pytest.raises(NotAdmitted, match="plain path"):
         open_source("s3://models/heart", configured).fetch()
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run Docker's registry; return its host and port."""
-    pytest.importorskip("oras")
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("needs a registry: scripts/install_test_servers.sh")
-    folder = tmp_path_factory.mktemp("registry")
-    port = free_port()
-    config = folder / "config.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    with running([program, "serve", str(config)], folder / "log", answering(f"http://127.0.0.1:{port}/v2/")):
-        yield f"127.0.0.1:{port}"
 
 
 def bedside(*arguments: str, cache: Path) -> str:

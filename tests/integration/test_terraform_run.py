@@ -4,13 +4,17 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 TERRAFORM = Path(__file__).resolve().parents[2] / "infra" / "terraform"
 HANDED_OVER = {
-    "handover": {"api": {"endpoint": "https://10.0.0.9:6443", "ca_certificate": "CA"}},
+    "handover": {
+        "api": {"endpoint": "https://10.0.0.9:6443", "ca_certificate": "CA"},
+        "registry": {"prefix": "oci.theatre.example/bedside"},
+    },
     "credentials": {"client_certificate": "CERT", "client_key": "KEY"},
 }
 
@@ -81,6 +85,17 @@ def test_up_waits_for_machines_between_site_and_platform(tree: Path) -> None:
     assert first.endswith("https://10.0.0.9:6443/readyz")
     assert "--cert " in first
     assert "seeds/s1.iso" in (tree / "xorriso.asked").read_text()
+
+
+def test_what_a_medium_carries_is_in_the_registry_before_machines_look_for_it(tree: Path) -> None:
+    """It is emptied between the site, whose registry it names, and the platform, which pulls from there."""
+    program(tree, "curl", "")
+    courier = f'echo "courier $*" >> {tree}/terraform.asked'
+    program(tree, "python3", f'case "$1" in *courier.py) {courier} ;; *) exec {sys.executable} "$@" ;; esac')
+    asked = run(tree, "up", "site", str(tree))
+    carried = asked.index(f"courier ../../../deploy/courier.py unload {tree} oci.theatre.example/bedside/manifests")
+    applied = [number for number, line in enumerate(asked) if " apply " in line]
+    assert applied[0] < carried < applied[1]
 
 
 def test_a_cluster_that_is_ready_when_it_is_made_is_not_waited_for(tree: Path) -> None:

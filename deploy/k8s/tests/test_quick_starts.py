@@ -55,8 +55,9 @@ def test_commands_name_what_is_there(anchor: str) -> None:
     for line in commands(anchor):
         for place in re.findall(r"(?:deploy|infra)/\S+", line):
             assert (REPOSITORY / place).exists(), place
-        if script := re.search(r"(\S+\.sh) (\w+)(?: (\S+))?", line):
-            assert re.search(rf"^  (\w+ \| )?{script[2]}\)", (REPOSITORY / script[1]).read_text(), re.MULTILINE), line
+        if script := re.search(r"(\S+\.(?:sh|py)) (\w+)(?: (\S+))?", line):
+            known = rf'^  (\w+ \| )?{script[2]}\)|^ +case \["{script[2]}"'
+            assert re.search(known, (REPOSITORY / script[1]).read_text(), re.MULTILINE), line
         if script and script[2] == "new":
             assert (REPOSITORY / "infra/terraform/live" / f"{script[3]}-example").is_dir()
 

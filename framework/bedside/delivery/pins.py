@@ -24,6 +24,7 @@ IMAGE = "ghcr.io/bedside/bedside"
 """Name of the runtime image in ``deploy/k8s``; pins say what stands in its place."""
 
 PINS = "pins.json"
+_NOWHERE = "@sha256:" + "0" * 64
 _WRITTEN = "# Written by `bedside ship pin` from pins.json; do not edit."
 
 
@@ -52,8 +53,9 @@ class Pins:
         return replace(self, image=reference)
 
     def with_bundle(self, name: str, reference: str) -> "Pins":
-        """Return these with a bundle added or changed. Raises ConfigurationError."""
-        return replace(self, bundles={**self.bundles, name: reference})
+        """Return these with a bundle added or changed, without what only held its place. Raises ConfigurationError."""
+        kept = {known: ref for known, ref in self.bundles.items() if not ref.endswith(_NOWHERE)}
+        return replace(self, bundles={**kept, name: reference})
 
     def without_bundle(self, name: str) -> "Pins":
         """Return these without a bundle; a name that is not there is no error, so that a retry goes through."""

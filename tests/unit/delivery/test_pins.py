@@ -31,6 +31,12 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read_pins(tmp_path) == pins
 
 
+def test_the_first_bundle_takes_its_placeholders_place() -> None:
+    """A digest of zeros, which a new repository has, is nowhere: no pod would start with it."""
+    nowhere = "ghcr.io/bedside/bundles/mr@sha256:" + "0" * 64
+    assert Pins(IMAGE, {"mr": nowhere}).with_bundle("ct", CT).bundles == {"ct": CT}
+
+
 def test_a_bump_of_one_bundle_is_a_change_of_one_line(tmp_path: Path) -> None:
     """People review the difference, and a revert of it is the roll-back."""
     before, after = (rendered(Pins(IMAGE, {"ct": CT, "mr": CT}).with_bundle("mr", ref))[PINS] for ref in (CT, IMAGE))
