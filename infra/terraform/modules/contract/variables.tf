@@ -149,7 +149,7 @@ variable "node_pools" {
 }
 
 variable "karpenter" {
-  description = "Whether inference nodes are left to Karpenter, which the site installs itself (AWS only); the system pool stays a node group."
+  description = "Whether inference nodes are left to Karpenter, which is yours to bring (AWS only); the system pool stays a node group."
   type        = bool
   default     = false
   nullable    = false

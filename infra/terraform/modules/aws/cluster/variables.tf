@@ -114,7 +114,7 @@ variable "protect" {
 }
 
 variable "karpenter" {
-  description = "Whether inference nodes are left to Karpenter, which the site installs itself; then only the system pool is a node group."
+  description = "Whether inference nodes are left to Karpenter, which is yours to bring; then only the system pool is a node group."
   type        = bool
   default     = false
   nullable    = false
