@@ -120,7 +120,8 @@ def predict(  # noqa: PLR0913, PLR0917 - each is an option of the command
             try:
                 answer = as_job() if job else send(client, model, case, accept)
             except TooLarge:  # for the server or for a gateway before it: by way of its bucket, as a job
-                answer = as_job(partial(upload, client, partial(connected, token=None, ca=ca, timeout=timeout)))
+                bucket = partial(connected, token=None, ca=ca, timeout=timeout, elsewhere=True)
+                answer = as_job(partial(upload, client, bucket))
             paths = answer.save(f"{stem}.{model}", output)
             progress.update(task, total=1, completed=1)
             console.print(_table(answer, paths), highlight=False)

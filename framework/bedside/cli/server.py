@@ -1,6 +1,7 @@
 """The options of commands that call a server, and their client."""
 
 import re
+import ssl
 import sys
 from collections.abc import Collection
 from contextlib import suppress
@@ -41,12 +42,23 @@ class TooLarge(CallFailed):
     """Send less, or have the server given a bucket for large inputs (references.uploads)."""
 
 
-def connected(url: str, token: str | None, ca: Path | None, timeout: float) -> httpx.Client:
-    """Return a client that sends the token."""
+def connected(url: str, token: str | None, ca: Path | None, timeout: float, *, elsewhere: bool = False) -> httpx.Client:
+    """Return a client that sends the token; one that leads elsewhere trusts the usual authorities, too."""
     bearer = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105 - the option's value
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    verify: Any = str(ca) if ca else True
+    verify = trust(ca, elsewhere=elsewhere)
     return httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify, mounts=direct(url))
+
+
+def trust(ca: Path | None, *, elsewhere: bool = False) -> ssl.SSLContext | bool:
+    """Return which authorities may vouch for a server: those of the file alone, or besides."""
+    if ca is None:
+        return True
+    if not elsewhere:
+        return ssl.create_default_context(cafile=ca)
+    context = httpx.create_ssl_context()
+    context.load_verify_locations(ca)
+    return context
 
 
 def asked(

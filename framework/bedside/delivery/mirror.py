@@ -1,13 +1,18 @@
 """Takes the copies of requests that a gateway mirrors (nginx ``mirror``, Gateway API ``RequestMirror``).
 
 A gateway throws away what a mirror answers, so it is answered at once; copies live in memory until they are asked. It
-copies every request, those of strangers too: theirs take no place, or a flood of them would leave none for anybody.
+copies every request, those of strangers too: theirs take no place, or a flood of them would leave none for anybody. A
+caller's take no more than they leave free, in places and in bytes, so that there is always room for another's (dynamic
+thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6 (1998) 2).
 """
 
 import asyncio
+import base64
 import hashlib
+import json
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +23,7 @@ from bedside.delivery.calls import Call
 from bedside.errors import ConfigurationError
 
 WAITING = 32
-"""Copies kept at one time; what comes meanwhile is not looked at."""
+"""Copies kept at one time, half of them of one caller; what comes meanwhile is not looked at."""
 
 MOST_BYTES = 64 * 1024 * 1024
 """Largest body that is kept; a larger one is not looked at."""
@@ -77,7 +82,7 @@ class Mirror:
     Args:
         model: whose calls are kept.
         held_bytes: most bytes of bodies in memory at one time, together with those that are on their way; what comes
-            meanwhile is not looked at.
+            meanwhile is not looked at. One caller has half of them.
         lets_in: see ``Callers``.
     """
 
@@ -85,7 +90,9 @@ class Mirror:
         self._free = held_bytes
         self._callers = Callers(lets_in)
         self._paths = f"/v1/models/{model}/", f"/v2/models/{model}/"
-        self._calls: asyncio.Queue[Call] = asyncio.Queue(WAITING)
+        self._calls: asyncio.Queue[tuple[str, Call]] = asyncio.Queue(WAITING)
+        self._places: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
 
     async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         """Answer 202, and keep the call where it is one of the model's, by somebody who may call it."""
@@ -93,33 +100,40 @@ class Mirror:
         wanted = path.startswith(self._paths) and path.endswith(("/predict", "/infer"))
         # Before the body: of whom nobody knows, nothing is kept.
         wanted = wanted and await self._callers.knows(headers.get("authorization", ""))
-        body = await self._body(receive, MOST_BYTES if wanted else -1)
-        if body is not None and self._calls.full():
-            self._free += len(body)
+        caller = caller_of(headers["authorization"]) if wanted else ""
+        body = await self._body(receive, MOST_BYTES if wanted else -1, caller)
+        if body is not None and self._places[caller] >= WAITING - self._calls.qsize():
+            self._hold(caller, -len(body))
         elif body is not None:
-            self._calls.put_nowait(Call(path, headers, body))
+            _count(self._places, caller, 1)
+            self._calls.put_nowait((caller, Call(path, headers, body)))
         await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
-    async def _body(self, receive: Callable[[], Awaitable[Any]], most: int) -> bytes | None:
+    async def _body(self, receive: Callable[[], Awaitable[Any]], most: int, caller: str) -> bytes | None:
         """Return a body, which is held from now on; None where it has more bytes than ``most`` or than are free."""
         body, kept, more = bytearray(), most >= 0, True
         try:
             while more:
                 message = await receive()
                 chunk = message.get("body", b"")
-                kept = kept and message["type"] == "http.request" and len(chunk) <= min(self._free, most - len(body))
+                kept = kept and message["type"] == "http.request" and len(body) + len(chunk) <= most
+                kept = kept and self._bytes[caller] + len(chunk) <= self._free - len(chunk)
                 if kept:
-                    self._free -= len(chunk)
+                    self._hold(caller, len(chunk))
                     body += chunk
                 else:
-                    self._free += len(body)
+                    self._hold(caller, -len(body))
                     body.clear()
                 more = message.get("more_body", False)
         except BaseException:
-            self._free += len(body)
+            self._hold(caller, -len(body))
             raise
         return bytes(body) if kept else None
+
+    def _hold(self, caller: str, size: int) -> None:
+        self._free -= size
+        _count(self._bytes, caller, size)
 
     @property
     def waiting(self) -> int:
@@ -129,9 +143,26 @@ class Mirror:
     async def calls(self) -> AsyncIterator[Call]:
         """Yield what comes, for ever."""
         while True:
-            call = await self._calls.get()
-            self._free += len(call.body)
+            caller, call = await self._calls.get()
+            self._hold(caller, -len(call.body))
+            _count(self._places, caller, -1)
             yield call
+
+
+def _count(held: Counter[str], caller: str, more: int) -> None:
+    held[caller] += more
+    if not held[caller]:
+        del held[caller]
+
+
+def caller_of(authorization: str) -> str:
+    """Return who a token is of, which production has verified: one caller may have any number of them."""
+    try:
+        payload = authorization.rpartition(" ")[2].split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return json.dumps([claims["iss"], claims["sub"]])
+    except (IndexError, ValueError, LookupError, TypeError, RecursionError):
+        return authorization
 
 
 def _kept(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -1,11 +1,23 @@
 """Copies of requests, as a gateway sends them."""
 
 import asyncio
+import base64
+import json
 
 import httpx
 import pytest
 
-from bedside.delivery.mirror import ASKED_AT_ONCE, KNOWN, KNOWN_SECONDS, MOST_BYTES, WAITING, Callers, Mirror, listening
+from bedside.delivery.mirror import (
+    ASKED_AT_ONCE,
+    KNOWN,
+    KNOWN_SECONDS,
+    MOST_BYTES,
+    WAITING,
+    Callers,
+    Mirror,
+    caller_of,
+    listening,
+)
 from bedside.delivery.processes import free_port
 from bedside.errors import ConfigurationError
 
@@ -51,10 +63,10 @@ async def test_only_calls_of_the_model_are_kept_and_only_so_many(address: str) -
         assert mirror.waiting == 0
         for _ in range(WAITING + 5):
             await client.post("/v2/models/heart/versions/1/infer", headers=TOKEN)
-        assert mirror.waiting == WAITING
+        assert mirror.waiting == WAITING // 2
 
 
-async def post(mirror: Mirror, *chunks: bytes, complete: bool = True) -> None:
+async def post(mirror: Mirror, *chunks: bytes, complete: bool = True, authorization: str = "Bearer t") -> None:
     """Send a request chunk by chunk; an incomplete one ends with its caller's going."""
     messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     messages.append({"type": "http.request"} if complete else {"type": "http.disconnect"})
@@ -66,14 +78,14 @@ async def post(mirror: Mirror, *chunks: bytes, complete: bool = True) -> None:
     async def send(message: dict[str, object]) -> None:
         sent.append(message)
 
-    headers = [(b"authorization", b"Bearer t")]
+    headers = [(b"authorization", authorization.encode())]
     await mirror({"type": "http", "path": "/v1/models/heart/predict", "headers": headers}, receive, send)
     assert sent[0]["status"] == 202
 
 
 async def test_all_bodies_together_take_only_so_much_memory() -> None:
     """One that does not fit is dropped, and one that is taken, or whose caller has gone, makes room."""
-    mirror = Mirror("heart", 10, everybody)
+    mirror = Mirror("heart", 20, everybody)
     await post(mirror, b"1234", b"56")
     await post(mirror, b"12", b"34", b"5")
     await post(mirror, b"1234", complete=False)
@@ -83,6 +95,38 @@ async def test_all_bodies_together_take_only_so_much_memory() -> None:
     assert [(await anext(calls)).body for _ in range(2)] == [b"123456", b"1234"]
     await post(mirror, b"1234567890")
     assert (await anext(calls)).body == b"1234567890"
+
+
+def token(subject: str, number: int = 0) -> str:
+    """Return a token of somebody's as production would have verified it."""
+    claims = json.dumps({"iss": "https://login.example", "sub": subject, "jti": number}).encode()
+    return f"Bearer e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.signature"
+
+
+async def test_a_flood_of_one_caller_leaves_room_for_others() -> None:
+    """In places and in bytes, however many tokens it has; what was taken makes room again."""
+    mirror = Mirror("heart", 1000, everybody)
+    for number in range(2 * WAITING):
+        await post(mirror, b"{}", authorization=token("flood", number))
+    assert mirror.waiting == WAITING // 2
+    await post(mirror, bytes(600), authorization=token("flood"))
+    await post(mirror, bytes(400), authorization=token("other"))
+    assert mirror.waiting == WAITING // 2 + 1
+    calls = mirror.calls()
+    assert len((await anext(calls)).body) == 2
+    await post(mirror, b"{}", authorization=token("flood"))
+    bodies = [len((await anext(calls)).body) for _ in range(WAITING // 2 + 1)]
+    assert bodies == [2] * (WAITING // 2 - 1) + [400, 2]
+    assert not mirror._bytes
+    assert not mirror._places
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer opaque", "Bearer a.%.c", "Bearer a.e30.c", "Bearer a.W10.c", "Bearer a.gICA.c"]
+)
+def test_whose_token_is_no_jwt_is_told_by_the_token(authorization: str) -> None:
+    """Production has let it in, whatever it is."""
+    assert caller_of(authorization) == authorization
 
 
 @pytest.mark.parametrize("address", ["8000", ":8000", "127.0.0.1:x", "127.0.0.1:99999", "192.0.2.1:8000"])
