@@ -5,12 +5,10 @@ each contestant in turn; before Bedside says "success" an instance is encrypted,
 folder; Orthanc synchronises the file. All take PDUs of the same size.
 """
 
-import io
 import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,27 +17,36 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-import httpx
 import numpy as np
 
 from bedside.delivery.processes import free_port
+from benchmarks import dicom_memory
+from benchmarks.dicom_files import (
+    RELATED,
+    ROOT,
+    SIDE,
+    SMALL,
+    WAIT_SECONDS,
+    connected,
+    finished,
+    made_series,
+    related,
+    uids_below,
+    until,
+)
 from benchmarks.imaging import MODEL, log_stages
 from benchmarks.part import Options, Part, Raw
-from benchmarks.processes import Busy, Server, cpu_seconds, pause_until
+from benchmarks.processes import Busy, Server, cpu_seconds
 from benchmarks.services import REPOSITORY, Running, Service, Workspace, bedside, bedside_tokens, start
 from benchmarks.services import wait_ready as ready
 from benchmarks.tables import spread, table, verdict
 
 Say = Callable[[str], None]
-RELATED = 'multipart/related; type="application/dicom"; boundary=cut'
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TITLE = "BENCHMARK"
-SIDE, SMALL = 512, (20, 48, 40)
 CT_SLICES = 500
 PDU_BYTES = 131072
 """Largest PDU that anybody takes, Bedside's default: with the 16 KiB of the others' they would wait for the network."""
-
-_WAIT_SECONDS = 120.0
 
 
 def available() -> bool:
@@ -54,13 +61,13 @@ def measure(workspace: Workspace, rounds: int, count: int, slices: int, say: Say
         workspace: folders.
         rounds: studies that are taken through, and rounds of instances.
         count: instances a round.
-        slices: of the CT whose decoding is measured.
+        slices: of the CT whose memory is measured.
         say: told how it goes.
     """
     folder = workspace.root / "dicom"
     folder.mkdir()
-    memory = _memory(slices, folder)
-    say(f"{slices} slices: decoding takes {memory['peak_bytes'] / memory['volume_bytes']:.2f} volumes")
+    memory = dicom_memory.measure(workspace, slices)
+    say(f"{slices} slices: a job takes {memory['server_bytes'] / memory['volume_bytes']:.2f} volumes in the server")
     with ExitStack() as stack:
         archive = _orthanc(folder)
         stack.callback(archive.server.end)
@@ -94,44 +101,28 @@ def _through(workspace: Workspace, archive: Running, rounds: int, folder: Path, 
 
 
 def _study(running: Running, archive: Running, number: int) -> dict[str, float]:
-    files = _files(SMALL, f"1.2.826.0.1.3680043.10.999.1.{number}.{os.getpid()}", spacing=0.8, seed=number)
-    with _client(running) as client, _client(archive) as orthanc:
+    files = made_series(SMALL, f"{ROOT}.1.{number}.{os.getpid()}", spacing=0.8, seed=number)
+    with connected(running) as client, connected(archive) as orthanc:
         begin = time.time()
-        answer = client.post(_studies(), content=_related(files), headers={"Content-Type": RELATED})
+        answer = client.post(_studies(), content=related(files), headers={"Content-Type": RELATED})
         answer.raise_for_status()
         taken = time.time()
-        job = _until(lambda: _done(client.get(answer.headers["location"]).json()))
-        study = _uids(f"1.2.826.0.1.3680043.10.999.1.{number}.{os.getpid()}")[0]
+        job = finished(client, answer.headers["location"])
+        study = uids_below(f"{ROOT}.1.{number}.{os.getpid()}")[0]
         place = f"/dicom-web/studies/{study}/instances?Modality=SEG"
-        _until(lambda: orthanc.get(place).json())
+        until(lambda: orthanc.get(place).json())
         stored = time.time()
-    started, finished = (_seconds(job[name]) for name in ("started", "finished"))
+    started, ended = (_seconds(job[name]) for name in ("started", "finished"))
     return {
         "received, checked and kept (STOW-RS)": taken - begin,
         "waiting": max(0.0, started - taken),
-        "running": finished - max(started, taken),
-        "SEG and SR stored and found (STOW-RS, QIDO-RS)": stored - finished,
+        "running": ended - max(started, taken),
+        "SEG and SR stored and found (STOW-RS, QIDO-RS)": stored - ended,
     }
-
-
-def _done(job: dict[str, Any]) -> dict[str, Any] | None:
-    if job["state"] == "dead":
-        raise RuntimeError(f"the job failed: {job['error']}")
-    return job if job["state"] == "succeeded" else None
 
 
 def _seconds(moment: str) -> float:
     return float(np.datetime64(moment.removesuffix("+00:00")).astype("datetime64[ms]").astype(np.int64)) / 1e3
-
-
-def _until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        pause_until(deadline)
-    raise RuntimeError("it did not happen in time")
 
 
 # instances per second
@@ -152,7 +143,7 @@ def _rates(
         busy, begin = Busy.now(), perf_counter()
         own = sum(cpu_seconds(server.pid) for server in (running.server, receiver, archive.server))
         for number in range(rounds):
-            made = _files((count, SIDE, SIDE), f"1.2.826.0.1.3680043.10.999.2.{number}.{os.getpid()}", 0.08, number)
+            made = made_series((count, SIDE, SIDE), f"{ROOT}.2.{number}.{os.getpid()}", 0.08, number)
             for name, seconds in _round(made, folder / f"round{number}", ports, roots, number):
                 found.setdefault(name, []).append(count / seconds)
             say(f"round {number + 1}: " + ", ".join(f"{name} {rates[-1]:.0f}/s" for name, rates in found.items()))
@@ -170,54 +161,19 @@ def _round(
     for name in names[number % len(names) :] + names[: number % len(names)]:  # nobody is always the first
         begin = perf_counter()
         send = ["storescu", "-aet", TITLE, "-aec", "BEDSIDE", "127.0.0.1", str(ports[name]), "+sd", str(folder)]
-        subprocess.run(send, check=True, timeout=_WAIT_SECONDS)
+        subprocess.run(send, check=True, timeout=WAIT_SECONDS)
         yield f"C-STORE, {name}", perf_counter() - begin
     # New UIDs: what an archive has, it need not write again.
-    body = _related(
-        _files((len(made), SIDE, SIDE), f"1.2.826.0.1.3680043.10.999.3.{number}.{os.getpid()}", 0.08, number)
-    )
+    body = related(made_series((len(made), SIDE, SIDE), f"{ROOT}.3.{number}.{os.getpid()}", 0.08, number))
     for name in sorted(roots, reverse=bool(number % 2)):
         running, path = roots[name]
-        with _client(running) as client:
+        with connected(running) as client:
             begin = perf_counter()
             client.post(path, content=body, headers={"Content-Type": RELATED}).raise_for_status()
             yield f"STOW-RS, {name}", perf_counter() - begin
 
 
-# memory
-
-
-def _memory(slices: int, folder: Path) -> dict[str, float]:
-    """Decode a CT in a process of its own, request and all; return bytes of the volume and of the peak above it."""
-    body = folder / "ct"
-    body.write_bytes(_related(_files((slices, SIDE, SIDE), "1.2.826.0.1.3680043.10.999.4", 0.7, 0, modality="CT")))
-    run = [sys.executable, "-m", "benchmarks.dicom", str(body)]
-    told = subprocess.run(run, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=600)
-    peak, volume, seconds = map(float, told.stdout.split())
-    return {"slices": slices, "peak_bytes": peak, "volume_bytes": volume, "seconds": seconds}
-
-
-def _decode(path: Path) -> None:
-    from bedside.bundle.contract import InputSpec  # noqa: PLC0415 - of the child alone
-    from bedside.codecs.dicom import decode_dicom  # noqa: PLC0415
-    from bedside.settings import LimitSettings  # noqa: PLC0415
-    from bedside.types import RawPart  # noqa: PLC0415
-
-    spec, limits = InputSpec("image", "image", spatial_dims=3), LimitSettings()
-    decode_dicom(RawPart(None, RELATED, _related(_files(SMALL, "1.2.826.0.1.3680043.10.999.5", 1, 0))), spec, limits)
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (proc(5))
-    begin = perf_counter()
-    image = decode_dicom(RawPart(None, RELATED, path.read_bytes()), spec, limits)
-    print(_status("VmHWM") - before, len(image.payload), perf_counter() - begin)
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
-
-
-# servers and files
+# servers
 
 
 def _bedside(workspace: Workspace, name: str, folder: Path, archive: Running, jobs: int) -> Service:
@@ -284,60 +240,14 @@ def _storescp(folder: Path) -> tuple[Server, int]:
     return Server(["storescp", "-pdu", str(PDU_BYTES), "-od", str(home), str(port)], {}, folder / "storescp.log"), port
 
 
-def _client(running: Running) -> httpx.Client:
-    headers = {"Authorization": f"Bearer {running.tokens[0]}"} if running.tokens else {}
-    headers["Accept"] = "application/dicom+json, application/json;q=0.9"
-    return httpx.Client(base_url=f"http://127.0.0.1:{running.port}", headers=headers, timeout=_WAIT_SECONDS)
-
-
 def _studies() -> str:
     return f"/dicomweb/models/{MODEL}/studies"
 
 
-def _uids(root: str) -> tuple[str, str, str]:
-    return f"{root}.1", f"{root}.2", f"{root}.3"
-
-
-def _files(shape: tuple[int, int, int], root: str, spacing: float, seed: int, modality: str = "MR") -> list[bytes]:
-    """Return a made-up series as DICOM files: noise, which no compression helps; as thick as it is wide."""
-    import pydicom  # noqa: PLC0415 - of the extra "dicom"
-
-    study, series, frame = _uids(root)
-    step = round(spacing * shape[2] / shape[0], 4)
-    noise = np.random.default_rng(seed)
-    found = []
-    for number in range(shape[0]):
-        dataset = pydicom.Dataset()
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        storage = pydicom.uid.CTImageStorage if modality == "CT" else pydicom.uid.MRImageStorage
-        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = storage
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{series}.{number}"
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = study, series, frame
-        dataset.Modality, dataset.PatientID, dataset.PatientName = modality, "BENCHMARK", "Benchmark"
-        dataset.SeriesNumber, dataset.InstanceNumber = 1, number + 1
-        dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [0, 0, number * step], [1, 0, 0, 0, 1, 0]
-        dataset.PixelSpacing, dataset.SliceThickness = [spacing, spacing], step
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
-        dataset.Rows, dataset.Columns = shape[1:]
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-        dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024 if modality == "CT" else 0
-        dataset.PixelData = noise.integers(0, 4096, shape[1:], np.uint16).tobytes()
-        buffer = io.BytesIO()
-        dataset.save_as(buffer, enforce_file_format=True)
-        found.append(buffer.getvalue())
-    return found
-
-
-def _related(files: Sequence[bytes]) -> bytes:
-    return b"".join(b"--cut\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % data for data in files) + b"--cut--\r\n"
-
-
-if __name__ == "__main__":
-    _decode(Path(sys.argv[1]))
-
-
 # the section of docs/benchmarks.md
+
+
+_PROCESSES = ("decoding", "server", "model")
 
 
 def render(raw: Raw) -> str:
@@ -353,7 +263,12 @@ def render(raw: Raw) -> str:
         service = name.partition(",")[0]
         ratios = [ours / theirs for ours, theirs in zip(rates[f"{service}, Bedside"], found, strict=True)]
         rows.append([name, spread(found, 0), "" if name.endswith("Bedside") else spread(ratios, 2)])
-    volumes = memory["peak_bytes"] / memory["volume_bytes"]
+    decoding, server, model = (memory[f"{name}_bytes"] / memory["volume_bytes"] for name in _PROCESSES)
+    peaks = [
+        ["server: received, decoded, run, encoded (goal: at most 3)", f"{verdict(server <= 3)} **{server:.2f}**"],
+        ["the model's process", f"{model:.2f}"],
+        [f"decoding alone, its request included, in {memory['decoding_seconds']:.1f} s", f"{decoding:.2f}"],
+    ]
     return f"""
 ## (d) DICOM
 
@@ -373,9 +288,11 @@ one association, PDUs of 128 KiB; STOW-RS in one request. "Success" of Bedside m
 
 {table(("", "instances/s", "Bedside's rate over this"), rows)}
 
-A CT of {memory["slices"]} slices of 512 × 512 as `multipart/related`, decoded in {memory["seconds"]:.1f} s: the peak of
-the process above what it held before is **{volumes:.2f} volumes**, the request itself included (goal: at most 3).
-{verdict(volumes <= 3)}
+A CT of {memory["slices"]} slices of 512 × 512, {memory["volume_bytes"] / 1e6:.0f} MB of int16, from STOW-RS to its
+Segmentation and report, in a server whose model is a threshold: peak of each process above what it held before, in
+volumes. The model's process holds float32, two volumes a copy.
+
+{table(("", "volumes"), peaks)}
 """
 
 

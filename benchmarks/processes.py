@@ -52,6 +52,27 @@ def pss_megabytes(pid: int) -> float:
     return 0.0
 
 
+class Peak:
+    """The most that a process holds from now on, over what it holds now.
+
+    Args:
+        pid: the process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._folder = _PROC / str(pid)
+        self._before = self._resident("VmRSS")
+        (self._folder / "clear_refs").write_text("5")  # the peak begins anew (proc(5))
+
+    def bytes(self) -> int:
+        """Return it in bytes."""
+        return self._resident("VmHWM") - self._before
+
+    def _resident(self, name: str) -> int:
+        lines = (self._folder / "status").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+
+
 def command(pid: int) -> str:
     """Return a process's command line, "" where it has gone."""
     with suppress(OSError):

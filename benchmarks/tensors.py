@@ -5,10 +5,8 @@ model. One caller, one request at a time, servers and ways by turns; each way's 
 sent. The least is what a way costs, the median what the machine made of it.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -22,6 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from benchmarks import services
+from benchmarks.bundles import identity_bundle
 from benchmarks.contestants.heart_pipeline import IDENTITY as MODEL
 from benchmarks.part import Options, Part, Raw
 from benchmarks.services import Running, Workspace, bedside, start, wait_ready
@@ -36,50 +35,6 @@ Way = Callable[[], Volume]
 
 
 JSON, BINARY, RAW, TYPED = "JSON", "HTTP binary", "gRPC raw", "gRPC typed"
-
-
-def identity_bundle(folder: Path) -> Path:
-    """Write a bundle that gives back the volume that it gets."""
-    tensor: dict[str, Any] = {"type": "image", "format": "magnitude", "num_channels": 1, "spatial_shape": ["*"] * 3}
-    tensor |= {"dtype": "float32", "value_range": [], "is_patch_data": False, "channel_def": {"0": "image"}}
-    metadata = {
-        "version": "1.0.0",
-        "monai_version": "1.6.1",
-        "pytorch_version": "2.13.0",
-        "numpy_version": "2.4.6",
-        "required_packages_version": {},
-        "task": "Identity",
-        "description": "Gives back the volume that it gets.",
-        "authors": "Bedside maintainers",
-        "copyright": "Bedside maintainers",
-        "network_data_format": {"inputs": {"image": tensor}, "outputs": {"pred": tensor}},
-    }
-    transforms = [{"_target_": "LoadImaged", "keys": "image"}, {"_target_": "EnsureChannelFirstd", "keys": "image"}]
-    config = {
-        "bundle_root": ".",
-        "device": "$torch.device('cpu')",
-        "network": {"_target_": "torch.nn.Identity"},
-        "preprocessing": {"_target_": "Compose", "transforms": transforms},
-        "dataset": {"_target_": "Dataset", "data": [], "transform": "@preprocessing"},
-        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},
-        "inferer": {"_target_": "SimpleInferer"},
-        "postprocessing": {"_target_": "Compose", "transforms": []},
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-        },
-        "imports": ["$import torch"],
-        "run": ["$@evaluator.run()"],
-    }
-    configs = folder / MODEL / "configs"
-    configs.mkdir(parents=True)
-    (configs / "metadata.json").write_text(json.dumps(metadata, indent=1))
-    (configs / "inference.json").write_text(json.dumps(config, indent=1))
-    return folder / MODEL
 
 
 BEDSIDE = services.with_grpc(

@@ -95,6 +95,10 @@ class Encoder(Protocol):
         """Return what one answer says, where writing it has not told that already; never raises."""
         ...
 
+    def needed(self, media_type: str, contract: Contract, inputs: ValidatedInputs) -> ValidatedInputs:
+        """Return what :meth:`encode` needs of the inputs: volumes without their voxels where it does not draw them."""
+        ...
+
 
 class Executor(Protocol):
     """Stages 6 and 7: a loaded bundle that runs validated inputs."""

@@ -21,7 +21,15 @@ from bedside.codecs.overlay import render_overlay
 from bedside.codecs.report import encode_json, report
 from bedside.codecs.turning import as_sent
 from bedside.errors import NotAcceptable, RunFailed
-from bedside.types import DecodedImage, EncodedAnswer, OutputArray, OutputFile, Prediction, ValidatedInputs
+from bedside.types import (
+    DecodedImage,
+    DecodedInput,
+    EncodedAnswer,
+    OutputArray,
+    OutputFile,
+    Prediction,
+    ValidatedInputs,
+)
 
 NIFTI_GZ = "application/gzip"
 JSON = "application/json"
@@ -82,6 +90,16 @@ class Answers:
         return self._writers[media_type](contract, inputs, prediction)
 
     finding = staticmethod(finding)
+
+    def needed(self, media_type: str, contract: Contract, inputs: ValidatedInputs) -> ValidatedInputs:
+        """Return what :meth:`encode` needs of the inputs: volumes without their voxels where it does not draw them."""
+        captured = media_type in {DICOM, RELATED} and any("capture" in spec.dicom.results for spec in contract.inputs)
+        drawn = captured or media_type in {PNG, MIXED}
+        return inputs if drawn else replace(inputs, items=tuple(map(_without_voxels, inputs.items)))
+
+
+def _without_voxels(item: DecodedInput) -> DecodedInput:
+    return replace(item, payload=b"") if isinstance(item, DecodedImage) and item.spatial_dims == 3 else item
 
 
 def _find_own_types(contract: Contract) -> tuple[str, ...]:

@@ -11,7 +11,7 @@
 9 account            log event, metrics, audit record
 
 A transport calls :meth:`DataPlane.admit` (or its halves, where the message names the model), reads the body, calls
-:meth:`DataPlane.infer` and, for files out, :meth:`DataPlane.encode`, for tensors :meth:`DataPlane.write`; in every
+:meth:`DataPlane.answer` for files out, for tensors :meth:`DataPlane.infer` and :meth:`DataPlane.write`; in every
 case, last, :meth:`DataPlane.account`. What is answered is looked at in stage 8, and no transport knows of it.
 """
 
@@ -151,6 +151,18 @@ class DataPlane:
             for stage, seconds in prediction.seconds.items():
                 call.stages[stage] = call.stages.get(stage, 0.0) + seconds
         return [Row(inputs, prediction) for inputs, prediction in zip(rows, results, strict=True)]
+
+    async def answer(self, call: Call, served: ServedModel, raw: list[RawInput], media_type: str) -> EncodedAnswer:
+        """Stages 4 to 8 for files in, files out; raises what they raise.
+
+        Of what may be as large as a study, nothing is held for longer than a stage needs it: ``raw`` is emptied.
+        """
+        inputs = await self.decode(call, served, raw)
+        raw.clear()
+        (row, *_) = await self.run(call, served, inputs)
+        inputs.clear()
+        row = Row(self._encoder.needed(media_type, served.contract, row.inputs), row.prediction)
+        return await self.encode(call, served, row, media_type)
 
     async def decode(self, call: Call, served: ServedModel, raw: Sequence[RawInput]) -> list[ValidatedInputs]:
         """Stages 4 and 5 alone: refuse now what could not be run later. Raises RequestError."""

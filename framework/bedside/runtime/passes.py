@@ -38,11 +38,12 @@ class EvaluatorPass:
     def __call__(self, item: Any) -> tuple[Mapping[str, Any], dict[str, float]]:
         """Preprocess, iterate, and return what the engine's state holds."""
         begin = perf_counter()
-        data = preprocess(self._built, item)
+        prepared = [preprocess(self._built, item)]
         ready = perf_counter()
         evaluator = self._built.evaluator
         try:
-            evaluator.state.batch = self._collate([data])
+            evaluator.state.batch = self._collate(prepared)
+            prepared.clear()  # the batch is a copy; MONAI's loader lets go of what it has collated, too
             evaluator.state.output = evaluator._iteration(evaluator, evaluator.state.batch)  # noqa: SLF001
             results = results_of(evaluator.state.output)
         except Exception as error:

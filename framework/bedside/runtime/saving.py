@@ -134,8 +134,18 @@ class _Naming:
 def _keeping(writer: type[Any], kept: Kept) -> type[Any]:
     for base, write in ((NibabelWriter, _keep_nibabel), (PILWriter, _keep_pil), (ITKWriter, _keep_plain)):
         if issubclass(writer, base):
-            return type(f"Keeping{writer.__name__}", (writer,), {"write": write, "kept": kept})
+            return type(f"Keeping{writer.__name__}", (writer,), {"write": _emptied(write), "kept": kept})
     return writer  # a writer of the bundle's own writes its file; see engine.collect_files
+
+
+def _emptied(write: Callable[..., None]) -> Callable[..., None]:
+    """Have a writer let go of what it wrote: a saver keeps its last writer, and so somebody's result, and memory."""
+
+    def written(self: Any, *args: Any, **kwargs: Any) -> None:
+        write(self, *args, **kwargs)
+        self.data_obj = None
+
+    return written
 
 
 def _keep_nibabel(self: Any, filename: Any, verbose: bool = False, **kwargs: Any) -> None:  # noqa: ARG001, FBT001, FBT002

@@ -201,7 +201,7 @@ class References:
     async def fetched(
         self, call: Call, contract: Contract, inputs: list[RawInput], seconds: float
     ) -> AsyncIterator[list[RawInput]]:
-        """Give the inputs, with what was referred to in place of the references, which is held until the block ends.
+        """Give the very list, with what was referred to in place of the references; room is held until the block ends.
 
         Args:
             call: whose stage 1 this is.
@@ -214,7 +214,9 @@ class References:
             QueueFull, ArchiveUnavailable, DeadlineExceeded: it need not.
         """
         with ExitStack() as holds:
-            yield await self._read(call, contract, inputs, seconds, holds) if any(map(is_reference, inputs)) else inputs
+            if any(map(is_reference, inputs)):
+                inputs[:] = await self._read(call, contract, inputs, seconds, holds)
+            yield inputs
 
     async def _read(
         self, call: Call, contract: Contract, inputs: Sequence[RawInput], seconds: float, holds: ExitStack

@@ -1,6 +1,8 @@
 """A warm bundle: one item in, its results out, and nothing of the item stays."""
 
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,6 +67,28 @@ def test_no_patient_stays_in_the_engine(build_one: Build, tmp_path: Path) -> Non
     built = build_one("volume_segmentation")
     BundleEngine(built).run(volume(tmp_path))
     assert (built.evaluator.state.batch, built.evaluator.state.output) == (None, None)
+
+
+def test_what_was_collated_is_let_go_before_the_network_runs(build_one: Build, tmp_path: Path) -> None:
+    """The batch is a copy: a volume beside it would be held for nothing, and it is as large."""
+    built = build_one("volume_segmentation")
+    prepare: Any = built.preprocessing
+    forward = built.evaluator.network.forward
+    prepared: list[weakref.ref[Any]] = []
+    seen: list[bool] = []
+
+    def preprocessing(item: Any) -> Any:
+        data = prepare(item)
+        prepared.append(weakref.ref(data["image"]))
+        return data
+
+    def looking(image: Any) -> Any:
+        seen.append(prepared[0]() is None)
+        return forward(image)
+
+    built.evaluator.network.forward = looking
+    BundleEngine(replace(built, preprocessing=preprocessing)).run(volume(tmp_path))
+    assert set(seen) == {True}
 
 
 def test_no_patient_stays_in_the_engine_after_a_failure(build_one: Build) -> None:

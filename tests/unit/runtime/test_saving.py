@@ -127,6 +127,16 @@ def test_taking_forgets(tmp_path: Path) -> None:
     assert kept.take() == []
 
 
+def test_a_saver_lets_go_of_what_it_wrote(tmp_path: Path) -> None:
+    """MONAI's keeps its last writer, which would hold somebody's result until the next one comes."""
+    transform = SaveImaged(keys="pred", output_dir=tmp_path)
+    kept = keep_in_memory(Compose([transform]))
+    transform({"pred": volume()})
+    (output,) = kept.take()
+    assert output.array.any()
+    assert transform.saver.writer_obj.data_obj is None
+
+
 def test_a_saver_of_classes_is_silent(tmp_path: Path) -> None:
     """SaveClassificationd would collect every prediction of the server's life, and write them at its end."""
     transform = SaveClassificationd(keys="pred", output_dir=tmp_path, meta_keys="meta")

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from itertools import compress
 
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
@@ -75,19 +76,13 @@ class SpineWork:
             raise DeadlineExceeded
         # (3) resolve
         served = self._find(call, job)
+        named = list(map(is_replaceable, inputs))
         # (1) receive, for a job that only says where its input is
         async with self._references.fetched(call, served.contract, inputs, seconds) as found:
-            replaceable = [new for old, new in zip(inputs, found, strict=True) if is_replaceable(old)]
-            if replaceable:
-                await asyncio.to_thread(self._require_same, job, replaceable)
-                replaceable.clear()
-            # (4) decode, (5) validate
-            decoded = await self._dataplane.decode(call, served, found)
-            for spent in (found, inputs):  # of no more use, and as large as a study: callers hold the lists
-                spent.clear()
-            # (6) queue, (7) run, (8) encode
-            rows = await self._dataplane.run(call, served, decoded)
-            return await self._dataplane.encode(call, served, rows[0], job.media_type)
+            if any(named):
+                await asyncio.to_thread(self._require_same, job, list(compress(found, named)))
+            # (4) decode, (5) validate, (6) queue, (7) run, (8) encode
+            return await self._dataplane.answer(call, served, found, job.media_type)
 
     def _require_same(self, job: Job, parts: Sequence[RawInput]) -> None:
         """Raise ReferenceChanged where an earlier attempt has read other bytes: they may be another patient's."""

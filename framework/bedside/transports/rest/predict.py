@@ -1,10 +1,7 @@
 """``POST /v1/models/{m}[/versions/{v}]/predict``: files in, files out."""
 
-from collections.abc import Sequence
-
 from bedside.codecs.negotiate import negotiate
 from bedside.codecs.record import parse_object
-from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
 from bedside.errors import PayloadTooLarge, UnsupportedMediaType
 from bedside.interfaces import ServedModel
@@ -13,7 +10,7 @@ from bedside.transports.references import References, is_reference
 from bedside.transports.rest.exchange import Exchange
 from bedside.transports.rest.multipart_form import read_form
 from bedside.transports.rest.reply import Reply
-from bedside.types import EncodedAnswer, RawInput, RawPart, RawRecord
+from bedside.types import RawInput, RawPart, RawRecord
 
 
 class Predict:
@@ -33,19 +30,13 @@ class Predict:
         media_type = self.negotiate(exchange, served)
         raw = await self.read(exchange, served)
         if not any(map(is_reference, raw)):
-            answer = await self._answer(exchange.call, served, raw, media_type)
+            answer = await self._dataplane.answer(exchange.call, served, raw, media_type)
         else:
             seconds = self._dataplane.remaining(exchange.call)
             async with self._references.fetched(exchange.call, served.contract, raw, seconds) as inputs:
-                answer = await self._answer(exchange.call, served, inputs, media_type)
+                answer = await self._dataplane.answer(exchange.call, served, inputs, media_type)
         fields = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers)
         return Reply(200, answer.media_type, answer.body, fields)
-
-    async def _answer(
-        self, call: Call, served: ServedModel, inputs: Sequence[RawInput], media_type: str
-    ) -> EncodedAnswer:
-        rows = await self._dataplane.infer(call, served, inputs)
-        return await self._dataplane.encode(call, served, rows[0], media_type)
 
     def negotiate(self, exchange: Exchange, served: ServedModel) -> str:
         """Return the media type to answer with. Raises NotAcceptable."""

@@ -2,7 +2,8 @@
 
 import email
 import io
-from typing import Any
+from datetime import datetime, tzinfo
+from typing import Any, Self
 
 import numpy as np
 import pydicom
@@ -19,6 +20,15 @@ from bedside.types import DecodedImage, OutputArray, Prediction, ValidatedInputs
 TYPES = ("application/x-nifti", "application/gzip", "application/dicom", "application/zip", "multipart/related")
 
 
+class _Clock(datetime):
+    """A clock that has stopped, so that two answers can be compared."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        """Return a moment."""
+        return cls(2026, 1, 2, tzinfo=tz)
+
+
 def contract(media_types: tuple[str, ...] = TYPES, kind: Any = "segmentation", **policy: Any) -> Contract:
     """Return a contract with one volume in and one result out."""
     spec = InputSpec("image", "image", media_types, 3, dicom=DicomPolicy(**policy))
@@ -31,6 +41,34 @@ def answered(media_type: str, image: DecodedImage, **policy: Any) -> tuple[str, 
     prediction = Prediction((OutputArray("pred", np.ones(image.shape, np.uint8), image.affine),))
     answer = Answers().encode(media_type, contract(**policy), ValidatedInputs((image,)), prediction)
     return answer.media_type, answer.body
+
+
+WITH_CAPTURE = ("segmentation", "report", "capture")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "results", "drawn"),
+    [
+        ("application/json", WITH_CAPTURE, False),
+        ("application/gzip", WITH_CAPTURE, False),
+        ("application/dicom", WITH_CAPTURE[:2], False),
+        ("multipart/related", WITH_CAPTURE[:2], False),
+        ("multipart/related", WITH_CAPTURE, True),
+        ("multipart/mixed", WITH_CAPTURE[:2], True),
+        ("image/png", WITH_CAPTURE[:2], True),
+    ],
+)
+def test_voxels_are_needed_only_where_they_are_drawn(
+    media_type: str, results: tuple[str, ...], *, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an answer needs of a series gives the same bytes as all of it, without the volume where nobody looks."""
+    monkeypatch.setattr("bedside.codecs.dicom.results.datetime", _Clock)
+    of, (image, _) = contract(results=results), read(MAKE.series())
+    needed = Answers().needed(media_type, of, ValidatedInputs((image,)))
+    (kept,) = needed.items
+    assert isinstance(kept, DecodedImage)
+    assert kept.payload == (image.payload if drawn else b"")
+    assert answered(media_type, kept, results=results) == answered(media_type, image, results=results)
 
 
 def test_offers() -> None:
