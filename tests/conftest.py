@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from tests.emitted import (
     _hold_lines_against_the_schema,  # noqa: F401 - fixtures of every test
@@ -13,6 +14,10 @@ from bedside.log_settings import LogSettings
 from bedside.settings import LimitSettings, RuntimeSettings, Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# How long an example takes tells of the machine's other work, not of the code.
+hypothesis.settings.register_profile("bedside", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("bedside")
 
 GIBIBYTES_PER_WORKER = 3
 """A worker's own memory with torch, its server of ``apps/`` and their model processes, with room to spare."""

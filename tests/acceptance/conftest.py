@@ -59,6 +59,22 @@ def start(bundles: list[Path], folder: Path, **environment: str) -> Served:
 
 def start_program(program: list[str], bundles: list[Path], folder: Path, environment: dict[str, str]) -> Served:
     """Start a server by what Python is to run, and wait until every model has made a forward pass."""
+    served = launch(program, bundles, folder, environment)
+
+    def ready() -> bool:
+        assert served.process.poll() is None
+        return httpx.get(f"{served.url}/readyz", verify=PLAIN).status_code == httpx.codes.OK
+
+    try:
+        wait_until(ready)
+    except AssertionError as error:
+        stop(served)
+        raise AssertionError(f"the server did not become ready:\n{served.log.read_text()[-4000:]}") from error
+    return served
+
+
+def launch(program: list[str], bundles: list[Path], folder: Path, environment: dict[str, str]) -> Served:
+    """Start a server, which may never be ready as a whole."""
     port = free_port(1)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
@@ -73,18 +89,7 @@ def start_program(program: list[str], bundles: list[Path], folder: Path, environ
     }
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=stream, stderr=subprocess.STDOUT)
-    served = Served(f"http://127.0.0.1:{port}", log, folder / "state", process, f"127.0.0.1:{port + 1}")
-
-    def ready() -> bool:
-        assert process.poll() is None
-        return httpx.get(f"{served.url}/readyz", verify=PLAIN).status_code == httpx.codes.OK
-
-    try:
-        wait_until(ready)
-    except AssertionError as error:
-        stop(served)
-        raise AssertionError(f"the server did not become ready:\n{log.read_text()[-4000:]}") from error
-    return served
+    return Served(f"http://127.0.0.1:{port}", log, folder / "state", process, f"127.0.0.1:{port + 1}")
 
 
 def stop(served: Served) -> int:

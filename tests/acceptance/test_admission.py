@@ -1,29 +1,15 @@
 """A server that was given something hostile: it says no, runs nothing of it, and serves the rest."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
-from tests.acceptance.conftest import APPS, Served, start, stop
+from tests.acceptance.conftest import APPS, Served, launch, start, stop
 from tests.assets.hostile_bundles import make_hostile
 from tests.waiting import wait_until
-
-from bedside.delivery.processes import free_port
-
-
-def launch(bundles: list[Path], folder: Path, **environment: str) -> Served:
-    """Start a server that will not become ready as a whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    variables = {"BEDSIDE_RUNTIME__STATE_DIR": str(folder / "state"), **environment}
-    command = [sys.executable, "-m", "bedside", "serve", *map(str, bundles), "--port", str(port)]
-    with (folder / "server.log").open("wb") as stream:
-        process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=stream, stderr=subprocess.STDOUT)
-    return Served(f"http://127.0.0.1:{port}", folder / "server.log", folder / "state", process)
 
 
 def index(served: Served) -> dict[str, dict[str, str]]:
@@ -44,7 +30,7 @@ def test_the_hostile_are_refused_and_the_others_serve(tmp_path: Path, bundles: P
     for name in names:
         make_hostile.BUNDLES[name](tmp_path / "models" / name)
     shutil.copytree(APPS / "heart_disease", tmp_path / "models" / "heart_disease")
-    served = launch([tmp_path / "models"], tmp_path / "server")
+    served = launch(["-m", "bedside"], [tmp_path / "models"], tmp_path / "server", {})
     try:
         models = index(served)
         assert {name: models[name]["state"] for name in names} == dict.fromkeys(names, "UNAVAILABLE")

@@ -5,11 +5,12 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 from bedside.delivery.processes import free_port
 
@@ -47,7 +48,7 @@ def _serve(initdb: str, server: str, data: Path, user: str | None) -> Iterator[s
         yield f"postgresql+psycopg://bedside@127.0.0.1:{port}/postgres"
     finally:
         process.send_signal(signal.SIGINT)  # "fast": SIGTERM would wait for every client
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
 
 
 def _run(command: list[str], user: str | None) -> None:
@@ -57,21 +58,11 @@ def _run(command: list[str], user: str | None) -> None:
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     import psycopg  # noqa: PLC0415 - an extra
 
-    for _ in range(600):
-        try:
+    def answers() -> bool:
+        assert process.poll() is None, "PostgreSQL did not start"
+        with suppress(psycopg.OperationalError):
             psycopg.connect(f"host=127.0.0.1 port={port} user=bedside dbname=postgres connect_timeout=1").close()
-        except psycopg.OperationalError:
-            if process.poll() is not None:
-                pytest.fail("PostgreSQL did not start")
-            _pause(process)
-        else:
-            return
-    pytest.fail("PostgreSQL did not answer in time")
+            return True
+        return False
 
-
-def _pause(process: subprocess.Popen[bytes]) -> None:
-    """Wait a moment for the process to end; it should not."""
-    try:
-        process.wait(0.1)
-    except subprocess.TimeoutExpired:
-        return
+    wait_until(answers, "PostgreSQL answers")

@@ -86,7 +86,7 @@ MEDIA_TYPES = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=600), media_type=MEDIA_TYPES)
 def test_random_bytes_are_the_callers_error(data: bytes, media_type: str) -> None:
     """Never a traceback, whatever is sent."""
@@ -96,7 +96,7 @@ def test_random_bytes_are_the_callers_error(data: bytes, media_type: str) -> Non
         assert error.field == "image"  # noqa: PT017 - most examples raise, a few may not
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     path=st.sampled_from(FILES),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),
@@ -113,7 +113,7 @@ def test_mutated_files_are_read_or_the_callers_error(path: Path, changes: list[t
         assert error.field == "image"  # noqa: PT017 - some mutations leave a sound file
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     datatype=st.sampled_from(["FP32", "INT8", "BYTES", "BOOL", "BF16", "UINT64", ""]),
     shape=st.lists(st.integers(-2, 5), max_size=5).map(tuple),

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 KEYS = ("test-key", "a-secret-for-tests-only")
 
@@ -24,7 +24,7 @@ def running(command: list[str], log: Path, answers: Callable[[], bool]) -> Itera
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
 
 
 def answering(url: str) -> Callable[[], bool]:

@@ -1,10 +1,8 @@
 """Tokens of a real, certified OpenID provider: npm's ``oidc-provider``, and ``bedside serve`` in front of it."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.waiting import wait_until
+from tests.acceptance.conftest import Served, start, stop
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 from bedside.errors import ExpiredToken, InvalidToken, IssuerUnavailable
 from bedside.security.oidc import OidcAuthenticator
@@ -51,7 +50,7 @@ class Provider:
     def stop(self) -> None:
         """End the process."""
         self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(PATIENCE_SECONDS)
 
     def _line(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -79,7 +78,7 @@ def _running_provider() -> Iterator[Provider]:
         yield provider
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -191,55 +190,25 @@ async def test_provider_that_stops_does_not_stop_us(provider: Provider) -> None:
         await authenticator.authenticate(token)
 
 
-@dataclass
-class Served:
-    """``bedside serve`` in a process of its own."""
-
-    url: str
-    log: Path
-
-    def ask(self, token: str | None) -> httpx.Response:
-        """Have the record model predict."""
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        address = f"{self.url}/v1/models/record_classification/predict"
-        return httpx.post(address, json=RECORD, headers=headers, trust_env=False, timeout=60)
-
-
 @pytest.fixture(scope="module")
 def served(shared_provider: Provider, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Return a server that trusts the provider, with one record model, once it is ready."""
+    """Return a server that trusts the provider, with one record model."""
     folder = tmp_path_factory.mktemp("served")
-    log, messages = folder / "out.jsonl", folder / "messages.txt"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BEDSIDE_")}
-    environment |= {
-        "BEDSIDE_AUTH__ISSUER": shared_provider.issuer,
-        "BEDSIDE_RUNTIME__STATE_DIR": str(folder / "state"),
-        "BEDSIDE_RUNTIME__STAGING_DIR": str(folder),
-        "BEDSIDE_RUNTIME__DEVICE": "cpu",
-    }
-    with log.open("wb") as out, messages.open("wb") as told:
-        command = [sys.executable, "-m", "bedside", "serve", str(bundles / "record_classification"), "--port", "0"]
-        process = subprocess.Popen(command, stdout=out, stderr=told, env=environment)
-    try:
-        yield Served(_wait_until_ready(process, log), log)
-    finally:
-        process.terminate()
-        assert process.wait(timeout=60) == 0, messages.read_text()
+    running = start([bundles / "record_classification"], folder, BEDSIDE_AUTH__ISSUER=shared_provider.issuer)
+    yield running
+    assert stop(running) == 0
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    def started() -> Any:
-        assert process.poll() is None, log.read_text()
-        events = {line["message"]: line for line in _lines(log)}
-        return "server_ready" in events and events["server_started"]["server"]
-
-    address = wait_until(started, "the server is ready")
-    return f"http://{address['address']}:{address['port']}"
+def ask(served: Served, token: str | None) -> httpx.Response:
+    """Have the record model predict."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    address = f"{served.url}/v1/models/record_classification/predict"
+    return httpx.post(address, json=RECORD, headers=headers, trust_env=False, timeout=60)
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
     text = log.read_bytes()
-    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines() if line.startswith(b"{")]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +221,7 @@ def _lines(log: Path) -> list[dict[str, Any]]:
 )
 def test_model_answers_who_may_use_it(served: Served, shared_provider: Provider, scope: str, resource: str) -> None:
     """A token with the scope for all models, or for this one, gets a prediction."""
-    answer = served.ask(shared_provider.token(scope, resource))
+    answer = ask(served, shared_provider.token(scope, resource))
     assert answer.status_code == 200, answer.text
     assert "prediction" in answer.text
 
@@ -260,7 +229,7 @@ def test_model_answers_who_may_use_it(served: Served, shared_provider: Provider,
 @pytest.mark.parametrize("scope", ["bedside.infer:other", "bedside.admin", ""])
 def test_missing_scope_is_403(served: Served, shared_provider: Provider, scope: str) -> None:
     """A good token without the scope is forbidden, and told which scope to ask for."""
-    answer = served.ask(shared_provider.token(scope))
+    answer = ask(served, shared_provider.token(scope))
     assert answer.status_code == 403
     challenge = answer.headers["www-authenticate"]
     assert challenge.startswith("Bearer")
@@ -270,7 +239,7 @@ def test_missing_scope_is_403(served: Served, shared_provider: Provider, scope: 
 
 def test_no_token_is_401_without_an_error_code(served: Served) -> None:
     """Who sends no token is asked for one; RFC 6750 §3.1 gives no error code then."""
-    answer = served.ask(None)
+    answer = ask(served, None)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert "error=" not in answer.headers["www-authenticate"]
@@ -278,7 +247,7 @@ def test_no_token_is_401_without_an_error_code(served: Served) -> None:
 
 def test_expired_token_is_401(served: Served, shared_provider: Provider) -> None:
     """A genuine token past its end is an invalid token."""
-    answer = served.ask(shared_provider.token(resource="urn:bedside:expired"))
+    answer = ask(served, shared_provider.token(resource="urn:bedside:expired"))
     assert answer.status_code == 401
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
@@ -286,7 +255,7 @@ def test_expired_token_is_401(served: Served, shared_provider: Provider) -> None
 def test_log_accounts_for_calls_and_names_nobody(served: Served, shared_provider: Provider) -> None:
     """Each call leaves one event with a pseudonym; neither the client's name nor its token is in the log."""
     token = shared_provider.token()
-    request_id = served.ask(token).headers["x-request-id"]
+    request_id = ask(served, token).headers["x-request-id"]
     (event,) = wait_until(lambda: [line for line in _lines(served.log) if _request_id(line) == request_id])
     assert event["message"] == "inference_completed"
     assert event["event"]["outcome"] == "success"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.batching import adaptive
@@ -406,7 +406,6 @@ _STEP = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(steps=st.lists(_STEP, max_size=60), concurrency=st.integers(1, 3), size=st.integers(2, 8))
 def test_however_they_come_and_go_each_gets_its_own_answer(
     steps: list[tuple[str, int, float]], concurrency: int, size: int

@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import pytest
 from tests.emitted import check_lines, faults
 from tests.unit.observability.conftest import Capture
+from tests.waiting import PATIENCE_SECONDS
 
 from bedside.audit_settings import AuditSettings
 from bedside.errors import AuditUnavailable, ConfigurationError
@@ -149,7 +150,7 @@ def test_full_disk_is_told_once_and_costs_nothing_that_has_room(tmp_path: Path, 
     for _ in range(2):
         disk.tried.clear()
         made._wake.set()
-        assert disk.tried.wait(10)
+        assert disk.tried.wait(PATIENCE_SECONDS)
     assert made.lost_records == 3
     disk.full = False
     made.close()
@@ -281,7 +282,7 @@ def test_anchors_and_retention_are_looked_after(tmp_path: Path, captured: Captur
     made = AuditTrail(tmp_path, KEY, settings, SERVICE, lambda: moment)
     made._closing = True
     made._wake.set()
-    made._thread.join(10)
+    made._thread.join(PATIENCE_SECONDS)
     moment = 4e9
     made._closing = False
     made._look_around()

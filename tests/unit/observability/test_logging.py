@@ -274,7 +274,7 @@ def test_reader_that_has_gone_does_not_fail_the_process() -> None:
     assert (process.returncode, errors.strip()) == (0, b"1")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     event=st.sampled_from(list(Event)),
     values=st.dictionaries(

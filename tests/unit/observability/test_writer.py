@@ -5,6 +5,7 @@ import os
 import threading
 
 import pytest
+from tests.waiting import PATIENCE_SECONDS
 
 from bedside.observability import writer as writer_module
 from bedside.observability.writer import BufferedWriter
@@ -53,7 +54,7 @@ def test_lines_are_written_together(stream: Stream) -> None:
     writer.write(b"2\n")
     assert stream.data == b""
     writer.write(b"3\n")
-    assert stream.written.wait(10)
+    assert stream.written.wait(PATIENCE_SECONDS)
     assert stream.data == b"1\n2\n3\n"
     writer.close()
 
@@ -63,7 +64,7 @@ def test_line_is_written_without_waiting_for_others(stream: Stream, lines: int, 
     """buffer_lines 0, or a warning: with what came before it."""
     writer = writer_to(stream, lines=lines)
     writer.write(b"1\n", urgent=urgent)
-    assert stream.written.wait(10)
+    assert stream.written.wait(PATIENCE_SECONDS)
     assert stream.data == b"1\n"
     writer.close()
 
@@ -74,7 +75,7 @@ def test_lines_are_written_after_a_while(stream: Stream) -> None:
     for line in (b"1\n", b"2\n"):
         stream.written.clear()
         writer.write(line)
-        assert stream.written.wait(10)
+        assert stream.written.wait(PATIENCE_SECONDS)
     assert stream.data == b"1\n2\n"
     writer.close()
 
@@ -154,7 +155,7 @@ def test_lines_added_together_wake_the_thread(stream: Stream) -> None:
     writer = writer_to(stream, seconds=0.01)
     writer._lines.append(b"one of another thread\n")
     writer.write(b"mine\n")
-    assert stream.written.wait(10)
+    assert stream.written.wait(PATIENCE_SECONDS)
     writer.close()
 
 
@@ -196,7 +197,7 @@ def test_reader_that_stops_reading_blocks_nobody_and_costs_the_oldest_lines() ->
         data = b""
         while not data.endswith(b"14\n"):
             data += os.read(reader, 65536)
-        done.join(10)
+        done.join(PATIENCE_SECONDS)
         assert data == long + b"".join(b"%d\n" % number for number in range(5, 15))
         assert told == [5]
     os.close(reader)

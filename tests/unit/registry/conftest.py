@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE_SECONDS
+
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.metadata import Metadata
@@ -77,7 +79,7 @@ class Models:
 
     async def loading(self, name: str, version: str = "1.0.0", *, after: int = 0) -> FakeExecutor:
         """Wait until more than ``after`` executors were made, and the newest of this version loads."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(self.executors) <= after:  # noqa: ASYNC110 - it is made in the repository's own time
                 await asyncio.sleep(0)
             executor = self.executor(name, version)

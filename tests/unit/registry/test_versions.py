@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from tests.unit.registry.conftest import Models, found
+from tests.waiting import until
 
 from bedside.errors import BundleError, GoldenMismatch, LoadFailed, ModelNotReady, ModelVersionNotFound
 from bedside.registry.versions import highest
@@ -241,6 +242,4 @@ async def test_an_unload_whose_caller_goes_cuts_nobody_off() -> None:
     await asyncio.sleep(0)
     assert not executor.closed
     model.release()
-    async with asyncio.timeout(5):
-        while not executor.closed:  # noqa: ASYNC110 - it ends in the repository's own time
-            await asyncio.sleep(0)
+    await until(lambda: executor.closed)

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.waiting import PATIENCE_SECONDS
+
 from bedside.registry.watching import Watcher
 
 
@@ -26,7 +28,7 @@ class Looks:
 
     async def next(self) -> bool:
         """Return the next look's argument."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await self.settled.get()
 
 

@@ -125,7 +125,7 @@ async def test_algorithm_that_the_site_excludes_is_refused(issuer: LocalIssuer, 
 _SEGMENT = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", max_size=60)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_comes_as_a_token_is_refused_in_one_way(forge: Forge, data: st.DataObject) -> None:
     """Any text, and any change to a good token, is Unauthenticated: nothing else comes out, and nobody gets in."""

@@ -351,7 +351,7 @@ DOCUMENTS = VALUES | st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=80) | DOCUMENTS.map(lambda document: json.dumps(document).encode()), st.integers(0, 100))
 def test_the_parser_raises_nothing_but_request_errors(data: bytes, length: int) -> None:
     """Fuzz: any bytes, any structure, any header length."""
@@ -362,7 +362,7 @@ def test_the_parser_raises_nothing_but_request_errors(data: bytes, length: int) 
             assert isinstance(error, RequestError)  # noqa: PT017 - either outcome is right
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(DOCUMENTS, st.binary(max_size=16), st.booleans())
 async def test_requests_never_break_the_server(
     world: World,

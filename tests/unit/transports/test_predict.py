@@ -207,7 +207,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(st.lists(FRAGMENTS | st.binary(max_size=20), max_size=12), st.integers(1, 50))
 async def test_forms_never_break_the_server(world: World, pieces: list[bytes], size: int) -> None:
     """Whatever comes, one after the other: 200 or 4xx, accounted for once."""
@@ -227,7 +227,7 @@ JSONS: Any = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.sampled_from(["age", "chol", "x", "ÄÖ"]), JSONS) | JSONS)
 async def test_records_never_break_the_server(world: World, record: Any) -> None:
     """Whatever JSON comes, one after the other: 200 or 4xx."""

@@ -76,14 +76,14 @@ def judge_with(folder: Path, name: str, content: bytes) -> Any:
     return verdict
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(name=st.sampled_from(NAMES), content=st.binary(max_size=300))
 def test_any_bytes_get_a_verdict(folder: Path, name: str, content: bytes) -> None:
     """In every place of a bundle."""
     judge_with(folder, name, content)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_damaged_files_get_a_verdict(folder: Path, data: st.DataObject) -> None:
     """Real formats with bytes changed, cut out or put in: deeper into the parsers than random bytes come."""
@@ -96,7 +96,7 @@ def test_damaged_files_get_a_verdict(folder: Path, data: st.DataObject) -> None:
     judge_with(folder, name, bytes(content))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_damaged_archives_get_a_verdict(folder: Path, data: st.DataObject) -> None:
     """And nothing appears beside them."""
@@ -113,7 +113,7 @@ def test_damaged_archives_get_a_verdict(folder: Path, data: st.DataObject) -> No
 _ARCHIVE = MAKER.zipped()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=st.text(max_size=60))
 def test_any_yaml_gets_a_verdict(folder: Path, text: str) -> None:
     """Also what PyYAML's constructors fall over."""
@@ -135,7 +135,7 @@ def configurations() -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_hidden_defect_is_found(folder: Path, data: st.DataObject) -> None:
     """However deep it lies, between whatever is harmless, under keys that MONAI reads as paths."""
@@ -148,7 +148,7 @@ def test_a_hidden_defect_is_found(folder: Path, data: st.DataObject) -> None:
     assert not verdict.admitted
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(config=configurations())
 def test_harmless_configurations_are_admitted(folder: Path, config: Any) -> None:
     """No false alarm over plain values of any shape."""
@@ -156,7 +156,7 @@ def test_harmless_configurations_are_admitted(folder: Path, config: Any) -> None
     assert verdict.admitted, verdict.reason
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     defect=st.sampled_from(
         sorted(name for name in MAKER.BUNDLES if name.startswith(("target", "expression", "import")))

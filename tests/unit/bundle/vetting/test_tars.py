@@ -100,7 +100,7 @@ def test_a_bomb_stops_at_the_limit(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_archives_are_refused_or_unpacked(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

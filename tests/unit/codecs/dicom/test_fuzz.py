@@ -4,7 +4,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.codecs.dicom.cases import MAKE
 
@@ -51,7 +51,7 @@ def _survives(files: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("kind", SOUND)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_flipped_bytes(kind: str, data: st.DataObject) -> None:
     """A few bytes of one file become others; most of them in the header, where lengths and sizes stand."""
@@ -64,7 +64,7 @@ def test_flipped_bytes(kind: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", SOUND)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_cut_and_doubled_files(kind: str, data: st.DataObject) -> None:
     """A transfer that stopped, or that repeated itself."""
@@ -74,14 +74,14 @@ def test_cut_and_doubled_files(kind: str, data: st.DataObject) -> None:
     _survives([*files[:-1], data.draw(st.sampled_from([content[:end], content[:end] + content[begin:]]))])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_anything_behind_the_prefix(data: bytes) -> None:
     """What begins like a DICOM file need not be one."""
     _survives([bytes(128) + b"DICM" + data])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(["application/zip", "multipart/related; boundary=b"]), st.binary(max_size=300))
 def test_any_container(media_type: str, data: bytes) -> None:
     """Neither container reader leaves its own errors behind."""
@@ -94,7 +94,7 @@ def test_any_container(media_type: str, data: bytes) -> None:
             pass
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=64), st.sampled_from([b"", b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd8\xff\xff\xff"]))
 def test_any_codestream(data: bytes, head: bytes) -> None:
     """The size is a pair of numbers or unknown, and the search ends."""

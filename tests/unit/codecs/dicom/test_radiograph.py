@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.codecs.dicom.cases import LIMITS, MAKE, picture, read_picture
 
@@ -154,7 +154,7 @@ def test_masks_of_radiographs_are_no_dicom_answers() -> None:
     assert "application/dicom" not in Answers().available(contract("segmentation"))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(data=st.data())
 def test_flipped_bytes(data: st.DataObject) -> None:
     """Only named errors, and nothing of the patient in what is told."""

@@ -64,7 +64,7 @@ def test_a_line_has_one_id_for_ever(spool: Spool, tmp_path: Path) -> None:
     assert len({first.id, second.id, elsewhere.id}) == 3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.one_of(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(0, 12)),
