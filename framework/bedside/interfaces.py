@@ -251,7 +251,7 @@ class ModelRepository(Protocol):
         ...
 
     def text(self, name: str, version: str | None, which: str) -> str:
-        """Return the text ``card`` or ``licence`` of a loaded bundle, empty where it has none. Raises as `resolve`."""
+        """Return ``card``, ``licence`` or ``reference`` of a loaded bundle, or nothing. Raises as `resolve`."""
         ...
 
     @property

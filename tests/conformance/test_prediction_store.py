@@ -59,6 +59,23 @@ def test_databases_keep_references_alike(url: str) -> None:
     """The first answers, of all replicas together, and no more than that."""
     store, other = (PredictionStore(connect(url)) for _ in range(2))
     key = (DIGEST, "class", "all")
-    assert store.reference(*key, {"a": 60}, 100) == {}
-    assert other.reference(*key, {"a": 30, "b": 10}, 100) == {}
-    assert store.reference(*key, {"b": 1000}, 100) == {"a": 90, "b": 10}
+    assert store.reference(key, {"a": 60}, 100) == {}
+    assert other.reference(key, {"a": 30, "b": 10}, 100) == {}
+    assert store.reference(key, {"b": 1000}, 100) == {"a": 90, "b": 10}
+
+
+def test_databases_renew_references_alike(url: str) -> None:
+    """What was shipped is taken until then; first truths stay."""
+    store = PredictionStore(connect(url))
+    digest = "sha256:" + "1" * 64
+    key, truths = (digest, "class", "all"), (digest, "truth", "all")
+    shipped = {"a": 7}
+    store.reference(truths, {"c": 50}, 50)
+    assert store.reference(key, {"a": 60}, 50, shipped) == shipped
+    store.renew(digest, [("class", "all")])
+    assert store.reference(key, {"a": 60}, 50, shipped) == {}
+    assert store.reference(key, {"a": 60}, 50, shipped) == {"a": 60}
+    assert store.references(digest) == {("class", "all"): {"a": 60}}
+    store.renew(digest, [])
+    assert store.references(digest) == {("class", "all"): {}}
+    assert store.reference(truths, {}, 50) == {"c": 50}

@@ -179,6 +179,7 @@ def make_parts(
         wake_jobs=jobs.lane.wake,
         outbox=jobs.outbox,
         truth=monitoring.desk,
+        reference=monitoring.references,
     )
 
 

@@ -13,6 +13,7 @@ from bedside.cli.bundle import bundle_app
 from bedside.cli.dashboards import dashboards_app
 from bedside.cli.delivery import pack, pull, push
 from bedside.cli.dicom import dicom_app
+from bedside.cli.drift import drift_app
 from bedside.cli.gate import gate
 from bedside.cli.health import health
 from bedside.cli.jobs import jobs_app
@@ -52,6 +53,7 @@ app.add_typer(map_app, name="map")
 app.add_typer(audit_app, name="audit")
 app.add_typer(observability_app, name="observability")
 app.add_typer(truth_app, name="truth")
+app.add_typer(drift_app, name="drift")
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature

@@ -14,7 +14,7 @@ BedsideError
 │   ├── InsufficientScope
 │   ├── ModelNotFound           └── ModelVersionNotFound
 │   ├── JobNotFound  ├── JobNotFinished  └── JobNotDead
-│   ├── PredictionNotFound  ├── TruthConflict
+│   ├── PredictionNotFound  ├── DriftReferenceNotFound  ├── TruthConflict
 │   ├── NoRoute
 │   ├── ReferenceNotFound  ├── ReferenceChanged
 │   ├── UnsupportedMediaType

@@ -59,6 +59,10 @@ class PredictionNotFound(RequestError):
     """Check the request id; no such answer of this model is kept, or no longer (monitoring.predictions_seconds)."""
 
 
+class DriftReferenceNotFound(RequestError):
+    """Wait: the first answers, which later ones are compared with, are still being counted."""
+
+
 class TruthConflict(RequestError):
     """Look at what was told before: another truth has come for this answer, and a truth is told once."""
 

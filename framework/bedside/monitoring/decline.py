@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from math import sqrt
 
-from bedside.monitoring.store import PredictionStore
+from bedside.monitoring.store import TRUTH, PredictionStore
 from bedside.monitoring_settings import MonitoringSettings
 from bedside.observability.events import Event
 from bedside.observability.fields import as_keyword
@@ -110,7 +110,7 @@ class DeclineWatch:
     def _first(self, model: str, version: str, digest: str) -> Confusion:
         oldest, _ = self._store.truths(model, version, digest, self._most, oldest=True)
         written = {json.dumps(pair): count for pair, count in oldest.items()}
-        kept = self._store.reference(digest, "truth", "all", written, self._most) or written
+        kept = self._store.reference((digest, TRUTH, "all"), written, self._most) or written
         return Counter({tuple(json.loads(pair)): count for pair, count in kept.items()})
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import log
 
+from bedside.monitoring.reference import Bundle
 from bedside.monitoring.store import PredictionStore
 from bedside.monitoring_settings import MonitoringSettings
 from bedside.observability.events import Event
@@ -67,7 +68,7 @@ class DriftWatch:
     Args:
         metrics: counts the answers, and shows the scores.
         store: keeps what the first answers of each bundle were like.
-        digest_of: the digest of a model's version, empty where it is not served.
+        bundle_of: what answers for a model's version; None where it is not served.
         settings: size of windows.
         clock: seconds of any clock that does not jump.
     """
@@ -76,16 +77,17 @@ class DriftWatch:
         self,
         metrics: Metrics,
         store: PredictionStore,
-        digest_of: Callable[[str, str], str],
+        bundle_of: Callable[[str, str], Bundle | None],
         settings: MonitoringSettings,
         clock: Callable[[], float],
     ) -> None:
         self._metrics = metrics
         self._store = store
-        self._digest_of = digest_of
+        self._bundle_of = bundle_of
         self._settings = settings
         self._clock = clock
         self._log = get_logger("bedside.monitoring")
+        self._shown: set[tuple[str, ...]] = set()
         self._began: dict[Of, tuple[float, Mapping[Histogram, Counted]]] = {}
 
     def look(self) -> None:
@@ -102,18 +104,18 @@ class DriftWatch:
                 continue
             aspects = self._aspects(series, before)
             answers = max(aspect.counts.total() for aspect in aspects)
-            digest = self._digest_of(*of)
-            if answers >= self._settings.window_predictions and digest:
+            bundle = self._bundle_of(*of)
+            if answers >= self._settings.window_predictions and bundle:
                 self._began[of] = (self._clock(), series)
-                self._sum_up(of, digest, aspects)
+                self._sum_up(of, bundle, aspects)
 
-    def _sum_up(self, of: Of, digest: str, aspects: list[Aspect]) -> None:
+    def _sum_up(self, of: Of, bundle: Bundle, aspects: list[Aspect]) -> None:
+        _, digest, shipped = bundle
         for aspect in aspects:
-            key = (digest, aspect.kind, aspect.name)
-            reference = self._store.reference(*key, aspect.counts, self._settings.reference_predictions)
+            key, given = (digest, aspect.kind, aspect.name), shipped.get((aspect.kind, aspect.name))
+            reference = self._store.reference(key, aspect.counts, self._settings.reference_predictions, given)
             score = round(population_stability_index(aspect.counts, reference), 4) if reference else None
-            if score is not None:
-                self._metrics.drift.labels(*of, aspect.kind, aspect.name).set(score)
+            self._show((*of, aspect.kind, aspect.name), score)
             for name, (count, total) in aspect.sums.items():
                 self._log.info(
                     Event.PREDICTIONS_SUMMARISED,
@@ -126,6 +128,14 @@ class DriftWatch:
                     prediction_mean=float(f"{total / count:.4g}"),
                     drift_score=score,
                 )
+
+    def _show(self, labels: tuple[str, str, str, str], score: float | None) -> None:
+        if score is not None:
+            self._metrics.drift.labels(*labels).set(score)
+            self._shown.add(labels)
+        elif labels in self._shown:  # the reference was renewed: there is none yet
+            self._metrics.drift.remove(*labels)
+            self._shown.remove(labels)
 
     def _aspects(self, now: Mapping[Histogram, Counted], before: Mapping[Histogram, Counted]) -> list[Aspect]:
         def since(histogram: Histogram) -> Iterator[tuple[str, Counter[str], float]]:

@@ -13,6 +13,8 @@ from bedside.monitoring.records import Predicted, Truth
 from bedside.monitoring.tables import PREDICTIONS, REFERENCES, create_tables
 from bedside.types import Quantity
 
+TRUTH = "truth"
+"""Kind of the reference that has a bundle's first truths."""
 _AT_ONCE = 500  # rows of one statement: SQLite takes 32,766 parameters
 
 
@@ -106,15 +108,29 @@ class PredictionStore:
             limit = connection.execute(newest).scalar()
             connection.execute(delete(PREDICTIONS).where(created <= max(created_before, limit or created_before)))
 
-    def reference(self, digest: str, kind: str, name: str, counts: Mapping[str, int], wanted: int) -> dict[str, int]:
+    def reference(
+        self,
+        of: tuple[str, str, str],
+        counts: Mapping[str, int],
+        wanted: int,
+        shipped: Mapping[str, int] | None = None,
+    ) -> Mapping[str, int]:
         """Return the counts of a bundle's first answers; empty while there are fewer than ``wanted`` of them.
 
-        Until then ``counts`` is added to them: it belongs to the first.
+        Until then ``counts`` is added to them: it belongs to the first. What was ``shipped`` with the bundle is taken
+        in their place, until it is renewed.
+
+        Args:
+            of: digest, kind and name.
+            counts: answers by bin.
+            wanted: answers that make a reference.
+            shipped: the bundle's own.
         """
-        mine = (REFERENCES.c.digest == digest, REFERENCES.c.kind == kind, REFERENCES.c.name == name)
+        mine = [column == value for column, value in zip(REFERENCES.primary_key.columns, of, strict=True)]
         with self._engine.begin() as connection:
-            empty = {"digest": digest, "kind": kind, "name": name, "total": 0, "counts": "{}"}
-            connection.execute(self._insert(REFERENCES).values(empty).on_conflict_do_nothing())
+            if shipped and connection.execute(select(REFERENCES.c.total).where(*mine)).first() is None:
+                return shipped
+            connection.execute(self._insert(REFERENCES).values(_empty(*of)).on_conflict_do_nothing())
             row = connection.execute(select(REFERENCES).where(*mine).with_for_update()).one()
             known: dict[str, int] = json.loads(row.counts)
             if row.total >= wanted:
@@ -123,6 +139,25 @@ class PredictionStore:
             values = {"counts": json.dumps(added), "total": row.total + sum(counts.values())}
             connection.execute(update(REFERENCES).where(*mine).values(values))
         return {}
+
+    def references(self, digest: str) -> dict[tuple[str, str], dict[str, int]]:
+        """Return what was counted of a bundle's first answers, by kind and name."""
+        query = select(REFERENCES).where(REFERENCES.c.digest == digest, REFERENCES.c.kind != TRUTH)
+        with self._engine.connect() as connection:
+            return {(row.kind, row.name): json.loads(row.counts) for row in connection.execute(query)}
+
+    def renew(self, digest: str, shipped: Iterable[tuple[str, str]]) -> None:
+        """Forget a bundle's first answers, and what was shipped (kinds and names); not its first truths."""
+        with self._engine.begin() as connection:
+            for kind, name in shipped:
+                row = _empty(digest, kind, name)
+                connection.execute(self._insert(REFERENCES).values(row).on_conflict_do_nothing())
+            mine = (REFERENCES.c.digest == digest, REFERENCES.c.kind != TRUTH)
+            connection.execute(update(REFERENCES).where(*mine).values(total=0, counts="{}"))
+
+
+def _empty(digest: str, kind: str, name: str) -> dict[str, Any]:
+    return {"digest": digest, "kind": kind, "name": name, "total": 0, "counts": "{}"}
 
 
 def _row(predicted: Predicted) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class AuditAction(StrEnum):
     MODEL_LOAD_REQUESTED = "model_load_requested"
     MODEL_UNLOAD_REQUESTED = "model_unload_requested"
     TRUTH_TOLD = "truth_told"
+    REFERENCE_RENEWED = "reference_renewed"
     BUNDLE_JUDGED = "bundle_judged"
     CHAIN_OPENED = "chain_opened"
     CHAIN_CLOSED = "chain_closed"

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
+from bedside.bundle.reference import FILE, parse_reference
 from bedside.interfaces import Executor
 
 _TEXT_BYTES = 256 * 1024
-TEXTS = {"card": "docs/README.md", "licence": "LICENSE"}
-"""Texts of a bundle that callers may read, by their name in the address."""
+TEXTS = {"card": "docs/README.md", "licence": "LICENSE", "reference": FILE}
+"""Texts of a bundle that are kept while it is loaded."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,6 +94,7 @@ class Loader:
         begin = asyncio.get_running_loop().time()
         admitted = await self._admit(folder)
         texts = await asyncio.to_thread(_texts, admitted.root)
+        parse_reference(texts.get("reference", ""))  # refused now, not when the first answers are compared
         executor = self._make_executor(admitted)
         try:
             contract = await executor.load()

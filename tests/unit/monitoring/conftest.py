@@ -10,12 +10,14 @@ import pytest
 from tests.unit.observability.conftest import Capture, capture
 
 from bedside.bundle.contract import Contract, OutputSpec
+from bedside.bundle.reference import Counts
 from bedside.jobs.tables import connect
 from bedside.monitoring.decline import DeclineWatch, Served
 from bedside.monitoring.desk import TruthDesk
 from bedside.monitoring.drift import DriftWatch
 from bedside.monitoring.monitor import Monitor
 from bedside.monitoring.records import Predicted
+from bedside.monitoring.reference import ReferenceDesk
 from bedside.monitoring.store import PredictionStore
 from bedside.monitoring_settings import MonitoringSettings
 from bedside.observability.metrics import Metrics
@@ -41,12 +43,15 @@ class Replica:
     settings: MonitoringSettings = SETTINGS
     now: float = 0.0
     metrics: Metrics = field(default_factory=Metrics)
+    shipped: Counts = field(default_factory=dict)
     served: list[Served] = field(default_factory=lambda: [("cxr", "1", DIGEST, {})])
 
     def __post_init__(self) -> None:
         """Put it together."""
         self.store = PredictionStore(connect(self.url))
-        self.watch = DriftWatch(self.metrics, self.store, lambda *_: DIGEST, self.settings, lambda: self.now)
+        bundle = ("1", DIGEST, self.shipped)
+        self.watch = DriftWatch(self.metrics, self.store, lambda *_: bundle, self.settings, lambda: self.now)
+        self.references = ReferenceDesk(self.store, lambda *_: bundle, self.settings.reference_predictions)
         self.decline = DeclineWatch(self.metrics, self.store, lambda: self.served, self.settings)
         self.monitor = Monitor(self.store, self.watch, self.settings, lambda: self.now, self.decline)
         self.desk = TruthDesk(self.store, self.monitor, self.metrics, lambda *_: CLASSES, lambda: self.now)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.unit.registry.conftest import Models, found
@@ -21,6 +22,19 @@ async def test_a_loaded_model_is_resolved() -> None:
     assert model.contract.model == "spleen"
     assert models.repository.resolve("spleen", "1.0.0") is model
     assert model.seconds >= 0
+
+
+async def test_a_reference_that_cannot_be_read_is_found_out_at_load(tmp_path: Path) -> None:
+    """Not when the first answers are compared with it; the reason names the file."""
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "golden" / "reference.json").write_text("DOE^JOHN")
+    whole = found("spleen")
+    assert whole.folder is not None
+    models = Models(replace(whole, folder=replace(whole.folder, root=tmp_path)))
+    await models.repository.rescan()
+    assert models.states() == {"spleen 1.0.0": "UNAVAILABLE"}
+    assert "golden/reference.json" in models.reason("spleen")
+    assert "DOE" not in models.reason("spleen")
 
 
 async def test_unknown_names_and_versions_are_told_apart() -> None:

@@ -41,7 +41,7 @@ def world(tmp_path: Path, trail: Trail) -> World:
     world, metrics = make_world(audit=trail), Metrics()
     settings = MonitoringSettings(predictions_seconds=1000)
     store = PredictionStore(connect(f"sqlite:///{tmp_path / 'jobs.db'}"))
-    watch = DriftWatch(metrics, store, lambda *_: RECORD.digest, settings, lambda: 0.0)
+    watch = DriftWatch(metrics, store, lambda *_: ("1.0.0", RECORD.digest, {}), settings, lambda: 0.0)
     monitor = Monitor(store, watch, settings)
     world.parts.dataplane._sink = KeepingSink(world.sink, monitor.keep)
     world.parts = replace(

@@ -23,6 +23,7 @@ STATUSES: Mapping[type[BedsideError], StatusCode] = {
     errors.JobNotFinished: StatusCode.FAILED_PRECONDITION,
     errors.JobNotDead: StatusCode.FAILED_PRECONDITION,
     errors.PredictionNotFound: StatusCode.NOT_FOUND,
+    errors.DriftReferenceNotFound: StatusCode.NOT_FOUND,
     errors.TruthConflict: StatusCode.FAILED_PRECONDITION,
     errors.NoRoute: StatusCode.INVALID_ARGUMENT,
     errors.ReferenceNotFound: StatusCode.INVALID_ARGUMENT,

@@ -21,6 +21,7 @@ from bedside.transports.rest.parts import Parts
 from bedside.transports.rest.predict import Predict
 from bedside.transports.rest.problems import error_reply, http_problem, options_reply
 from bedside.transports.rest.protocol import add_protocol
+from bedside.transports.rest.reference import add_reference
 from bedside.transports.rest.reply import ASGIApp
 from bedside.transports.rest.stow import StoreStudies
 from bedside.transports.rest.truth import add_truth
@@ -58,6 +59,7 @@ def create_app(parts: Parts) -> ASGIApp:
     add_jobs(app, parts, guard)
     add_uploads(app, parts, guard)
     add_truth(app, parts, guard)
+    add_reference(app, parts, guard)
     add_pages(app, parts, guard)
     add_openapi(app, parts, guard)
     front = Front(app, parts.lifecycle, parts.auditor)

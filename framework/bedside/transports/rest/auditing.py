@@ -18,6 +18,7 @@ ACTIONS: Mapping[tuple[str, str], AuditAction] = {
     ("POST", "/v1/uploads"): AuditAction.UPLOAD_OFFERED,
     ("POST", "/v1/deliveries/{job_id}/redrive"): AuditAction.RESULT_REDRIVEN,
     ("POST", "/v1/models/{model}/truth"): AuditAction.TRUTH_TOLD,
+    ("POST", "/v1/models/{model}/reference/renew"): AuditAction.REFERENCE_RENEWED,
     ("POST", "/v2/repository/models/{model}/load"): AuditAction.MODEL_LOAD_REQUESTED,
     ("POST", "/v2/repository/models/{model}/unload"): AuditAction.MODEL_UNLOAD_REQUESTED,
 }

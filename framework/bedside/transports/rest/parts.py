@@ -11,6 +11,7 @@ from bedside.interfaces import ModelRepository
 from bedside.jobs.desk import JobDesk
 from bedside.jobs.outbox import Outbox
 from bedside.monitoring.desk import TruthDesk
+from bedside.monitoring.reference import ReferenceDesk
 from bedside.security.scopes import authorise_truth
 from bedside.settings import Settings
 from bedside.transports.references import NONE, References
@@ -42,6 +43,7 @@ class Parts:
         uploads: where inputs go that are too large to be sent; None where this server has no place for them.
         auditor: told what is asked beside the spine.
         truth: where the truth of answers is told; None where this server keeps none.
+        reference: what drift is measured against; None where this server does not watch answers.
         authorise_truth: lets a principal tell it of a model, by name; raises InsufficientScope.
     """
 
@@ -64,4 +66,5 @@ class Parts:
     uploads: Uploads | None = None
     auditor: Auditor = field(default_factory=Auditor)
     truth: TruthDesk | None = None
+    reference: ReferenceDesk | None = None
     authorise_truth: Callable[[Principal, str], None] = authorise_truth

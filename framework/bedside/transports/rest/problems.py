@@ -55,6 +55,7 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.JobNotFinished: ProblemType(409, "job-not-finished", "Job has no result"),
     errors.JobNotDead: ProblemType(409, "job-not-dead", "Job is not dead"),
     errors.PredictionNotFound: ProblemType(404, "prediction-not-found", "Prediction not found"),
+    errors.DriftReferenceNotFound: ProblemType(404, "drift-reference-not-found", "Drift reference not found"),
     errors.TruthConflict: ProblemType(409, "truth-conflict", "Another truth was told"),
     errors.NoRoute: ProblemType(422, "no-route", "No model is meant"),
     errors.ReferenceNotFound: ProblemType(422, "reference-not-found", "What is referred to is not there"),
