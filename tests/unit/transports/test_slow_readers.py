@@ -19,18 +19,26 @@ class Served:
     """One server of one connection.
 
     Attributes:
-        looks: how often the server has looked whether the caller reads.
+        connection: the server's end.
         lost: done when the connection has ended.
     """
 
+    connection: Connection
+
     def __init__(self, caller: socket.socket) -> None:
         self.caller = caller
-        self.looks: asyncio.Queue[None] = asyncio.Queue()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def look(self) -> None:
+        """Let the time be over after which the server looks whether the caller reads."""
+        timer = self.connection._reader_timer
+        assert timer is not None
+        timer.cancel()
+        self.connection._judge_reader()
 
 
 @asynccontextmanager
-async def asked(body: bytes, field: str) -> AsyncIterator[Served]:
+async def asked(body: bytes, field: str, reader_seconds: float) -> AsyncIterator[Served]:
     """Have asked for an answer of so many bytes, and read none of it."""
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -39,20 +47,20 @@ async def asked(body: bytes, field: str) -> AsyncIterator[Served]:
         await send({"type": "http.response.body", "body": body})
 
     class Told(Connection):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+            super().connection_made(transport)
+            served.connection = self
+
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             served.lost.set_result(None)
-
-        def _judge_reader(self) -> None:
-            super()._judge_reader()
-            served.looks.put_nowait(None)
 
     config, state = Config(app, lifespan="off", log_config=None, timeout_keep_alive=0), ServerState()
     config.load()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Told(config=config, server_state=state, app_state={}, reader_seconds=0.05), sock=listener
+        lambda: Told(config=config, server_state=state, app_state={}, reader_seconds=reader_seconds), sock=listener
     )
     with socket.socket() as caller:
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
@@ -73,19 +81,19 @@ async def asked(body: bytes, field: str) -> AsyncIterator[Served]:
 )
 async def test_who_never_reads_is_cut_off(size: int, field: str) -> None:
     """Also where all is written and the connection is only waiting for its end."""
-    async with asked(b"x" * size, field) as served:
-        await asyncio.wait_for(served.lost, 30)
+    async with asked(b"x" * size, field, 0.05) as served:
+        await served.lost
 
 
 async def test_who_reads_slowly_gets_all() -> None:
     """More than has to be taken, between one look and the next."""
     size, taken, rounds = 40 * READ_BYTES, 0, 0
-    async with asked(b"x" * size, "connection: close\r\n") as served:
+    async with asked(b"x" * size, "connection: close\r\n", 3600) as served:
         loop = asyncio.get_running_loop()
         served.caller.setblocking(False)
         while data := await loop.sock_recv(served.caller, READ_BYTES):
             taken += len(data)
             if rounds < 3 and taken >= (rounds + 1) * 4 * READ_BYTES:
                 rounds += 1
-                await asyncio.wait_for(served.looks.get(), 30)
-    assert taken > size
+                served.look()
+    assert (rounds, taken > size) == (3, True)
