@@ -28,7 +28,7 @@ class Model:
     seconds: float
     texts: Mapping[str, str] = field(default_factory=dict)
     _holders: int = 0
-    _free: asyncio.Event = field(default_factory=asyncio.Event)
+    _freed: asyncio.Event | None = None
 
     @property
     def name(self) -> str:
@@ -48,19 +48,19 @@ class Model:
     def acquire(self) -> None:
         """Keep it from being closed until :meth:`release`."""
         self._holders += 1
-        self._free.clear()
 
     def release(self) -> None:
         """Let go of it."""
         self._holders -= 1
-        if not self._holders:
-            self._free.set()
+        if self._freed is not None and not self._holders:
+            self._freed.set()
 
     async def retire(self) -> None:
         """Wait until nobody holds it (each call has a deadline of its own), and close it; at once when cancelled."""
         try:
             if self._holders:
-                await self._free.wait()
+                self._freed = self._freed or asyncio.Event()
+                await self._freed.wait()
         finally:
             await self.executor.close()
 
