@@ -2,11 +2,14 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from demo.certificate import make_certificate
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -27,6 +30,7 @@ class Served:
 
     def __init__(self, caller: socket.socket) -> None:
         self.caller = caller
+        self.writer: asyncio.StreamWriter | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def look(self) -> None:
@@ -38,7 +42,9 @@ class Served:
 
 
 @asynccontextmanager
-async def asked(body: bytes, field: str, reader_seconds: float) -> AsyncIterator[Served]:
+async def asked(
+    body: bytes, field: str, reader_seconds: float, context: ssl.SSLContext | None = None
+) -> AsyncIterator[Served]:
     """Have asked for an answer of so many bytes, and read none of it."""
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -60,13 +66,16 @@ async def asked(body: bytes, field: str, reader_seconds: float) -> AsyncIterator
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Told(config=config, server_state=state, app_state={}, reader_seconds=reader_seconds), sock=listener
+        lambda: Told(config=config, server_state=state, app_state={}, reader_seconds=reader_seconds),
+        sock=listener,
+        ssl=context,
     )
     with socket.socket() as caller:
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         served = Served(caller)
         caller.connect(listener.getsockname())
-        caller.sendall(f"GET / HTTP/1.1\r\nhost: test\r\n{field}\r\n".encode())
+        if context is None:
+            caller.sendall(f"GET / HTTP/1.1\r\nhost: test\r\n{field}\r\n".encode())
         async with server:
             yield served
 
@@ -97,3 +106,41 @@ async def test_who_reads_slowly_gets_all() -> None:
                 rounds += 1
                 served.look()
     assert (rounds, taken > size) == (3, True)
+
+
+def tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the server's end of TLS, and that of somebody who trusts it."""
+    chain, key = make_certificate(folder)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(chain, key)
+    return context, ssl.create_default_context(cafile=chain)
+
+
+async def over_tls(served: Served, trusted: ssl.SSLContext) -> asyncio.StreamReader:
+    """Ask, and return what reads the answer: no more than it is asked for, and a little."""
+    reader, served.writer = await asyncio.open_connection(
+        sock=served.caller, ssl=trusted, server_hostname="localhost", limit=BUFFER
+    )
+    served.writer.write(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
+    return reader
+
+
+async def test_over_tls_who_never_reads_is_cut_off(tmp_path: Path) -> None:
+    """Whatever the event loop holds of it out of sight."""
+    context, trusted = tls(tmp_path)
+    async with asked(b"x" * 64 * READ_BYTES, "", 0.05, context) as served:
+        await over_tls(served, trusted)
+        await served.lost
+
+
+async def test_over_tls_who_reads_slowly_gets_all(tmp_path: Path) -> None:
+    """More than has to be taken, between one look and the next."""
+    context, trusted = tls(tmp_path)
+    size = 64 * READ_BYTES
+    async with asked(b"x" * size, "", 3600, context) as served:
+        reader = await over_tls(served, trusted)
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(3):
+            await reader.readexactly(8 * READ_BYTES)
+            served.look()
+        await reader.readexactly(size - 24 * READ_BYTES)

@@ -6,6 +6,8 @@ holds its memory and its connection, after it is closed, too.
 
 import asyncio
 import math
+import socket
+import sys
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -20,6 +22,7 @@ HEAD_SECONDS = 10.0
 """Time in which the header section must have arrived, from the opening of the connection or its first byte."""
 
 READ_BYTES = 65536
+_ACKED = slice(120, 128)  # of linux/tcp.h's struct tcp_info
 """What a caller has to take of an answer in ``limits.reader_seconds``, or the rest of it."""
 
 RESERVED_CONNECTIONS = 32
@@ -87,7 +90,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reader_seconds = reader_seconds
         self._reader_timer: asyncio.TimerHandle | None = None
-        self._unread = math.inf
+        self._taken = -math.inf
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
@@ -117,7 +120,7 @@ class Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Go on writing; a caller who took so much reads."""
         super().resume_writing()
-        self._unread = math.inf
+        self._taken = -math.inf
 
     def data_received(self, data: bytes) -> None:
         """Parse; a header section that is not complete after this is counted and timed."""
@@ -229,18 +232,34 @@ class Connection(HttpToolsProtocol):
         self._watch_reader()
 
     def _watch_reader(self) -> None:
-        """Look again after ``limits.reader_seconds`` whether what waits is read; none is written meanwhile."""
-        if self._reader_timer is None and (unread := self.transport.get_write_buffer_size()):
-            self._unread = unread
+        """Look again after ``limits.reader_seconds`` whether what waits is taken."""
+        if self._reader_timer is None and self._is_waiting:
+            self._taken = self._acknowledged()
             self._reader_timer = self.loop.call_later(self._reader_seconds, self._judge_reader)
 
     def _judge_reader(self) -> None:
         self._reader_timer = None
-        unread = self.transport.get_write_buffer_size()
-        if unread and unread > self._unread - READ_BYTES:
+        if self._is_waiting and self._acknowledged() - self._taken < READ_BYTES:
             self.transport.abort()
         elif self.flow.write_paused or self.transport.is_closing():
             self._watch_reader()
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Tell whether the caller has not taken all that was written; over TLS it tells so while writing pauses."""
+        return self.flow.write_paused or self.transport.get_write_buffer_size() > 0
+
+    def _acknowledged(self) -> float:
+        """Return the bytes that the caller's machine has taken (TCP_INFO, tcpi_bytes_acked: Linux 4.1).
+
+        What the event loop has yet to write says nothing over TLS: there it holds the answer in another place. Where
+        the system does not tell, nobody is cut off.
+        """
+        connection = self.transport.get_extra_info("socket")
+        if not hasattr(socket, "TCP_INFO") or connection.family not in {socket.AF_INET, socket.AF_INET6}:
+            return math.inf
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.stop)
+        return int.from_bytes(info[_ACKED], sys.byteorder) if len(info) == _ACKED.stop else math.inf
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, _TOO_LATE)
