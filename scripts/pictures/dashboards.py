@@ -24,18 +24,22 @@ from bedside.dashboards.boards import (
     DISAGREED,
     DRIFT,
     DURATION,
+    EXPECTED,
     LEAD,
     OUTCOME_OK,
     RESTORED,
+    SHARE,
+    SHORTFALL,
     TRUTH_ERROR,
 )
 from bedside.dashboards.evaluation import Event, Group, evaluate, flat
-from bedside.dashboards.model import COLUMNS, Dashboard, Measure, Panel, Place
+from bedside.dashboards.model import COLUMNS, HEADINGS, Dashboard, Measure, Panel, Place
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = 0.22  # inches per row of Kibana's grid
 WIDTH = 16.0  # inches of its 48 columns
 BUCKETS = 48
+_PERCENT = {OUTCOME_OK, CHANGE_FAILED, DISAGREED, CORRECT, EXPECTED, SHARE, SHORTFALL}
 COLOURS = ("#16c5c0", "#61a2ff", "#ee72a6", "#eaae01", "#f6726a", "#a6edea", "#c6ddff", "#ffc7db", "#fcd883", "#ffc9c2")
 INK, PALE, GROUND = "#1d2a3e", "#5a6d8c", "#f6f9fc"
 
@@ -144,24 +148,31 @@ def _over_time(axes: Axes, panel: Panel, groups: Sequence[Group], edges: Sequenc
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, axis="y", color="#e9eef6")
     axes.set_axisbelow(True)
-    if unit := {DURATION: "ms", LEAD: "min", DISAGREED: "%"}.get(panel.measures[0].field):
+    if unit := {DURATION: "ms", LEAD: "min", **dict.fromkeys(_PERCENT, "%")}.get(panel.measures[0].field):
         axes.set_ylabel(unit, fontsize=8, color=PALE)
+    _legend(axes)
+    _quiet(axes)
+
+
+def _legend(axes: Axes) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    inches = axes.get_position().width * WIDTH
+    columns = max(1, int(inches / (0.4 + 0.054 * max(map(len, names), default=1))))
+    room = 2 * columns
+    if len(names) > room:
+        names[room - 1] += f" + {len(names) - room}"
     axes.legend(
-        *_legend(axes),
+        handles[:room],
+        names[:room],
         fontsize=7.5,
         frameon=False,
-        ncols=7,
+        ncols=columns,
+        columnspacing=1.0,
+        handlelength=1.2,
         loc="upper left",
         bbox_to_anchor=(-0.03, -0.1),
         labelcolor=PALE,
     )
-    _quiet(axes)
-
-
-def _legend(axes: Axes) -> tuple[list[Any], list[str]]:
-    handles, names = axes.get_legend_handles_labels()
-    room = 7 if axes.get_position().width > 0.4 else 3
-    return handles[:room], names[:room]
 
 
 def _bars(axes: Axes, panel: Panel, groups: Sequence[Group]) -> None:
@@ -196,9 +207,7 @@ def _text(card: Axes, panel: Panel, _groups: Sequence[Group]) -> None:
 
 
 def _table(card: Axes, panel: Panel, groups: Sequence[Group]) -> None:
-    heads = [
-        *(field.rpartition(".")[2] if field.count(".") < 2 else " ".join(field.split(".")[-2:]) for field in panel.by)
-    ]
+    heads = [*(HEADINGS.get(field, field) for field in panel.by)]
     heads += [measure.label for measure in panel.measures]
     rows = [
         [*group.keys, *(_shown(m, v) for m, v in zip(panel.measures, group.values, strict=True))] for group in groups
@@ -226,7 +235,7 @@ def _quiet(axes: Axes) -> None:
 
 
 def _scale(measure: Measure) -> float:
-    return {DURATION: 1e-6, LEAD: 1 / 60, DISAGREED: 100}.get(measure.field, 1.0)
+    return {DURATION: 1e-6, LEAD: 1 / 60, **dict.fromkeys(_PERCENT, 100)}.get(measure.field, 1.0)
 
 
 def _shown(measure: Measure, value: float | None) -> str:
@@ -234,7 +243,7 @@ def _shown(measure: Measure, value: float | None) -> str:
         return "-"
     if measure.field == DURATION:
         return f"{value * 1e-6:,.0f} ms"
-    if measure.field in {OUTCOME_OK, CHANGE_FAILED, DISAGREED, CORRECT}:
+    if measure.field in _PERCENT:
         return f"{value:.1%}"
     if measure.field in {LEAD, RESTORED}:
         return f"{value / 60:,.1f} min"

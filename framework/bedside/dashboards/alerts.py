@@ -37,8 +37,8 @@ ALERTS = (
         least=5,
         minutes=5,
         per=MODEL,
-        action="Look at 'What calls failed of'. run_failed and worker_crashed: roll the version back (revert the pin), "
-        "then read error.stack_trace. load_failed: see the repository's index.",
+        action="Look at 'Why calls were not answered'. run_failed and worker_crashed: roll the version back (revert "
+        "the pin), then read error.stack_trace. load_failed: see the repository's index.",
     ),
     Alert(
         "Bedside: calls are turned away because it is busy",

@@ -32,7 +32,13 @@ UNKNOWN_CALLER = Where(ERROR, ("missing_token", "invalid_token", "expired_token"
 MAY_NOT = Where(ERROR, ("insufficient_scope",))
 
 _CALLS = Measure("calls")
-_SUCCESS = Measure("success rate", "average", OUTCOME_OK)
+_ANSWERED = Measure("answered", "average", OUTCOME_OK)
+_OUTCOMES = (
+    Measure("answered", where=(Where(OUTCOME, ("success",)),)),
+    Measure("failed", where=OURS),
+    Measure("busy", where=BUSY),
+    Measure("refused", where=REFUSED),
+)
 _LATENCY = tuple(percentile(rank, DURATION) for rank in (50, 95, 99))
 _PHASES = ("receive", "decode", "queue", "preprocess", "inference", "postprocess", "encode")
 _CONTROLS = (Control("Environment", "service.environment"), Control("Model", MODEL))
@@ -81,8 +87,14 @@ SERVICE_HEALTH = Dashboard(
         Row(
             11,
             (
-                Panel("Calls by outcome", "bar_stacked", (_CALLS,), (CALL,), (OUTCOME,)),
-                Panel("Success rate by model", "line", (_SUCCESS,), (CALL, Where(MODEL)), (MODEL,)),
+                Panel("Calls: answered, failed, busy, refused", "bar_stacked", _OUTCOMES, (CALL,)),
+                Panel(
+                    "Calls answered by model, of all (refused ones, too)",
+                    "line",
+                    (_ANSWERED,),
+                    (CALL, Where(MODEL)),
+                    (MODEL,),
+                ),
                 Panel("Latency", "line", _LATENCY, (CALL,)),
             ),
         ),
@@ -108,9 +120,9 @@ SERVICE_HEALTH = Dashboard(
         Row(
             11,
             (
-                _table("What calls failed of", (ERROR, LEVEL), (_CALLS,), CALL, FAILED),
+                _table("Why calls were not answered", (ERROR, LEVEL), (_CALLS,), CALL, FAILED),
                 _table(
-                    "Cold starts: loads, and the slowest, ms",
+                    "Loads: how many, and the slowest, ms",
                     (MODEL, VERSION),
                     (Measure("loads"), Measure("slowest", "max", "inference.load_ms")),
                     event(Event.MODEL_READY),
@@ -127,7 +139,10 @@ KIND, NAME, MEAN, DRIFT = (
     f"inference.{name}" for name in ("prediction.kind", "prediction.name", "prediction.mean", "drift.score")
 )
 CORRECT, TRUE, TRUTH_ERROR = (f"inference.truth.{name}" for name in ("correct", "name", "absolute_error"))
-COMPARED, MEASURE, SHORTFALL = event(Event.TRUTHS_SUMMARISED), "inference.truth.measure", "inference.truth.shortfall"
+COMPARED = event(Event.TRUTHS_SUMMARISED)
+MEASURE, SHARE, EXPECTED, SHORTFALL = (
+    f"inference.truth.{name}" for name in ("measure", "share", "expected", "shortfall")
+)
 _OF_CLASSES, _OF_NUMBERS = Where(KIND, ("class",)), Where(KIND, ("volume", "value"))
 _ACCURACY = Measure("accuracy", "average", CORRECT)
 
@@ -137,14 +152,14 @@ MODEL_PERFORMANCE = Dashboard(
     "What each version of each model answers, whether that drifts, and how right it was where the truth has come.",
     (
         _links(
-            "Choose a model above; its canary and its stable version are side by side. Answers are sums of many "
+            "Choose a model above: classes of one name are added up over models. Answers are sums of many "
             "(docs/observability.md), the truth is what was told of them later."
         ),
         _figures(
             _figure("Calls that reached a model", _CALLS, CALL, Where(MODEL)),
             _figure("Drift score, highest", Measure("highest", "max", DRIFT), ANSWERED, Where(DRIFT)),
             _figure("Truths that have come", Measure("truths"), TRUTH),
-            _figure("Accuracy, where they have", _ACCURACY, TRUTH, Where(CORRECT)),
+            _figure("Accuracy, of all models chosen", _ACCURACY, TRUTH, Where(CORRECT)),
         ),
         Row(
             11,
@@ -182,14 +197,14 @@ MODEL_PERFORMANCE = Dashboard(
                     (ANSWERED, Where(DRIFT)),
                     (MODEL,),
                 ),
-                Panel("Accuracy by version", "line", (_ACCURACY,), (TRUTH, Where(CORRECT)), (VERSION,)),
+                Panel("Accuracy by model", "line", (_ACCURACY,), (TRUTH, Where(CORRECT)), (MODEL,)),
                 _table(
-                    "Accuracy and sensitivity of the last truths, and as expected",
+                    "Last truths: accuracy, sensitivity, what was expected",
                     (MODEL, VERSION, MEASURE, TRUE),
                     (
-                        Measure("share", "average", "inference.truth.share"),
-                        Measure("expected", "max", "inference.truth.expected"),
-                        Measure("fallen by", "max", SHORTFALL),
+                        Measure("mean", "average", SHARE),
+                        Measure("expected", "max", EXPECTED),
+                        Measure("fallen", "max", SHORTFALL),
                     ),
                     COMPARED,
                 ),
@@ -200,13 +215,19 @@ MODEL_PERFORMANCE = Dashboard(
             (
                 _table("Truth, and what was answered", (MODEL, TRUE, NAME), (Measure("truths"),), TRUTH, Where(TRUE)),
                 _table(
-                    "Volumes, mL, and values: how far from the truth",
+                    "Volumes, mL, and values: absolute error",
                     (MODEL, VERSION, NAME),
                     (Measure("truths"), Measure("mean", "average", TRUTH_ERROR), percentile(95, TRUTH_ERROR)),
                     TRUTH,
                     Where(TRUTH_ERROR),
                 ),
-                _table("What models failed of", (MODEL, ERROR, "inference.error.cause"), (_CALLS,), CALL, *OURS),
+                _table(
+                    "What models failed of, by our fault",
+                    (MODEL, ERROR, "inference.error.cause"),
+                    (_CALLS,),
+                    CALL,
+                    *OURS,
+                ),
             ),
         ),
         Row(
@@ -215,7 +236,7 @@ MODEL_PERFORMANCE = Dashboard(
                 _table(
                     "Versions side by side",
                     (MODEL, VERSION),
-                    (_CALLS, _SUCCESS, *_LATENCY, Measure("failed", where=OURS)),
+                    (_CALLS, _ANSWERED, *_LATENCY, Measure("failed", where=OURS)),
                     CALL,
                     Where(MODEL),
                 ),
@@ -290,9 +311,9 @@ DELIVERY_BOARD = Dashboard(
                     DELIVERED,
                 ),
                 _table(
-                    "In service: versions by digest",
+                    "Loaded: versions by digest, and the slowest load, ms",
                     (MODEL, VERSION, DIGEST),
-                    (Measure("loads"), Measure("most ms", "max", "inference.load_ms")),
+                    (Measure("loads"), Measure("slowest", "max", "inference.load_ms")),
                     event(Event.MODEL_READY),
                 ),
                 _table("Changes that failed", (MODEL, VERSION, ACTION), (Measure("times"),), CHANGES_FAILED),
@@ -329,7 +350,7 @@ AUDIT_BOARD = Dashboard(
                 _table(
                     "Who called what",
                     (USER, MODEL, "inference.operation", "network.protocol"),
-                    (_CALLS, Measure("failed", where=(FAILED,))),
+                    (_CALLS, Measure("not answered", where=(FAILED,))),
                     CALL,
                     Where(USER),
                 ),

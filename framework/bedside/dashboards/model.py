@@ -19,6 +19,29 @@ Operation = Literal["count", "average", "sum", "max", "percentile", "unique_coun
 Kind = Literal["line", "bar_stacked", "bar_horizontal", "metric", "data_table", "markdown"]
 
 
+HEADINGS = {
+    "inference.bundle.name": "model",
+    "inference.bundle.version": "version",
+    "inference.bundle.digest": "digest",
+    "inference.prediction.name": "answered",
+    "inference.truth.name": "truth",
+    "inference.truth.measure": "measure",
+    "inference.error.cause": "exception",
+    "inference.operation": "operation",
+    "inference.admission.rules": "rules not met",
+    "inference.delivery.commit": "commit",
+    "inference.delivery.environment": "environment",
+    "inference.gate.decision": "decision",
+    "error.code": "reason",
+    "event.action": "event",
+    "event.outcome": "outcome",
+    "log.level": "severity",
+    "network.protocol": "transport",
+    "user.hash": "caller (pseudonym)",
+}
+"""What people read above a field's values."""
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """One condition on a field.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bedside.dashboards.conditions import kql
-from bedside.dashboards.model import TIME_FIELD, Control, Dashboard, DataView, Measure, Panel, Place
+from bedside.dashboards.model import HEADINGS, TIME_FIELD, Control, Dashboard, DataView, Measure, Panel, Place
 
 CORE_MIGRATION = "8.8.0"
 DASHBOARD_MIGRATION = "8.9.0"
@@ -26,6 +26,9 @@ _FORMATS: dict[str, Any] = {
     "event.duration": {"id": "duration", "params": {"inputFormat": "nanoseconds", "outputFormat": "asMilliseconds"}},
     "inference.outcome_ok": _PERCENT,
     "inference.truth.correct": _PERCENT,
+    "inference.truth.share": _PERCENT,
+    "inference.truth.expected": _PERCENT,
+    "inference.truth.shortfall": _PERCENT,
     "inference.delivery.change_failed": _PERCENT,
     "inference.gate.disagreed": _PERCENT,
     "inference.delivery.lead_seconds": {"id": "duration", "params": _SPAN},
@@ -228,7 +231,7 @@ def _terms(field: str, ranked: str) -> Object:
         "includeIsRegex": False,
         "excludeIsRegex": False,
     }
-    return _column(field, "string", "terms", field, params)
+    return _column(HEADINGS.get(field, field), "string", "terms", field, params)
 
 
 def _measured(measure: Measure) -> Object:

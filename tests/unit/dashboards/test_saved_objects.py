@@ -183,7 +183,7 @@ def no_percentile(objects: Objects) -> None:
 
 def unknown_field(objects: Objects) -> None:
     """Split by a field that nobody writes."""
-    with panel(objects) as one:
+    with panel(objects, "lnsDatatable") as one:
         column(one, "terms")["sourceField"] = "inference.model"
 
 
@@ -215,7 +215,7 @@ def lucene(objects: Objects) -> None:
 
 def ranked_by_nothing(objects: Objects) -> None:
     """Rank values by a column that is not there."""
-    with panel(objects) as one:
+    with panel(objects, "lnsDatatable") as one:
         column(one, "terms")["params"]["orderBy"]["columnId"] = "gone"
 
 
