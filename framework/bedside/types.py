@@ -8,6 +8,7 @@ only where the contract has been checked (``bundle.validation``).
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, NewType, TypeAlias
 
 import numpy as np
@@ -36,7 +37,12 @@ class Principal:
     @property
     def owner(self) -> str:
         """Return the hash by which jobs and answers are a caller's: databases hold no names of staff."""
-        return hashlib.sha256(f"{self.issuer}\0{self.subject}".encode()).hexdigest()
+        return _owner(self.issuer, self.subject)
+
+
+@lru_cache(maxsize=4096)
+def _owner(issuer: str, subject: str) -> str:
+    return hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

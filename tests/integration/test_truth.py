@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 from tests.acceptance.conftest import APPS, Served, start, stop
 from tests.acceptance.test_documentation import BLOCK, DOCS, _run
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 MODEL = "heart_disease"
 RECORD = json.loads((APPS / MODEL / "golden" / "cases.json").read_text())[0]["inputs"]["features"]
@@ -33,11 +36,43 @@ def events(served: Served, name: str) -> list[dict[str, object]]:
     return [line["inference"] for line in lines if line["message"] == name]
 
 
-def answer(served: Served) -> list[tuple[str, str]]:
-    """Ask many times; return the ids of the answers and what they named."""
+def answer(served: Served) -> list[tuple[str, int, str]]:
+    """Ask in every way, in rows, too; return the ids of the answers, their rows and what they named."""
+    rows = [[*{**RECORD, "age": 40 + n % 30}.values()] for n in range(ANSWERS)]
+    third = ANSWERS // 3
     with served.client() as client:
-        answers = [client.post(PREDICT, json={**RECORD, "age": 40 + n % 30}) for n in range(ANSWERS)]
-    return [(answer.headers["x-request-id"], answer.json()["prediction"]) for answer in answers]
+        said = [client.post(PREDICT, json=dict(zip(RECORD, row, strict=True))) for row in rows[:third]]
+        named = [(answer.headers["x-request-id"], 0, answer.json()["prediction"]) for answer in said]
+        packed = {
+            "name": "features",
+            "datatype": "FP64",
+            "shape": [third, len(RECORD)],
+            "data": rows[third : 2 * third],
+        }
+        together = client.post(f"/v2/models/{MODEL}/infer", json={"inputs": [packed]})
+        token = client.headers["authorization"]
+    (output,) = together.json()["outputs"]
+    ids = [together.headers["x-request-id"]] * third
+    named += zip(ids, range(third), _classes(output["data"], json.loads(output["parameters"]["labels"])), strict=True)
+    with grpc.insecure_channel(served.grpc) as channel:
+        infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+        for row in rows[2 * third :]:
+            tensor = service_pb2.ModelInferRequest.InferInputTensor(
+                name="features", datatype="FP64", shape=[1, len(row)]
+            )
+            tensor.contents.fp64_contents.extend(row)
+            request = service_pb2.ModelInferRequest(model_name=MODEL, inputs=[tensor])
+            reply, done = infer.with_call(request, metadata=(("authorization", token),), timeout=60)
+            (output,) = reply.outputs
+            classes = _classes(output.contents.fp32_contents, json.loads(output.parameters["labels"].string_param))
+            named.append((dict(done.trailing_metadata())["x-request-id"], 0, classes[0]))
+    return named
+
+
+def _classes(numbers: Sequence[float], names: Sequence[str]) -> list[str]:
+    """Return the class that each row of probabilities names."""
+    rows = zip(*[iter(numbers)] * len(names), strict=True)
+    return [names[row.index(max(row))] for row in rows]
 
 
 def bedside(served: Served, *command: str) -> subprocess.CompletedProcess[str]:
@@ -57,14 +92,14 @@ def test_truth_that_comes_to_another_server_finds_its_answers(tmp_path: Path) ->
     try:
         told = answer(first)
         with first.client("bedside.truth") as client:
-            client.post(TRUTH, json={"request_id": told[-1][0], "truth": told[-1][1]}).raise_for_status()
+            client.post(TRUTH, json={"request_id": told[-1][0], "truth": told[-1][2]}).raise_for_status()
         first.process.kill()
     finally:
         stop(first)
     file = tmp_path / "truths.csv"
     wrong = {"disease": "no disease", "no disease": "disease"}
-    lines = [f"{name},{said if number % 4 else wrong[said]}" for number, (name, said) in enumerate(told, 1)]
-    file.write_text("\n".join(["request_id,truth", *lines, f"{'0' * 32},disease"]))
+    lines = [f"{name},{row},{said if number % 4 else wrong[said]}" for number, (name, row, said) in enumerate(told, 1)]
+    file.write_text("\n".join(["request_id,row,truth", *lines, f"{'0' * 32},0,disease"]))
     second = kept(tmp_path / "second", database)
     try:
         sent = bedside(second, "truth", "send", MODEL, str(file))
@@ -83,7 +118,7 @@ def test_truth_that_comes_to_another_server_finds_its_answers(tmp_path: Path) ->
     right = [event["truth"]["correct"] for event in events(second, "truth_received")]  # type: ignore[index]
     assert len(right) == ANSWERS - 1
     assert 'bedside_truths_total{correct="true"' in metrics
-    assert not any(name in second.log.read_text() for name, _ in told)
+    assert not any(name in second.log.read_text() for name, *_ in told)
 
 
 def test_the_documentation_can_be_pasted(tmp_path: Path) -> None:

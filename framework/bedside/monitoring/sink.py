@@ -30,12 +30,13 @@ class KeepingSink:
         self._sink.account(call)
         if call.error is not None:
             return
-        said = [(row, finding) for row, finding in enumerate(call.findings) if finding.predicted or finding.quantities]
-        owner = _owner(call) if said else ""
-        for row, (predicted, quantities) in said:
-            prediction, probability = predicted or ("", None)
-            of = (answer_id(call.request_id, row), call.model, call.version, call.digest)
-            self._keep(Predicted(*of, time.time(), prediction, probability, quantities, owner))
+        owner = ""
+        for row, (predicted, quantities) in enumerate(call.findings):
+            if predicted or quantities:
+                owner = owner or _owner(call)
+                prediction, probability = predicted or ("", None)
+                of = (answer_id(call.request_id, row), call.model, call.version, call.digest)
+                self._keep(Predicted(*of, time.time(), prediction, probability, quantities, owner))
 
 
 def _owner(call: FinishedCall) -> str:
