@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-from bedside.bootstrap.allocator import return_large_blocks
 from bedside.bootstrap.doors import add_doors, end, listening
 from bedside.bootstrap.models import make_repository, make_watcher
 from bedside.bootstrap.monitoring import Monitoring
@@ -55,7 +54,6 @@ def serve(
         ConfigurationError: the address, the certificate or the issuer cannot be used.
         BundleError: nothing can be served, or with ``registry.strict`` not everything.
     """
-    return_large_blocks()
     with ExitStack() as ending:
         _serve(settings, sources, announce, model_name, ending)
 

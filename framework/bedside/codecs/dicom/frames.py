@@ -150,6 +150,8 @@ def _frame(stored: StoredFrame, groups: _Groups) -> Frame:
     slope, intercept, unit = _rescale(stored.instance, groups)
     rows_along, columns_along = np.array(orientation[:3]), np.array(orientation[3:])
     _require_orthonormal(rows_along, columns_along, uid)
+    # Cosines of three digits are not quite of length 1: the spacing is what Pixel Spacing says, and no other.
+    rows_along, columns_along = (vector / np.linalg.norm(vector) for vector in (rows_along, columns_along))
     return Frame(
         instance=stored.instance,
         index=stored.index,

@@ -3,6 +3,7 @@
 import io
 import struct
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from pydicom import uid as uids
@@ -150,7 +151,7 @@ def read_instance(opener: Opener) -> Instance:
         NotDicom: it is not a DICOM file (PS3.10 §7.1), or its structure is damaged.
         UnsupportedTransferSyntax, MissingTag, InvalidTag.
     """
-    content = bytes(opener())
+    content = memoryview(opener())
     try:
         syntax = _transfer_syntax(content)
         if syntax not in (*NATIVE, *COMPRESSED):
@@ -172,16 +173,47 @@ def read_instance(opener: Opener) -> Instance:
 
 def parse(content: bytes | memoryview, keywords: tuple[str, ...], *, pixels: bool = False) -> Any:
     """Return the named attributes of a DICOM file as a data set."""
-    dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=list(keywords), stop_before_pixels=not pixels)
+    dataset = pydicom.dcmread(_View(content), specific_tags=_tags(keywords), stop_before_pixels=not pixels)
     dataset.buffer = None  # which would keep the whole file as long as the header lives
     return dataset
 
 
-def _transfer_syntax(content: bytes) -> str:
+@cache
+def _tags(keywords: tuple[str, ...]) -> list[Any]:
+    return [pydicom.tag.Tag(keyword) for keyword in keywords]
+
+
+class _View:
+    """A file over bytes that lie within others; nothing is copied but what is read of it."""
+
+    def __init__(self, content: bytes | memoryview) -> None:
+        self._content = memoryview(content)
+        self._place = 0
+
+    def read(self, count: int = -1) -> bytes:
+        """Return so many of the next bytes, all of them by default; fewer at the end."""
+        piece = self._content[self._place :] if count < 0 else self._content[self._place : self._place + count]
+        self._place += len(piece)
+        return bytes(piece)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place and return it. Raises ValueError before the beginning."""
+        place = offset + (0, self._place, len(self._content))[whence]
+        if place < 0:
+            raise ValueError("before the beginning")
+        self._place = place
+        return place
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._place
+
+
+def _transfer_syntax(content: memoryview) -> str:
     """Read the file meta information alone: pydicom would inflate a deflated data set before anybody could object."""
-    if content[128:132] != b"DICM":
+    if bytes(content[128:132]) != b"DICM":
         raise NotDicom
-    stream = io.BytesIO(content)
+    stream: Any = _View(content)
     stream.seek(132)
     meta = read_dataset(
         stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag.group != 2

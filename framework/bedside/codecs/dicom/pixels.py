@@ -86,6 +86,8 @@ def _native(frame: StoredFrame, dataset: Any, data: bytes) -> NDArray[Any]:
     if len(data) > count * size + count * size % 2:  # PS3.5 §8.2: one byte makes the length even
         raise PixelDataContradictsHeader("there are more pixel data than pixels", instances=[frame.uid])
     order = ">" if frame.instance.big_endian else "<"
+    if order == ">" and frame.pixels.allocated == 8 and dataset["PixelData"].VR == "OW":
+        data = np.frombuffer(data, "<u2", len(data) // 2).byteswap().tobytes()  # two pixels a word (PS3.5 §8.1.1)
     return np.frombuffer(data, _dtype(frame, order), size // (frame.pixels.allocated // 8), frame.index * size).reshape(
         frame.size
     )

@@ -68,6 +68,17 @@ def test_oblique_slices() -> None:
         np.testing.assert_allclose(found[:3], lps * (-1, -1, 1), atol=1e-4)
 
 
+def test_rounded_cosines_leave_the_spacing_as_it_is_stated() -> None:
+    """Direction cosines of three digits are not quite of length 1; a voxel is as large as Pixel Spacing says."""
+    made = MAKE.series()
+    for dataset in made:
+        dataset.ImageOrientationPatient = [0.707, 0.707, 0, -0.707, 0.707, 0]
+    image, source = read(made)
+    assert image.affine is not None
+    np.testing.assert_allclose(np.linalg.norm(image.affine[:3, :2], axis=0), made[0].PixelSpacing[::-1], rtol=1e-7)
+    np.testing.assert_allclose(np.linalg.norm(source.planes[:, :, :2], axis=1)[0], made[0].PixelSpacing[::-1])
+
+
 def test_descending_slices_are_turned_with_their_normal() -> None:
     """Feet first or head first, the volume is the same: the normal decides, not the order of the numbers."""
     up, _ = read(MAKE.series((0, 1, 2, 3)))
@@ -106,6 +117,18 @@ def test_every_width(dtype: str, sign: int) -> None:
         dataset.HighBit, dataset.PixelRepresentation, dataset.PixelData = bits - 1, sign, values.tobytes()
     image, _ = read(made)
     assert voxels(image)[:, :, 2].T.ravel().tolist() == list(range(-5 * sign, 20 - 5 * sign))
+
+
+def test_big_endian_bytes_in_words() -> None:
+    """Pixels of eight bits as OW: two to a word, the second one first (PS3.5 §8.1.1)."""
+    made = MAKE.mr()
+    for dataset in made:
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+        dataset.PixelData = np.arange(20, dtype=np.uint8).view(np.uint16).byteswap().tobytes()
+        dataset.file_meta.TransferSyntaxUID = uids.ExplicitVRBigEndian
+        dataset["PixelData"].VR = "OW"
+    image, _ = read(made)
+    assert voxels(image)[:, :, 0].T.ravel().tolist() == list(range(20))
 
 
 def test_big_endian() -> None:
