@@ -276,3 +276,27 @@ async def test_a_connection_that_is_lost_leaves_no_timer() -> None:
     line = Line()
     line.connection.connection_lost(ConnectionResetError())
     assert line.clock.timers == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n"],
+    ids=["no_host", "two_hosts"],
+)
+async def test_a_request_has_one_host(head: bytes) -> None:
+    """RFC 9112 §3.2: two readers of it would choose differently, and nothing behind it is read."""
+    line = Line()
+    answered = line.connection.cycle
+    line.ask(head + b"Content-Length: 2\r\n\r\n{}")
+    assert line.wire.writes[-1].startswith(b"HTTP/1.1 400 ")
+    assert line.wire.closed
+    assert line.connection.cycle is answered
+
+
+async def test_an_older_request_may_have_no_host() -> None:
+    """HTTP/1.0 knows none."""
+    line = Line()
+    answered = line.connection.cycle
+    line.ask(b"GET / HTTP/1.0\r\n\r\n")
+    assert line.connection.cycle is not answered
+    assert not line.wire.closed

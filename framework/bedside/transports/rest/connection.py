@@ -22,8 +22,9 @@ HEAD_SECONDS = 10.0
 """Time in which the header section must have arrived, from the opening of the connection or its first byte."""
 
 READ_BYTES = 65536
-_ACKED = slice(120, 128)  # of linux/tcp.h's struct tcp_info
 """What a caller has to take of an answer in ``limits.reader_seconds``, or the rest of it."""
+
+_ACKED = slice(120, 128)  # of linux/tcp.h's struct tcp_info
 
 RESERVED_CONNECTIONS = 32
 """Connections beyond ``limits.connections`` before uvicorn itself refuses requests."""
@@ -174,12 +175,14 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """End a header section."""
+        """End a header section. Raises HttpParserError, which the parser hands on."""
         self._in_head = False
         if self._head_timer is not None:
             self._head_complete()
         if self.parser.should_upgrade():
             return
+        if sum([name == b"host" for name, _ in self.headers]) != 1 and self.parser.get_http_version() == "1.1":
+            raise HttpParserError("an HTTP/1.1 request has one Host")  # RFC 9112 §3.2: or it is a bad request
         super().on_headers_complete()
         # The request's task has not begun yet.
         if self.scope["method"] != "HEAD":
