@@ -3,12 +3,15 @@
 Trust is in the type: an :class:`UnverifiedToken` becomes a :class:`Principal` only in ``security``; a
 :class:`RawPart` becomes a decoded input in ``codecs``, and decoded inputs become :class:`ValidatedInputs`
 only where the contract has been checked (``bundle.validation``).
+
+Those that every call makes anew are named tuples, which are made in a quarter of the time of a frozen dataclass.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, NewType, TypeAlias
 
 import numpy as np
@@ -16,6 +19,8 @@ from numpy.typing import NDArray
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """A value that JSON can say (RFC 8259)."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 UnverifiedToken = NewType("UnverifiedToken", str)
 """The credentials of an ``Authorization: Bearer`` header as they came (RFC 6750 §2.1)."""
@@ -58,8 +63,7 @@ class RawPart:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RawTensor:
+class RawTensor(NamedTuple):
     """One tensor of the Open Inference Protocol ($request_input / RequestInput).
 
     ``data`` is the flattened JSON list, or the raw little-endian bytes of the binary tensor extension.
@@ -69,11 +73,10 @@ class RawTensor:
     datatype: str
     shape: tuple[int, ...]
     data: bytes | list[Any]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class RawRecord:
+class RawRecord(NamedTuple):
     """A JSON document with named values (a tabular record), already parsed."""
 
     values: Mapping[str, Any]
@@ -112,8 +115,7 @@ class DecodedImage:
     source: object = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedRecord:
+class DecodedRecord(NamedTuple):
     """A record of named numbers, in the contract's order.
 
     Attributes:
@@ -146,8 +148,7 @@ class DecodedArray:
 DecodedInput = DecodedImage | DecodedRecord | DecodedValue | DecodedArray
 
 
-@dataclass(frozen=True, slots=True)
-class ValidatedInputs:
+class ValidatedInputs(NamedTuple):
     """Inputs that keep the model's contract, in its order; only ``bundle.validation`` makes these.
 
     Several files of one input are several items of one name, in the caller's order. What is optional may be absent.
@@ -156,8 +157,7 @@ class ValidatedInputs:
     items: tuple[DecodedInput, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OutputArray:
+class OutputArray(NamedTuple):
     """One named result of a bundle, as its own postprocessing (and saver) left it.
 
     Attributes:
@@ -195,8 +195,7 @@ class OutputFile:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What one run of a bundle gave, with the seconds that each stage took.
 
     ``values`` are results that are no arrays, by name: a list of boxes with scores, a class, a landmark by its name.
@@ -204,8 +203,8 @@ class Prediction:
 
     arrays: tuple[OutputArray, ...]
     files: tuple[OutputFile, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    values: Mapping[str, Json] = field(default_factory=dict)
+    seconds: Mapping[str, float] = _NOTHING
+    values: Mapping[str, Json] = _NOTHING
 
 
 MOST_ML = 100_000.0
@@ -233,8 +232,7 @@ class Finding(NamedTuple):
     quantities: tuple[Quantity, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedAnswer:
+class EncodedAnswer(NamedTuple):
     """Bytes and media type for a transport to send; ``finding`` where writing them told it."""
 
     media_type: str

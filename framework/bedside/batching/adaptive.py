@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from math import prod
@@ -120,7 +120,7 @@ class AdaptiveBatcher:
         finally:
             self._leave(one)
         spent = sum(prediction.seconds.values()) - prediction.seconds.get("queue", 0.0)
-        return replace(prediction, seconds={**prediction.seconds, "queue": max(0.0, loop.time() - now - spent)})
+        return prediction._replace(seconds={**prediction.seconds, "queue": max(0.0, loop.time() - now - spent)})
 
     def _leave(self, one: _Waiting) -> None:
         """Forget an item that has its answer, or whose caller does not want it any more."""

@@ -7,8 +7,7 @@ which in the JSON form are base64 (RFC 4648 §4) as in a request.
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -28,8 +27,7 @@ JSON_TEXT = "application/json"
 _DATATYPE_OF = {dtype.newbyteorder("="): name for name, dtype in NUMPY_OF.items()} | {np.dtype(np.bool_): "BOOL"}
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerTensor:
+class AnswerTensor(NamedTuple):
     """One output of a response.
 
     Attributes:

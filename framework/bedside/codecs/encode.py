@@ -95,7 +95,7 @@ class Answers:
         """Return what :meth:`encode` needs of the inputs: volumes without their voxels where it does not draw them."""
         captured = media_type in {DICOM, RELATED} and any("capture" in spec.dicom.results for spec in contract.inputs)
         drawn = captured or media_type in {PNG, MIXED}
-        return inputs if drawn else replace(inputs, items=tuple(map(_without_voxels, inputs.items)))
+        return inputs if drawn else inputs._replace(items=tuple(map(_without_voxels, inputs.items)))
 
 
 def _without_voxels(item: DecodedInput) -> DecodedInput:
@@ -254,7 +254,7 @@ def _mixed(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
     if source_image(inputs) is not None and _grid_arrays(contract, prediction):
         parts.append(_png(contract, inputs, prediction))
     parts += [_file(file, index) for index, file in enumerate(prediction.files)]
-    return replace(join(parts), finding=parts[0].finding)
+    return join(parts)._replace(finding=parts[0].finding)
 
 
 def _file(file: OutputFile, index: int) -> EncodedAnswer:

@@ -5,7 +5,7 @@ Strict about form; datatypes, element counts and values are looked at in stages 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bedside.errors import BadParameter, MalformedPayload
 from bedside.types import RawTensor
@@ -24,8 +24,7 @@ class RequestedOutput:
     binary: bool
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """One parsed inference request.
 
     Attributes:

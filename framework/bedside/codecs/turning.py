@@ -58,10 +58,10 @@ def as_sent(contract: Contract, inputs: ValidatedInputs, prediction: Prediction)
         if item is None or output.stored.shape[:2] != item.shape[:2]:
             return output
         # MONAI's pictures have their columns first.
-        return replace(output, stored=turn.undone(output.stored.swapaxes(0, 1)).swapaxes(0, 1))
+        return output._replace(stored=turn.undone(output.stored.swapaxes(0, 1)).swapaxes(0, 1))
 
     items = tuple(_laid_back(*turned[item.name]) if item.name in turned else item for item in inputs.items)
-    return replace(inputs, items=items), replace(prediction, arrays=tuple(map(back, prediction.arrays)))
+    return inputs._replace(items=items), prediction._replace(arrays=tuple(map(back, prediction.arrays)))
 
 
 def _laid_back(item: DecodedImage, turn: Turn) -> DecodedImage:

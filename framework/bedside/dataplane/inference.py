@@ -18,9 +18,8 @@ case, last, :meth:`DataPlane.account`. What is answered is looked at in stage 8,
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.validation import require_equal_shapes, validate
@@ -53,8 +52,7 @@ _DECODE_THREADS = 4
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One item that went through the model, with its result."""
 
     inputs: ValidatedInputs

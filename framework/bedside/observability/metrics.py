@@ -4,6 +4,7 @@ No label ever takes a caller's string: a made-up model name would grow the memor
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
@@ -45,6 +46,7 @@ class ModelMetrics:
     """
 
     __slots__ = (
+        "_counted",
         "_lock",
         "_model",
         "_of",
@@ -64,8 +66,8 @@ class ModelMetrics:
         self._of = metrics
         self._model = model
         self._version = version
-        self._lock = metrics.lock
-        self._requests: dict[tuple[str, str], Counter] = {}
+        self._lock, self._counted = metrics.lock, metrics.requests
+        self._requests: dict[tuple[str, str], tuple[str, ...]] = {}
         self._stages: dict[str, Cells] = {}
         self._predictions: dict[str, Cells] = {}
         self._quantities: dict[tuple[str, str], Cells] = {}
@@ -93,13 +95,12 @@ class ModelMetrics:
             exemplar: ids for the bucket that ``seconds`` falls into: from a slow bucket to its line in the log and to
                 its trace. They are our own, or such that cannot be a person's (``request_id.py``).
         """
-        counter = self._requests.get((transport, outcome))
-        if counter is None:
-            counter = self._of.requests.labels(self._model, self._version, transport, outcome)
-            self._requests[transport, outcome] = counter
-        counter.inc()
+        labels = self._requests.get((transport, outcome))
+        if labels is None:
+            labels = self._requests[transport, outcome] = (self._model, self._version, transport, outcome)
         cells = [(self._stages.get(stage) or self._stage(stage), spent) for stage, spent in stages.items()]
         with self._lock:
+            self._counted[labels] += 1
             self._seconds.observe(seconds, exemplar)
             for cell, spent in cells:
                 if cell is not None:
@@ -138,14 +139,19 @@ class ModelMetrics:
 
 
 class _CountedElsewhere(Collector):
-    """A counter whose value is kept elsewhere; the library's own has no such thing, and a gauge would be no counter."""
+    """A counter whose values, by labels, are kept elsewhere: the library has none, and a gauge is no counter."""
 
-    def __init__(self, name: str, description: str, count: Callable[[], int]) -> None:
-        self._about = name, description
-        self._count = count
+    def __init__(
+        self, name: str, description: str, labels: tuple[str, ...], counts: Callable[[], Mapping[tuple[str, ...], int]]
+    ) -> None:
+        self._about = name, description, None, labels
+        self._counts = counts
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        yield CounterMetricFamily(*self._about, self._count())
+        family = CounterMetricFamily(*self._about)
+        for labels, count in self._counts().items():
+            family.add_metric(labels, count)
+        yield family
 
 
 class Metrics:
@@ -153,7 +159,8 @@ class Metrics:
 
     Attributes:
         registry: the registry, for further collectors.
-        lock: guards the histograms.
+        lock: guards the histograms and ``requests``.
+        requests: finished ones by model, version, transport and outcome: the library's counter costs 1.5 µs a call.
     """
 
     def __init__(self) -> None:
@@ -169,9 +176,9 @@ class Metrics:
 
     def _requests_and_time(self) -> None:
         registry, version = self.registry, ("model", "version")
-        self.requests = Counter(
-            "bedside_requests", "Finished requests.", (*version, "transport", "outcome"), registry=registry
-        )
+        self.requests: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        labels = (*version, "transport", "outcome")
+        registry.register(_CountedElsewhere("bedside_requests", "Finished requests.", labels, self._counted_requests))
         self.request_seconds = Histogram(
             "bedside_request_seconds",
             "From a request's arrival to its answer, in seconds.",
@@ -358,7 +365,11 @@ class Metrics:
         self._count("bedside_lost_spans", "Spans that found no room or no collector that took them.", lost)
 
     def _count(self, name: str, documentation: str, count: Callable[[], int]) -> None:
-        self.registry.register(_CountedElsewhere(name, documentation, count))
+        self.registry.register(_CountedElsewhere(name, documentation, (), lambda: {(): count()}))
+
+    def _counted_requests(self) -> dict[tuple[str, ...], int]:
+        with self.lock:
+            return dict(self.requests)
 
     def render(self) -> bytes:
         """Return the exposition in Prometheus' text format."""

@@ -5,7 +5,6 @@ evaluator with an iteration of its own, or simply no gain.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import takewhile
 from statistics import median
 from time import perf_counter
@@ -72,7 +71,7 @@ def _sample(specs: Sequence[InputSpec], folder: BundleFolder, seed: int) -> Vali
 
 
 def _times(record: DecodedRecord, factor: np.float32) -> DecodedRecord:
-    return replace(record, values=record.values * factor)
+    return record._replace(values=record.values * factor)
 
 
 def _measured(engine: BundleEngine, items: Sequence[Item], budget_seconds: float) -> Batches:

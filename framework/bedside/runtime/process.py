@@ -191,7 +191,7 @@ class ProcessExecutor:
         except TimeoutError:
             raise DeadlineExceeded from None
         return [
-            replace(outcome, seconds={**outcome.seconds, **waited}) if isinstance(outcome, Prediction) else outcome
+            outcome._replace(seconds={**outcome.seconds, **waited}) if isinstance(outcome, Prediction) else outcome
             for outcome in outcomes
         ]
 

@@ -6,7 +6,6 @@ is then the file of ``python -m monai.bundle run``, voxel for voxel, and no file
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,7 @@ def _named(items: list[OutputArray]) -> list[OutputArray]:
     for number, item in enumerate(items):
         name = item.name if item.name and item.name not in taken else f"output{number}"
         taken.add(name)
-        named.append(replace(item, name=name))
+        named.append(item._replace(name=name))
     return named
 
 

@@ -23,7 +23,7 @@ from bedside.runtime.facts import WHY_ALONE, Batches, LoadedFacts
 from bedside.runtime.loading import item_of, load
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings, Settings
-from bedside.types import OutputArray, Prediction, ValidatedInputs
+from bedside.types import DecodedImage, OutputArray, Prediction, ValidatedInputs
 
 
 @dataclass
@@ -48,6 +48,7 @@ class Loaded:
         sample = ValidatedInputs(sample_inputs(specs, self.folder.metadata, seed=seed))
         if changes:
             (image,) = sample.items
+            assert isinstance(image, DecodedImage)
             sample = ValidatedInputs((replace(image, **changes),))
         return item_of(sample, self.staging.put(sample).paths)
 
@@ -92,7 +93,7 @@ def test_pictures_share_a_run_and_each_is_answered_as_alone(opened: Open, name: 
         together = loaded.engine.run_batch([items[number] for number in order])
         for number, prediction in zip(order, together, strict=True):
             assert isinstance(prediction, Prediction)
-            _require_same(Prediction(alone[number]), replace(prediction, values={}))
+            _require_same(Prediction(alone[number]), prediction._replace(values={}))
 
 
 def test_a_shared_run_is_one_call_of_the_network(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +221,7 @@ def test_differences_are_told() -> None:
     with pytest.raises(CannotShare):
         _require_same(one, Prediction(()))
     with pytest.raises(CannotShare):
-        _require_same(one, replace(one, values={"class": 1}))
+        _require_same(one, one._replace(values={"class": 1}))
     _require_same(one, one)
 
 

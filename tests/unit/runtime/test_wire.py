@@ -30,7 +30,7 @@ _DTYPES = st.sampled_from(["uint8", "int16", "int32", "int64", "float16", "float
 _ARRAYS = _DTYPES.flatmap(lambda name: hnp.arrays(np.dtype(name), hnp.array_shapes(min_dims=0, max_dims=4, max_side=4)))
 _AFFINES = st.none() | hnp.arrays(np.float64, (4, 4), elements=st.floats(-1e6, 1e6))
 _TEXT = st.text(max_size=8)
-_OUTPUTS = st.builds(OutputArray, name=_TEXT, stored=_ARRAYS, affine=_AFFINES)
+_OUTPUTS = st.builds(OutputArray, name=_TEXT, stored=_ARRAYS, affine=_AFFINES, narrowed_from=st.none())
 MOST_BYTES = 1 << 24
 _FILES = st.builds(OutputFile, suffix=st.sampled_from([".txt", ".nii.gz"]), data=st.binary(max_size=64), name=_TEXT)
 _JSON = st.recursive(

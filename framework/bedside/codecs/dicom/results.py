@@ -1,6 +1,5 @@
 """A prediction becomes DICOM objects in the source's study and frame of reference."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -55,7 +54,7 @@ def _segments(array: OutputArray, spec: OutputSpec, source: SourceSeries) -> Seg
     affine = _affine(array, spec, source)
     if array.stored.ndim < 3:
         raise RunFailed("the model answered a label map without three axes", field=array.name)
-    placed = replace(array, affine=affine)
+    placed = array._replace(affine=affine)
     labels = labels_of(count_labels(placed, spec.labels, 3), spec.labels)
     if not labels:
         raise RunFailed("the model answered a label map without labels", field=array.name)
