@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 from tests.acceptance.conftest import APPS, Served, launch, start, stop
 from tests.assets.hostile_bundles import make_hostile
 from tests.waiting import wait_until
@@ -47,6 +48,7 @@ def test_the_hostile_are_refused_and_the_others_serve(tmp_path: Path, bundles: P
     assert (refused, admitted) == (set(names), {"heart_disease"})
 
 
+@pytest.mark.slow
 def test_code_is_served_where_the_site_wants_it(tmp_path: Path, bundles: Path) -> None:
     """Pinned by its digest; bytecode that lies beside it is not read."""
     root = Path(shutil.copytree(bundles / "scripts_adding_one", tmp_path / "adding"))

@@ -53,7 +53,7 @@ def written(folder: Path, files: list[bytes]) -> Path:
     return folder
 
 
-@pytest.fixture(params=["made_up", STUDIES[0]])
+@pytest.fixture(params=["made_up", pytest.param(STUDIES[0], marks=pytest.mark.slow)])
 def series(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Return the folder of a series, made up or of a real patient."""
     if request.param == "made_up":
@@ -75,6 +75,7 @@ def test_the_application_gives_the_services_segmentation(client: httpx.Client, s
     assert not [name for name in names_in(series) if name and name in done.stdout + done.stderr]
 
 
+@pytest.mark.slow
 def test_the_default_application_gives_the_services_answer(client: httpx.Client, tmp_path: Path) -> None:
     """What `bedside map export` packs for a bundle without ``app.py``, run where it will lie in the image."""
     chest = APPS / "chest_xray_pneumonia"
@@ -91,6 +92,7 @@ def test_the_default_application_gives_the_services_answer(client: httpx.Client,
     assert "prediction" in answer
 
 
+@pytest.mark.slow
 def test_a_refused_series_ends_the_application_with_its_reason(tmp_path: Path) -> None:
     """Status 1, one sentence, nothing written, and nothing of the patient; the SDK would have made a volume of it."""
     series = written(tmp_path / "in", made(MAKE, (*range(9), *range(10, 20))))

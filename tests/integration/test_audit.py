@@ -15,7 +15,7 @@ from bedside.observability.audit_reading import Verifier, read_anchors, records
 CALLS = 20
 
 
-@pytest.mark.parametrize("durability", ["interval", "strict"])
+@pytest.mark.parametrize("durability", [pytest.param("interval", marks=pytest.mark.slow), "strict"])
 def test_a_killed_server_leaves_a_trail_that_is_short_at_its_end_alone(tmp_path: Path, durability: str) -> None:
     """SIGKILL under load: the chain holds; strict, every call that was answered is in it."""
     served = start([APPS / "heart_disease"], tmp_path, BEDSIDE_AUDIT__DURABILITY=durability)
@@ -42,6 +42,7 @@ def test_a_killed_server_leaves_a_trail_that_is_short_at_its_end_alone(tmp_path:
         assert recorded == answered
 
 
+@pytest.mark.slow
 def test_every_server_writes_a_chain_of_its_own(tmp_path: Path) -> None:
     """Two servers, one folder: each chain ends, keeps the schema, and agrees with what the log has told of it."""
     logs = b""

@@ -169,6 +169,7 @@ async def compare_pictures(root: Path, pictures: Path, settings: Settings, tmp_p
             np.testing.assert_array_max_ulp(output.array, expected, maxulp=2)
 
 
+@pytest.mark.slow
 async def test_the_small_volume_bundle_answers_as_monai_writes(
     bundles: Path, volumes: Path, settings: Settings, tmp_path: Path
 ) -> None:
@@ -181,6 +182,7 @@ async def test_hippocampus_mr_answers_as_monai_writes(volumes: Path, settings: S
     await compare_masks(app("hippocampus_mr"), volumes, settings, tmp_path)
 
 
+@pytest.mark.slow
 async def test_the_small_plane_bundle_answers_as_monai_writes(
     bundles: Path, pictures: Path, settings: Settings, tmp_path: Path
 ) -> None:

@@ -301,7 +301,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("mode", ["require", "off"])
+@pytest.mark.parametrize("mode", ["require", pytest.param("off", marks=pytest.mark.slow)])
 def test_secrets_of_the_servers_environment_are_not_in_the_models(
     intruding: Path, surroundings: Surroundings, tmp_path: Path, mode: str
 ) -> None:

@@ -68,6 +68,7 @@ def test_calls_of_both_transports_are_in_the_callers_traces(bundles: Path, tmp_p
     assert b"MRN4711" not in served.log.read_bytes() + receiver.bodies
 
 
+@pytest.mark.slow
 def test_a_jobs_run_and_its_delivery_are_in_the_callers_trace_after_kill_9(bundles: Path, tmp_path: Path) -> None:
     """The archive is told, too; neither its address nor a UID of the study is in any span or metric."""
     model, patient = "volume_segmentation", Patient(1)
@@ -107,6 +108,7 @@ def test_a_jobs_run_and_its_delivery_are_in_the_callers_trace_after_kill_9(bundl
     assert not any(text.encode() in told for text in (archive.url, "dicom-web", patient.study, maker.ROOT))
 
 
+@pytest.mark.slow
 def test_metrics_are_sent_while_the_server_runs(bundles: Path, tmp_path: Path) -> None:
     """The same numbers as `/metrics`; a collector that hangs holds no call up."""
     with collector(tmp_path / "otlp") as receiver:
