@@ -19,6 +19,26 @@ LIMITS = Limits(seconds=60.0, step_seconds=60.0, pause_seconds=0.0)
 ANSWER = {"prediction": "no", "probabilities": {"no": 0.9, "yes": 0.1}, "version": "1"}
 
 
+@dataclass
+class Clock:
+    """Goes on by what a server takes, so that two that take the same do so on a busy machine, too."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+CLOCK = Clock()
+LEAST_SECONDS = 0.01
+
+
+@pytest.fixture(autouse=True)
+def _calls_are_timed_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedside.delivery.calls.perf_counter", CLOCK)
+
+
 @pytest.fixture
 def bundle(bundles: Path) -> BundleFolder:
     """Return a bundle with one golden case, which its digest covers."""
@@ -35,6 +55,7 @@ class Server:
         statuses: by number of the call; 200 after the last.
         missing: it has no such model.
         ready: what ``/readyz`` says.
+        seconds: what each call takes; ``LEAST_SECONDS`` at least, to whoever measures.
     """
 
     digest: str
@@ -54,6 +75,7 @@ class Server:
         if request.method == "GET":
             return httpx.Response(200, json={})
         await asyncio.sleep(self.seconds)
+        CLOCK.now += max(self.seconds, LEAST_SECONDS)
         self.calls += 1
         status = self.statuses[self.calls - 1] if self.calls <= len(self.statuses) else 200
         return httpx.Response(status, json=self.answer, headers={"bedside-model-digest": self.digest})
