@@ -74,7 +74,7 @@ def dicom_info() -> Any:
 def _iods(condition: Any) -> Json:
     """Return modules and functional group macros of the objects that we write, by SOP class."""
     names = {row["name"]: row["id"] for row in _table("ciods")}
-    ours = {"Segmentation", "Comprehensive 3D SR", "Comprehensive SR", "Secondary Capture Image"}
+    ours = {"Segmentation", "Comprehensive 3D SR", "Secondary Capture Image"}
     modules, macros = _table("ciod_to_modules"), _table("ciod_to_fg_macros")
     return {
         row["id"]: {

@@ -61,7 +61,8 @@ def make_jobs(
         return [repository.resolve(status.name, status.version).digest for status in ready]
 
     desk = JobDesk(store, spool, jobs)
-    lane = JobLane(store, spool, SpineWork(dataplane, jobs, references, store.has_read), digests, jobs, desk.tidy)
+    work = SpineWork(dataplane, jobs, references, store.remember_reading)
+    lane = JobLane(store, spool, work, digests, jobs, desk.tidy)
     destinations = make_destinations(settings.dicom, settings.limits)
     # Without destinations there is no courier: it would fail what other replicas can deliver.
     outbox = Outbox(engine)

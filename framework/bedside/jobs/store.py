@@ -111,7 +111,7 @@ class JobStore:
         values = {"lease_until": now + lease_seconds, "done": done, "total": total}
         return self._change(_held(job), values)
 
-    def has_read(self, job: Job, digest: str) -> bool:
+    def remember_reading(self, job: Job, digest: str) -> bool:
         """Remember what a job's references led to. False: an earlier attempt read something else, or the lease is lost.
 
         From the first reading on, the same references handed in are another job: they may lead elsewhere by then.

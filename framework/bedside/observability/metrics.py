@@ -160,7 +160,7 @@ class Metrics:
     Attributes:
         registry: the registry, for further collectors.
         lock: guards the histograms and ``requests``.
-        requests: finished ones by model, version, transport and outcome: the library's counter costs 1.5 µs a call.
+        requests: finished ones by model, version, transport and outcome; under the lock that a call takes anyhow.
     """
 
     def __init__(self) -> None:

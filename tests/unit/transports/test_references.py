@@ -190,7 +190,7 @@ class Wing(Hospital):
         references = References(sources, self._authorise, seconds, 64 * 1024 * 1024, room or Room(8, 1 << 30, 3))
         parts = replace(self.world.parts, references=references)
         self.world = replace(self.world, parts=parts, app=create_app(parts))
-        work = SpineWork(parts.dataplane, JOBS, references, self.store.has_read)
+        work = SpineWork(parts.dataplane, JOBS, references, self.store.remember_reading)
         digests = [self.world.model("mask").contract.digest]
         self.lane = JobLane(self.store, self.spool, work, lambda: digests, JOBS)
 

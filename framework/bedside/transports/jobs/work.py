@@ -25,7 +25,7 @@ class SpineWork:
         dataplane: the spine.
         settings: the time that an attempt may take.
         references: reads the inputs that a job only names.
-        has_read: remembers what a job has read; false where an earlier attempt read something else.
+        remember_reading: keeps the digest of what a job has read; false where an earlier attempt read something else.
         clock: seconds since the epoch.
     """
 
@@ -34,13 +34,13 @@ class SpineWork:
         dataplane: DataPlane,
         settings: JobSettings,
         references: References = NONE,
-        has_read: Callable[[Job, str], bool] = lambda _job, _digest: True,
+        remember_reading: Callable[[Job, str], bool] = lambda _job, _digest: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._dataplane = dataplane
         self._references = references
         self._settings = settings
-        self._has_read = has_read
+        self._remember_reading = remember_reading
         self._clock = clock
 
     async def __call__(self, job: Job, inputs: list[RawInput], progress: Progress) -> EncodedAnswer:
@@ -91,7 +91,7 @@ class SpineWork:
             assert isinstance(part, RawPart)  # noqa: S101 - what references lead to
             digest.update(len(part.data).to_bytes(8, "big"))
             digest.update(part.data)
-        if not self._has_read(job, digest.hexdigest()):
+        if not self._remember_reading(job, digest.hexdigest()):
             raise ReferenceChanged(field="source")
 
     def _find(self, call: Call, job: Job) -> ServedModel:
