@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.validation import require_equal_shapes, validate
+from bedside.dataplane.abreast import abreast
 from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.call import Call
 from bedside.errors import DeadlineExceeded, DecompressedTooLarge, MissingToken, UnknownInput
@@ -136,6 +137,7 @@ class DataPlane:
 
     async def run(self, call: Call, served: ServedModel, rows: Sequence[ValidatedInputs]) -> list[Row]:
         """Stages 6 and 7 alone, of what :meth:`decode` gave. Raises Unavailable, DeadlineExceeded, ModelFailure."""
+        await abreast()
         # (6) queue, (7) run
         begin = perf_counter()
         try:
@@ -164,6 +166,7 @@ class DataPlane:
 
     async def decode(self, call: Call, served: ServedModel, raw: Sequence[RawInput]) -> list[ValidatedInputs]:
         """Stages 4 and 5 alone: refuse now what could not be run later. Raises RequestError."""
+        await abreast()
         # (4) decode, (5) validate
         rows = await self._decode_and_validate(call, served.contract, raw)
         call.rows = len(rows)
@@ -171,6 +174,8 @@ class DataPlane:
 
     async def encode(self, call: Call, served: ServedModel, row: Row, media_type: str) -> EncodedAnswer:
         """Stage 8 of the files-in, files-out transport; ``media_type`` is one of :meth:`available`."""
+        await abreast()
+        # (8) encode
         begin = perf_counter()
         try:
             if media_type == "application/json":
@@ -188,6 +193,8 @@ class DataPlane:
         self, call: Call, served: ServedModel, rows: Sequence[Row], write: Callable[[Contract, Sequence[Row]], T]
     ) -> T:
         """Stage 8 of the tensors-in, tensors-out transports, whose ``write`` makes the message; it may raise."""
+        await abreast()
+        # (8) encode
         begin = perf_counter()
         size = sum([array.stored.nbytes for row in rows for array in row.prediction.arrays])
         size += sum([len(file.data) for row in rows for file in row.prediction.files])

@@ -342,3 +342,11 @@ def test_a_call_knows_how_long_it_has_taken(call: Call) -> None:
     """Seconds since it was received."""
     call.started -= 5
     assert call.seconds >= 5
+
+
+async def test_calls_that_come_at_one_time_take_each_stage_together(stages: Any) -> None:
+    """All are decoded before the first is run, all are run before the first is encoded."""
+    both = [Call(name, "rest", "predict") for name in ("first", "second")]
+    await asyncio.gather(*(whole(stages, call) for call in both))
+    steps = [step for step in stages.order if step in ("decode", "run", "encode")]
+    assert steps == ["decode", "decode", "run", "run", "encode", "encode"]

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from bedside.dataplane.abreast import abreast
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
@@ -138,6 +139,7 @@ class Edge:
             if not isinstance(call.error, ClientGone):
                 call.output_bytes = len(reply.body)
                 lingers = await self._send(scope, send, reply, exchange)
+                await abreast()
         finally:
             self._running -= 1
             # (9) account, in every case, once
@@ -186,6 +188,7 @@ class Edge:
             )
         # (4) to (8)
         reply = await self._operations[target.operation](exchange, served)
+        await abreast()
         copy = _copy_of(exchange.call.version, exchange.call.digest)
         return Reply(reply.status, reply.media_type, reply.body, (*reply.headers, *copy))
 
