@@ -4,7 +4,6 @@ Images are a bright box on black, because that compresses to a few hundred bytes
 """
 
 import gzip
-import io
 import re
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from bedside.bundle.contract import InputSpec
 from bedside.bundle.media_types import media_type_of_suffix
-from bedside.bundle.sample import describe_image, sample_array
+from bedside.bundle.sample import describe_image, npy, sample_array
 from bedside.types import Json
 
 _LENGTH = 64
@@ -43,9 +42,8 @@ def example_file(spec: InputSpec) -> ExampleFile:
     """Return a file that an image or an array can be sent as."""
     stem = re.sub(r"[^A-Za-z0-9_-]", "_", spec.name)
     if spec.kind == "tensor":
-        buffer = io.BytesIO()
-        np.save(buffer, sample_array(spec, np.random.default_rng(0)).values, allow_pickle=False)
-        return ExampleFile(f"{stem}.npy", media_type_of_suffix(".npy"), buffer.getvalue())
+        values = sample_array(spec, np.random.default_rng(0)).values
+        return ExampleFile(f"{stem}.npy", media_type_of_suffix(".npy"), npy(values))
     image = describe_image(spec, _box(spec))
     if image.suffix == ".nii" and "application/gzip" in (spec.media_types or ("application/gzip",)):
         # No name and no time in the header: the same contract gives the same document.

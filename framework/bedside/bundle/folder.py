@@ -158,6 +158,14 @@ def tree_fingerprint(root: Path) -> str:
     return total.hexdigest()
 
 
+def fingerprint_if_readable(root: Path) -> str:
+    """Return ``tree_fingerprint``, or an empty string where the tree is not there or cannot be read."""
+    try:
+        return tree_fingerprint(root)
+    except OSError:
+        return ""
+
+
 def inference_config(root: Path) -> Path:
     """Return ``configs/inference.{json,yaml,yml}``.
 

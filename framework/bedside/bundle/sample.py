@@ -186,7 +186,7 @@ def _smooth(size: tuple[int, ...], random: np.random.Generator) -> NDArray[np.fl
 
 
 def _describe(spec: InputSpec, size: tuple[int, ...], channels: int, array: NDArray[Any], suffix: str) -> DecodedImage:
-    write = {".png": _png, ".nii": _nifti, ".npy": _npy}[suffix]
+    write = {".png": _png, ".nii": _nifti, ".npy": npy}[suffix]
     if suffix == ".nii" and channels > 1:
         # Axes beyond the third are channels (nifti1.h); a plane with channels needs its third axis.
         array = array.reshape(*size, *([1] * (3 - len(size))), channels)
@@ -217,7 +217,8 @@ def _png(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _npy(array: NDArray[Any]) -> bytes:
+def npy(array: NDArray[Any]) -> bytes:
+    """Return an array as a ``.npy`` file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

@@ -71,6 +71,7 @@ http {
 """
 
 _CLIENT_GONE = 499
+_LAST_CALLS_SECONDS = 30.0
 PRIVATE = 0o077
 """Mask of what is made in a site's folder: nobody else needs to read it."""
 
@@ -205,9 +206,9 @@ def _attempts(line: Mapping[str, Any], candidate: int) -> list[Live]:
     ]
 
 
-def _wait_for_the_end_of(processes: Mapping[int, int], most_seconds: float = 30.0) -> None:
+def _wait_for_the_end_of(processes: Mapping[int, int]) -> None:
     """Wait for workers that finish their calls; a very long one is left alone after a while."""
-    deadline = time.monotonic() + most_seconds
+    deadline = time.monotonic() + _LAST_CALLS_SECONDS
     for process, start in processes.items():
         while runs(process, start) and time.monotonic() < deadline:
             time.sleep(0.02)

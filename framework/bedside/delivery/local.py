@@ -31,6 +31,7 @@ from bedside.settings import load_settings
 
 PRODUCTION = "production"
 _PYTHON = (sys.executable, "-P", "-m")  # nothing from the current folder, which may be anybody's
+_RETIRE_SECONDS = 120.0
 
 
 class DeployFailed(BedsideError):
@@ -352,9 +353,9 @@ def _runs(running: Running) -> bool:
     return runs(running.process, running.started)
 
 
-def _retire(running: Running, most_seconds: float = 120.0) -> None:
+def _retire(running: Running) -> None:
     """End a process that gets no more calls, and wait until it has answered those that it has."""
-    deadline = time.monotonic() + most_seconds
+    deadline = time.monotonic() + _RETIRE_SECONDS
     number = signal.SIGTERM
     while _runs(running):
         with suppress(ProcessLookupError):  # it ended just now

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError
 
 from bedside.monitoring.records import Predicted, Truth
-from bedside.monitoring.tables import PREDICTIONS, REFERENCES, create_tables
+from bedside.monitoring.tables import METADATA, PREDICTIONS, REFERENCES
 from bedside.types import Quantity
 
 TRUTH = "truth"
@@ -28,7 +28,7 @@ class PredictionStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        create_tables(engine)
+        METADATA.create_all(engine)
 
     def add(self, predictions: Sequence[Predicted]) -> int:
         """Keep predictions; return how many hold what the database refuses, and are not kept.

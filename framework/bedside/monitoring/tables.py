@@ -1,6 +1,6 @@
 """Tables beside the jobs': what was predicted, and what the first answers of a bundle were like."""
 
-from sqlalchemy import Column, Engine, Float, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
@@ -34,10 +34,3 @@ REFERENCES = Table(
     Column("counts", Text, nullable=False),
 )
 """``counts`` is a JSON object: how many answers fell into each bin."""
-
-
-def create_tables(engine: Engine) -> None:
-    """Make the tables, where they are not there yet; forget the one in which answers had no owners."""
-    with engine.begin() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS bedside_predictions"))
-    METADATA.create_all(engine)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bedside.bundle.folder import BundleFolder, model_name, recognise, tree_fingerprint
+from bedside.bundle.folder import BundleFolder, fingerprint_if_readable, model_name, recognise, tree_fingerprint
 from bedside.errors import BedsideError, BundleError, ConfigurationError
 from bedside.interfaces import BundleSource
 
@@ -84,7 +84,7 @@ def examine(root: Path) -> Found:
         return Found(folder.name, folder.metadata.version, tree_fingerprint(folder.root), folder)
     except (BundleError, OSError) as error:
         reason = error.detail if isinstance(error, BundleError) else f"cannot be read ({type(error).__name__})"
-        return Found(_name(root), _version(root), _fingerprint(root), None, reason)
+        return Found(_name(root), _version(root), fingerprint_if_readable(root), None, reason)
 
 
 def _unambiguous(found: Sequence[Found]) -> list[Found]:
@@ -107,10 +107,3 @@ def _name(root: Path) -> str:
 
 def _version(root: Path) -> str:
     return root.name if root.name != _name(root) and not _UNADDRESSABLE.search(root.name) else UNKNOWN_VERSION
-
-
-def _fingerprint(root: Path) -> str:
-    try:
-        return tree_fingerprint(root)
-    except OSError:
-        return ""

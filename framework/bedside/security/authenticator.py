@@ -1,5 +1,6 @@
 """Stage 2, first half: who calls. The same steps for every issuer; only where the keys come from differs."""
 
+import time
 from typing import Protocol
 
 from jose.backends.base import Key
@@ -34,7 +35,9 @@ class TokenAuthenticator:
         clock: seconds since the epoch.
     """
 
-    def __init__(self, settings: AuthSettings, issuer: str, keys: KeySource, cache: TokenCache, clock: Clock) -> None:
+    def __init__(
+        self, settings: AuthSettings, issuer: str, keys: KeySource, cache: TokenCache, clock: Clock = time.time
+    ) -> None:
         expected = Expectations(issuer, settings.audience, settings.leeway_seconds, clock)
         self._verifier = TokenVerifier(expected, algorithms=settings.algorithms, token_bytes=settings.token_bytes)
         self._keys = keys

@@ -58,16 +58,13 @@ class EmbeddedIssuer:
         members = self._public.to_dict()
         return KeySet([VerificationKey(self._kid, "RS256", (members["n"], members["e"]), self._public)])
 
-    def mint(
-        self, subject: str, scopes: Collection[str], lifetime_seconds: int = 3600, audience: str | None = None
-    ) -> str:
-        """Return a signed access token (RFC 9068).
+    def mint(self, subject: str, scopes: Collection[str], lifetime_seconds: int = 3600) -> str:
+        """Return a signed access token (RFC 9068) for this server.
 
         Args:
             subject: who it is for.
             scopes: what it allows, for example ``bedside.infer``.
             lifetime_seconds: until it expires; 1 second to 30 days.
-            audience: ``aud``; this server's by default.
 
         Raises:
             ConfigurationError: lifetime, subject or scopes are out of range.
@@ -84,7 +81,7 @@ class EmbeddedIssuer:
         claims = {
             "iss": ISSUER,
             "sub": subject,
-            "aud": audience or self._audience,
+            "aud": self._audience,
             "iat": now,
             "nbf": now,
             "exp": now + lifetime_seconds,

@@ -15,23 +15,16 @@ class OidcAuthenticator(TokenAuthenticator):
 
     Args:
         settings: ``settings.auth``.
-        clock: seconds since the epoch, for ``exp`` and ``nbf``.
         monotonic: seconds of a clock that is not set, for the age of keys.
 
     Raises:
         ConfigurationError: the issuer's URL or the file with certificate authorities cannot be used.
     """
 
-    def __init__(
-        self,
-        settings: AuthSettings,
-        *,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        cache = TokenCache(settings.token_cache_size, settings.token_cache_seconds, clock)
+    def __init__(self, settings: AuthSettings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        cache = TokenCache(settings.token_cache_size, settings.token_cache_seconds)
         self._issuer_keys = IssuerKeys(settings, IssuerClient(settings), cache.clear, monotonic)
-        super().__init__(settings, settings.issuer, self._issuer_keys, cache, clock)
+        super().__init__(settings, settings.issuer, self._issuer_keys, cache)
 
     async def prefetch(self) -> bool:
         """Fetch the issuer's keys at start-up, so that the first call does not wait.

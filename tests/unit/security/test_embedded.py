@@ -35,8 +35,9 @@ async def test_token_that_was_minted_verifies(settings: Settings) -> None:
 
 
 async def test_token_for_another_audience_is_refused(settings: Settings) -> None:
-    """The audience can be chosen; this server's own is the default."""
-    token = EmbeddedIssuer(settings).mint("developer", [], 60, audience="another")
+    """Of two servers with one key, each takes its own."""
+    another = Settings(env=settings.env, auth=AuthSettings(audience="another"), runtime=settings.runtime)
+    token = EmbeddedIssuer(another).mint("developer", [], 60)
     authenticator = EmbeddedAuthenticator(settings)
     with pytest.raises(InvalidToken):
         await authenticator.authenticate(UnverifiedToken(token))

@@ -7,7 +7,7 @@ from os.path import relpath
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bedside.bundle.folder import BundleFolder, open_bundle, tree_fingerprint
+from bedside.bundle.folder import BundleFolder, fingerprint_if_readable, open_bundle
 from bedside.bundle.vetting.archives import unpack
 from bedside.bundle.vetting.code import is_code, judge_code
 from bedside.bundle.vetting.configuration import judge_configuration
@@ -55,7 +55,7 @@ def _vet_folder(root: Path, limits: AdmissionSettings, policy: SitePolicy) -> Ve
     too_much = _before_opening(root, limits)
     if too_much is not None:
         return _refused(root.name, [*tree.findings, too_much])
-    before = _fingerprint(root)
+    before = fingerprint_if_readable(root)
     try:
         folder = open_bundle(root)  # 3 bundle
     except (BundleError, OSError) as error:
@@ -64,7 +64,7 @@ def _vet_folder(root: Path, limits: AdmissionSettings, policy: SitePolicy) -> Ve
     findings = [*tree.findings, *_configurations(folder, tree, limits, policy), *_files(folder, tree, limits, policy)]
     signer, told = _signature(root, policy)  # 7 signature
     findings += told
-    if not before or _fingerprint(root) != before:  # 8 digest: what was judged is what was hashed
+    if not before or fingerprint_if_readable(root) != before:  # 8 digest: what was judged is what was hashed
         findings.append(Finding("changed", ".", "its files have changed while it was judged"))
     return _verdict(folder, findings, signer, policy)
 
@@ -125,13 +125,6 @@ def _signature(root: Path, policy: SitePolicy) -> tuple[str, list[Finding]]:
         return verified_by(root, policy.public_keys).name, []
     except Refused as refused:
         return "", [refused.at(SIGNATURE)]
-
-
-def _fingerprint(root: Path) -> str:
-    try:
-        return tree_fingerprint(root)
-    except OSError:
-        return ""
 
 
 def _verdict(folder: BundleFolder, findings: list[Finding], signer: str, policy: SitePolicy) -> Verdict:

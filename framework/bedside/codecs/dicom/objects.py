@@ -19,7 +19,6 @@ from bedside.version import __version__
 MANUFACTURER = "Bedside"
 NOTICE = "Not a medical device. Not for clinical use."
 _LO = 64  # characters of a Long String (PS3.5 §6.2)
-_SH = 16
 _SERIES_NUMBERS = {"segmentation": 9001, "report": 9002, "capture": 9003}
 _SEXES = ("M", "F", "O", "")
 _CARRIED = (

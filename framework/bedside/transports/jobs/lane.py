@@ -27,7 +27,6 @@ from bedside.types import EncodedAnswer, RawInput
 Work = Callable[[Job, list[RawInput], Progress], Awaitable[EncodedAnswer]]
 """Stages 3 to 9 of the spine for one job. It may empty the list of inputs, once they are decoded."""
 
-Clock = Callable[[], float]
 T = TypeVar("T")
 
 TIDY_SECONDS = 60.0
@@ -49,7 +48,6 @@ class JobLane:
         digests: the bundles that are ready here.
         settings: leases, attempts, waits.
         tidy: called now and then; forgets what is old.
-        clock: seconds since the epoch.
     """
 
     def __init__(
@@ -60,7 +58,6 @@ class JobLane:
         digests: Callable[[], Sequence[str]],
         settings: JobSettings,
         tidy: Callable[[], object] = lambda: None,
-        clock: Clock = time.time,
     ) -> None:
         self._tidy = tidy
         self._store = store
@@ -68,7 +65,6 @@ class JobLane:
         self._work = work
         self._digests = digests
         self._settings = settings
-        self._clock = clock
         self._due = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -114,14 +110,14 @@ class JobLane:
         if not digests:
             return None
         claiming = asyncio.ensure_future(
-            asyncio.to_thread(self._store.claim, digests, self._clock(), self._settings.lease_seconds)
+            asyncio.to_thread(self._store.claim, digests, time.time(), self._settings.lease_seconds)
         )
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
             job = await claiming  # a thread cannot be stopped: what it got is handed on
             if job is not None:
-                await asyncio.to_thread(self._store.give_back, job, self._clock())
+                await asyncio.to_thread(self._store.give_back, job, time.time())
             raise
 
     async def _run(self, job: Job) -> None:
@@ -153,10 +149,10 @@ class JobLane:
 
     async def _keep(self, job: Job, progress: "_Progress", working: asyncio.Task[EncodedAnswer]) -> None:
         """Renew the lease until the work is over; stop the work where it was given up, or the lease is lost."""
-        kept = self._clock()
+        kept = time.time()
         while True:
             await asyncio.sleep(min(1.0, self._settings.lease_seconds / 3))
-            now = self._clock()
+            now = time.time()
             try:
                 renewed = await asyncio.to_thread(
                     self._store.renew, job, now, self._settings.lease_seconds, done=progress.done, total=progress.total
@@ -175,18 +171,18 @@ class JobLane:
         # The file before the row: a row that says "succeeded" always has its result. Only under the lease, asked for
         # once nobody else writes: whoever has taken the job meanwhile may have a result that is on its way already.
         stored = self._spool.put(job.id, RESULT, answer.body, only_if=lambda: self._held(job))
-        if stored and self._store.succeed(job, self._clock(), answer.media_type):
+        if stored and self._store.succeed(job, time.time(), answer.media_type):
             self._spool.shred(job.id, INPUT)
             self._log(job, JobState.SUCCEEDED)
         else:
             self._log(job, None)
 
     def _held(self, job: Job) -> bool:
-        now, lease = self._clock(), self._settings.lease_seconds
+        now, lease = time.time(), self._settings.lease_seconds
         return self._store.renew(job, now, lease, done=job.total, total=job.total) is not None
 
     def _failed(self, job: Job, error: BedsideError) -> None:
-        now, code = self._clock(), slug(type(error).__name__)
+        now, code = time.time(), slug(type(error).__name__)
         if isinstance(error, Unavailable):
             self._store.give_back(job, now + error.retry_after_seconds)
             return
@@ -199,10 +195,10 @@ class JobLane:
         if progress.given_up or progress.lost:
             self._given_up(job, lost=progress.lost)
         else:  # this server stops, or the work was cancelled beneath us: neither is the job's fault
-            self._store.give_back(job, self._clock() + (0.0 if self._stopping else self._settings.retry_seconds))
+            self._store.give_back(job, time.time() + (0.0 if self._stopping else self._settings.retry_seconds))
 
     def _given_up(self, job: Job, *, lost: bool) -> None:
-        if not lost and self._store.cancelled(job, self._clock()):
+        if not lost and self._store.cancelled(job, time.time()):
             self._spool.shred(job.id, INPUT)
         self._log(job, None if lost else JobState.CANCELLED)
 
@@ -222,7 +218,7 @@ class JobLane:
         tidied = 0.0
         while True:
             with suppress(Exception):  # the database is away; the workers say so
-                if await asyncio.to_thread(self._store.sweep, self._clock(), self._settings.attempts):
+                if await asyncio.to_thread(self._store.sweep, time.time(), self._settings.attempts):
                     self.wake()
                 if time.monotonic() - tidied >= TIDY_SECONDS:
                     tidied = time.monotonic()

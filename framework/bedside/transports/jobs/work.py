@@ -26,7 +26,6 @@ class SpineWork:
         settings: the time that an attempt may take.
         references: reads the inputs that a job only names.
         remember_reading: keeps the digest of what a job has read; false where an earlier attempt read something else.
-        clock: seconds since the epoch.
     """
 
     def __init__(
@@ -35,13 +34,11 @@ class SpineWork:
         settings: JobSettings,
         references: References = NONE,
         remember_reading: Callable[[Job, str], bool] = lambda _job, _digest: True,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._dataplane = dataplane
         self._references = references
         self._settings = settings
         self._remember_reading = remember_reading
-        self._clock = clock
 
     async def __call__(self, job: Job, inputs: list[RawInput], progress: Progress) -> EncodedAnswer:
         """Run a job whose owner was let in when it was handed in; see ``DataPlane`` for what it raises.
@@ -51,7 +48,7 @@ class SpineWork:
         parent = trace_parent_from(job.trace_parent.encode())
         call = Call(job.id, "jobs", "predict", owner=job.owner, job=job.id, parent=parent)
         LISTENER.set(progress)  # of this attempt's task, and of what it starts
-        call.limit_seconds = min(self._settings.run_seconds, job.deadline - self._clock())
+        call.limit_seconds = min(self._settings.run_seconds, job.deadline - time.time())
         try:
             answer = await self._answer(call, job, inputs)
             await self._dataplane.settle(call)

@@ -185,7 +185,7 @@ def test_without_the_library_signatures_are_told_and_refused(coded: Path, monkey
 def test_a_bundle_that_changes_while_it_is_judged_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was judged is what was hashed."""
     looks = iter(("before", "after"))
-    monkeypatch.setattr(judging, "tree_fingerprint", lambda _: next(looks))
+    monkeypatch.setattr(judging, "fingerprint_if_readable", lambda _: next(looks))
     assert rules(judged(root)) == {"changed"}
 
 
@@ -195,7 +195,7 @@ def test_a_bundle_that_vanishes_while_it_is_judged_is_refused(root: Path, monkey
     def gone(_: Path) -> str:
         raise FileNotFoundError
 
-    monkeypatch.setattr(judging, "tree_fingerprint", gone)
+    monkeypatch.setattr("bedside.bundle.folder.tree_fingerprint", gone)
     assert rules(judged(root)) == {"changed"}
     monkeypatch.setattr(judging, "open_bundle", gone)
     assert rules(judged(root)) == {"not_a_bundle"}
