@@ -46,7 +46,7 @@ class World:
         self.origin, self.scientist, self.runner = (work / name for name in ("origin.git", "scientist", "runner"))
         self.registry, self.site, self.reports = (work / name for name in ("registry", "site", "reports"))
         for folder in (self.registry, self.site, self.reports):
-            folder.mkdir()
+            folder.mkdir(mode=0o700)
         self._environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -2,6 +2,9 @@
 
 import sys
 
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # `python -m` imports from the current folder first: a bundle's, perhaps, with a torch.py
+
 
 def main() -> None:
     """Run the command line; ``health`` without importing the rest of it, because a container asks every few seconds."""

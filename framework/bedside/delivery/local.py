@@ -94,14 +94,14 @@ class Site:
         port: HTTPS port of a gateway that does not run yet.
 
     Raises:
-        ConfigurationError: the folder has no certificate, or anybody may write to it.
+        ConfigurationError: the folder has no certificate, or others may write to it.
     """
 
     def __init__(self, folder: Path, port: int = 8443) -> None:
         if not ((folder / "certificate.pem").is_file() and (folder / "key.pem").is_file()):
             raise ConfigurationError(f"{folder} needs certificate.pem and key.pem", field="site")
-        if folder.stat().st_mode & stat.S_IWOTH:
-            raise ConfigurationError(f"{folder} is open to everybody: chmod o-w", field="site")
+        if folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ConfigurationError(f"others may write to {folder}: chmod go-w", field="site")
         self._folder = folder
         self._state = self._read() or _State(port, free_port())
         self._offset = self._gateway.logged_bytes()

@@ -104,9 +104,10 @@ def test_what_the_gateway_refuses_ends_and_all_is_as_before(world: World, error:
     assert Site(world.folder).environment(PRODUCTION).port == 9001
 
 
-def test_a_folder_that_everybody_may_write_to_is_no_site(world: World) -> None:
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_a_folder_that_others_may_write_to_is_no_site(world: World, mode: int) -> None:
     """Whoever may exchange what lies there has the site's key, and says what runs."""
-    world.folder.chmod(0o777)
+    world.folder.chmod(mode)
     with pytest.raises(ConfigurationError, match="chmod"):
         Site(world.folder)
 
