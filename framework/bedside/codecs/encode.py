@@ -19,7 +19,7 @@ from bedside.codecs.nifti import compress, encode_nifti
 from bedside.codecs.npy import encode_npy
 from bedside.codecs.overlay import render_overlay
 from bedside.codecs.report import encode_json, report
-from bedside.codecs.turning import as_sent
+from bedside.codecs.turning import inputs_as_sent, results_as_sent
 from bedside.errors import NotAcceptable, RunFailed
 from bedside.types import (
     DecodedImage,
@@ -86,20 +86,20 @@ class Answers:
             raise NotAcceptable(f"this model answers with: {', '.join(available)}", available=available)
         if media_type in _own_types(contract):
             return _own_file(media_type, prediction)
-        inputs, prediction = as_sent(contract, inputs, prediction)
-        return self._writers[media_type](contract, inputs, prediction)
+        sent = results_as_sent(contract, inputs, prediction)
+        return self._writers[media_type](contract, inputs_as_sent(inputs), sent)
 
     finding = staticmethod(finding)
 
     def needed(self, media_type: str, contract: Contract, inputs: ValidatedInputs) -> ValidatedInputs:
-        """Return what :meth:`encode` needs of the inputs: volumes without their voxels where it does not draw them."""
+        """Return what :meth:`encode` needs of the inputs: images without their voxels where it does not draw them."""
         captured = media_type in {DICOM, RELATED} and any("capture" in spec.dicom.results for spec in contract.inputs)
         drawn = captured or media_type in {PNG, MIXED}
         return inputs if drawn else inputs._replace(items=tuple(map(_without_voxels, inputs.items)))
 
 
 def _without_voxels(item: DecodedInput) -> DecodedInput:
-    return replace(item, payload=b"") if isinstance(item, DecodedImage) and item.spatial_dims == 3 else item
+    return replace(item, payload=b"") if isinstance(item, DecodedImage) else item
 
 
 def _find_own_types(contract: Contract) -> tuple[str, ...]:

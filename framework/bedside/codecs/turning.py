@@ -42,15 +42,11 @@ class Turn:
         return np.ascontiguousarray(laid.swapaxes(0, 1) if self.transposed else laid)
 
 
-def as_sent(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> tuple[ValidatedInputs, Prediction]:
-    """Return turned pictures, and the results that lie on their grid, as the pictures were sent."""
-    turned = {
-        item.name: (item, turn)
-        for item in inputs.items
-        if isinstance(item, DecodedImage) and isinstance(turn := getattr(item.source, "turn", None), Turn)
-    }
+def results_as_sent(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> Prediction:
+    """Return the results, those on the grid of a turned picture as that was sent."""
+    turned = _turned(inputs)
     if not turned:
-        return inputs, prediction
+        return prediction
     like = {spec.name: spec.like_input for spec in contract.outputs}
 
     def back(output: OutputArray) -> OutputArray:
@@ -60,10 +56,29 @@ def as_sent(contract: Contract, inputs: ValidatedInputs, prediction: Prediction)
         # MONAI's pictures have their columns first.
         return output._replace(stored=turn.undone(output.stored.swapaxes(0, 1)).swapaxes(0, 1))
 
+    return prediction._replace(arrays=tuple(map(back, prediction.arrays)))
+
+
+def inputs_as_sent(inputs: ValidatedInputs) -> ValidatedInputs:
+    """Return turned pictures as they were sent; one whose pixels nobody needs any more stays without."""
+    turned = _turned(inputs)
+    if not turned:
+        return inputs
     items = tuple(_laid_back(*turned[item.name]) if item.name in turned else item for item in inputs.items)
-    return inputs._replace(items=items), prediction._replace(arrays=tuple(map(back, prediction.arrays)))
+    return inputs._replace(items=items)
+
+
+def _turned(inputs: ValidatedInputs) -> dict[str, tuple[DecodedImage, Turn]]:
+    return {
+        item.name: (item, turn)
+        for item in inputs.items
+        if isinstance(item, DecodedImage) and isinstance(turn := getattr(item.source, "turn", None), Turn)
+    }
 
 
 def _laid_back(item: DecodedImage, turn: Turn) -> DecodedImage:
+    shape = (*item.shape[1::-1], *item.shape[2:]) if turn.transposed else item.shape
+    if not item.payload:
+        return replace(item, shape=shape)
     pixels = turn.undone(np.asarray(Image.open(io.BytesIO(item.payload))))
-    return replace(item, payload=encode_png(pixels), shape=(*pixels.shape[1::-1], *item.shape[2:]))
+    return replace(item, payload=encode_png(pixels), shape=shape)

@@ -178,7 +178,7 @@ class DataPlane:
         # (8) encode
         begin = perf_counter()
         try:
-            if media_type == "application/json":
+            if media_type == "application/json" and _size_of([row]) <= INLINE_DECODE_BYTES:
                 answer = self._encoded(call, served.contract, row, media_type)
             else:
                 answer = await asyncio.get_running_loop().run_in_executor(
@@ -196,10 +196,8 @@ class DataPlane:
         await abreast()
         # (8) encode
         begin = perf_counter()
-        size = sum([array.stored.nbytes for row in rows for array in row.prediction.arrays])
-        size += sum([len(file.data) for row in rows for file in row.prediction.files])
         try:
-            if size <= INLINE_DECODE_BYTES:
+            if _size_of(rows) <= INLINE_DECODE_BYTES:
                 return self._written(call, served.contract, rows, write)
             return await asyncio.to_thread(self._written, call, served.contract, rows, write)
         finally:
@@ -336,6 +334,12 @@ async def _all(runs: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Predicti
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _size_of(rows: Sequence[Row]) -> int:
+    """Return the bytes of what a model answered: up to some, writing it costs less than a hop to a thread."""
+    arrays = [array.stored.nbytes for row in rows for array in row.prediction.arrays]
+    return sum(arrays) + sum([len(file.data) for row in rows for file in row.prediction.files])
 
 
 def _is_cheap(item: RawInput) -> bool:

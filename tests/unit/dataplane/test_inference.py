@@ -171,6 +171,18 @@ async def test_files_are_encoded_off_the_event_loop(stages: Any, call: Call, med
     assert (stages.threads["encode"] == threading.get_ident()) is here
 
 
+@pytest.mark.parametrize(("size", "here"), [(INLINE_DECODE_BYTES, True), (INLINE_DECODE_BYTES + 1, False)])
+async def test_a_document_on_a_large_mask_is_written_off_the_event_loop(
+    stages: Any, call: Call, size: int, *, here: bool
+) -> None:
+    """Its voxels are counted for it."""
+    plane = stages.plane()
+    served = await plane.admit(call, TOKEN, "spleen", None)
+    row = Row(ValidatedInputs(()), Prediction((OutputArray("pred", np.zeros(size, np.uint8)),)))
+    await plane.encode(call, served, row, "application/json")
+    assert (stages.threads["encode"] == threading.get_ident()) is here
+
+
 async def test_what_is_answered_is_found_in_the_thread_that_writes_it(stages: Any, call: Call) -> None:
     """Counting the voxels of a volume takes as long as packing it."""
     stages.watches = True

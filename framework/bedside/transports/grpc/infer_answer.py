@@ -12,7 +12,7 @@ from bedside.codecs.answer_tensors import (
 )
 from bedside.codecs.cautions import require_finite
 from bedside.codecs.tensor_request import InferRequest
-from bedside.codecs.turning import as_sent
+from bedside.codecs.turning import results_as_sent
 from bedside.dataplane.inference import Row
 from bedside.transports.grpc.infer_request import CONTENTS
 from bedside.transports.grpc.messages import ModelInferResponse
@@ -27,7 +27,7 @@ def infer_answer(request: InferRequest, contract: Contract, rows: Sequence[Row])
         InputNotProcessable: see ``require_finite``.
     """
     inputs = [row.inputs for row in rows]
-    predictions = [as_sent(contract, row.inputs, row.prediction)[1] for row in rows]
+    predictions = [results_as_sent(contract, row.inputs, row.prediction) for row in rows]
     require_finite(contract, inputs, predictions)
     tensors = [tensor for tensor, _ in wanted_tensors(request, answer_tensors(contract, predictions))]
     response = ModelInferResponse(model_name=contract.model, model_version=contract.version, id=request.id or "")

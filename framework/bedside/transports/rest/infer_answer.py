@@ -8,7 +8,7 @@ from bedside.codecs.answer_tensors import answer_parameters, answer_tensors, wan
 from bedside.codecs.cautions import require_finite
 from bedside.codecs.report import encode_json
 from bedside.codecs.tensor_request import InferRequest
-from bedside.codecs.turning import as_sent
+from bedside.codecs.turning import results_as_sent
 from bedside.dataplane.inference import Row
 from bedside.transports.rest.reply import Reply
 
@@ -21,7 +21,7 @@ def infer_reply(request: InferRequest, contract: Contract, rows: Sequence[Row]) 
         InputNotProcessable: see ``require_finite``.
     """
     inputs = [row.inputs for row in rows]
-    predictions = [as_sent(contract, row.inputs, row.prediction)[1] for row in rows]
+    predictions = [results_as_sent(contract, row.inputs, row.prediction) for row in rows]
     require_finite(contract, inputs, predictions)
     outputs: list[Mapping[str, Any]] = []
     raw: list[bytes] = []

@@ -17,7 +17,7 @@ from bedside.bundle.contract import Contract, InputSpec, OutputSpec
 from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.codecs import Answers
 from bedside.codecs.nifti import read_nifti
-from bedside.codecs.turning import Turn, as_sent
+from bedside.codecs.turning import Turn, inputs_as_sent, results_as_sent
 from bedside.errors import DicomRefused, InvalidTag, UnexpectedOrientation
 from bedside.types import OutputArray, Prediction, ValidatedInputs
 
@@ -166,6 +166,8 @@ def test_a_mask_lies_as_the_image_that_was_sent(name: str) -> None:
     mask = np.squeeze(read_nifti(gzip.decompress(data)))
     as_stored = picture(read_picture([stored(name)], orientation="keep")[0])
     np.testing.assert_array_equal(mask.T, as_stored > 100)
-    sent, laid = as_sent(CONTRACT, inputs, prediction)
+    sent, laid = inputs_as_sent(inputs), results_as_sent(CONTRACT, inputs, prediction)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(sent.items[0].payload))), as_stored)  # type: ignore[union-attr]
     assert laid.arrays[1] is other
+    bare = inputs_as_sent(Answers().needed("application/json", CONTRACT, inputs)).items[0]
+    assert (bare.payload, bare.shape) == (b"", sent.items[0].shape)  # type: ignore[union-attr]
