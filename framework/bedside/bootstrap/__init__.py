@@ -1,12 +1,13 @@
 """The one place that builds things and puts them together; nothing else knows which implementation is used."""
 
-from bedside.bootstrap.bundles import inspect_bundle, loaded, run_golden_cases, tune_bundle
+from bedside.bootstrap.bundles import count_answers, inspect_bundle, loaded, run_golden_cases, tune_bundle
 from bedside.bootstrap.doors import listen
 from bedside.bootstrap.models import make_repository
 from bedside.bootstrap.serving import mint_token, serve
 from bedside.bootstrap.work import make_inbox
 
 __all__ = [
+    "count_answers",
     "inspect_bundle",
     "listen",
     "loaded",

@@ -1,15 +1,19 @@
-"""A bundle without a server: loaded once, looked at, run on its golden cases, tuned."""
+"""A bundle without a server: loaded once, looked at, run on its golden cases or a validation set, tuned."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.golden import read_golden
+from bedside.bundle.reference import Counts
 from bedside.bundle.vetting import read_site_policy
-from bedside.codecs import Codecs
+from bedside.codecs import Answers, Codecs
+from bedside.monitoring.drift import counted
+from bedside.observability.metrics import Metrics
 from bedside.registry.admission import Admission
-from bedside.registry.golden import GoldenResult, run_case
+from bedside.registry.golden import GoldenResult, decoded, run_case
 from bedside.registry.parity import Comparison, compare_case
 from bedside.registry.tuning import Tuning, tune
 from bedside.runtime.facts import Inspection
@@ -17,6 +21,7 @@ from bedside.runtime.process import ProcessExecutor
 from bedside.runtime.reference import MonaiRun
 from bedside.runtime.staging import Staging
 from bedside.settings import Settings
+from bedside.types import RawPart
 
 
 async def inspect_bundle(settings: Settings, folder: BundleFolder) -> Inspection:
@@ -43,6 +48,18 @@ async def run_golden_cases(
                 (result, await compare_case(case, codecs, executor, contract, reference, seconds=seconds))
                 for case, result in zip(cases, results, strict=True)
             ]
+
+
+async def count_answers(settings: Settings, folder: BundleFolder, cases: Iterable[Sequence[RawPart]]) -> Counts:
+    """Answer cases the way requests would be, and count what the answers say, as drift is. Raises BedsideError."""
+    codecs, answers, metrics = Codecs(settings.limits), Answers(), Metrics()
+    of_model = metrics.for_model(folder.name, folder.metadata.version)
+    async with loaded(settings, folder) as (executor, contract):
+        for case in cases:
+            inputs = await asyncio.to_thread(decoded, codecs, contract, case)
+            prediction = await executor.run(inputs, timeout_seconds=settings.limits.request_seconds)
+            of_model.answered([answers.finding(contract, inputs, prediction)])
+    return counted(metrics)
 
 
 async def tune_bundle(settings: Settings, folder: BundleFolder, rounds: int) -> Tuning:

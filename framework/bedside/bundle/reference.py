@@ -5,6 +5,7 @@ Counts alone, by kind and name, and within by class or by the upper bound of a b
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
@@ -61,6 +62,22 @@ def document_of(counts: Counts, description: str) -> dict[str, Any]:
         named = {bounds[int(place)] if bounds else place: count for place, count in bins}
         by_kind.setdefault(kind, {})[name] = named
     return {"description": description, "counts": by_kind}
+
+
+def write_reference(root: Path, counts: Counts, description: str) -> Path:
+    """Put a reference into a bundle, in the place of the one that it has; return the file.
+
+    Raises:
+        InvalidBundle: it is of fewer than 50 answers; the bundle stays as it was.
+    """
+    if not counts:
+        raise InvalidBundle(f"{FILE}: the answers name no class, volume or value", field=FILE)
+    text = json.dumps(document_of(counts, description), indent=2)
+    parse_reference(text)
+    path = root / FILE
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path
 
 
 def _places(kind: str, bins: Mapping[str, int]) -> dict[str, int]:

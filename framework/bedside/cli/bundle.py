@@ -14,6 +14,7 @@ from rich.text import Text
 from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import open_bundle
 from bedside.cli import golden
+from bedside.cli.counting import reference
 from bedside.cli.terminal import plain
 from bedside.cli.tuning import tune
 from bedside.runtime.facts import WHY_ALONE, WHY_EAGER, Acceleration, Batches
@@ -22,6 +23,7 @@ from bedside.settings import MEBIBYTE, load_settings
 
 bundle_app = typer.Typer(help="Look at a bundle and try it, before it is served.", no_args_is_help=True)
 bundle_app.command()(tune)
+bundle_app.command()(reference)
 
 BUNDLE = typer.Argument(help="Bundle folder.", metavar="PATH", show_default=False)
 

@@ -25,12 +25,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from bedside.bundle.golden import media_type_of
 from bedside.bundle.media_types import SUFFIXES, suffix_of_media_type
-from bedside.bundle.study import DICOM, RELATED, zipped
+from bedside.bundle.study import DICOM, RELATED
 from bedside.cli.follow import follow
 from bedside.cli.server import URL, Ca, CallFailed, Token, TooLarge, Url, asked, connected, model_names
-from bedside.cli.study import is_study, reference
+from bedside.cli.study import is_study, parts_of, read_file, reference
 from bedside.cli.terminal import plain
 
 ACCEPT = "multipart/mixed, application/json;q=0.9"
@@ -202,11 +201,11 @@ def upload(client: httpx.Client, connect: Callable[[str], httpx.Client], path: s
 
 def _body(case: str, accept: str | None, read: Read | None = None) -> dict[str, Any]:
     read = read or _read
-    if "=" in case and not Path(case).exists():
-        named = [pair.partition("=") for pair in case.split(",")]
+    parts = parts_of(case)
+    if parts[0][0] is not None:
         # The field's name stands in for the file's: that one may hold a patient's name.
         # A list, not a dictionary: an input that takes several files has its name several times.
-        files = [(name, (name, *read(path))) for name, _, path in named]
+        files = [(name, (name, *read(path))) for name, path in parts]
         return {"files": files, "headers": {"Accept": accept or ACCEPT}}
     content, media_type = read(case)
     headers = {"Accept": accept or (ACCEPT_DICOM if is_study(case) else ACCEPT), "Content-Type": media_type}
@@ -215,14 +214,7 @@ def _body(case: str, accept: str | None, read: Read | None = None) -> dict[str, 
 
 def _read(path: str) -> tuple[bytes, str]:
     referred = reference(path)
-    if referred is not None:
-        return referred[1], "application/json"
-    try:
-        if Path(path).is_dir():
-            return zipped(Path(path)), "application/zip"
-        return Path(path).read_bytes(), media_type_of(Path(path))
-    except OSError as error:
-        raise CallFailed(f"{path}: {error.strerror}") from None
+    return read_file(path) if referred is None else (referred[1], "application/json")
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -1,7 +1,11 @@
-"""What a case on the command line means: a study in a folder or an archive, or one that the server fetches."""
+"""What a case on the command line means: files, a study in a folder or an archive, or one that the server fetches."""
 
 import json
 from pathlib import Path
+
+from bedside.bundle.golden import media_type_of
+from bedside.bundle.study import zipped
+from bedside.cli.server import CallFailed
 
 _KINDS = {"dicomweb": ("study", "series"), "file": ("path",), "s3": ("path",)}
 
@@ -22,3 +26,20 @@ def is_study(case: str) -> bool:
     """Tell whether a case holds DICOM: a folder, a zip archive, a file that says so, or a study in an archive."""
     path = Path(case)
     return case.startswith("dicomweb:") or path.is_dir() or path.suffix.lower() in {".zip", ".dcm"}
+
+
+def parts_of(case: str) -> list[tuple[str | None, str]]:
+    """Return the files of a case with the inputs that they are for: of ``NAME=FILE,…``, else of the only one (None)."""
+    if "=" not in case or Path(case).exists():
+        return [(None, case)]
+    return [(name, path) for name, _, path in (pair.partition("=") for pair in case.split(","))]
+
+
+def read_file(path: str) -> tuple[bytes, str]:
+    """Return a file's content and media type; a folder's as an archive. Raises CallFailed."""
+    try:
+        if Path(path).is_dir():
+            return zipped(Path(path)), "application/zip"
+        return Path(path).read_bytes(), media_type_of(Path(path))
+    except OSError as error:
+        raise CallFailed(f"{path}: {error.strerror}") from None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import log
 
+from bedside.bundle.reference import Counts
 from bedside.monitoring.reference import Bundle
 from bedside.monitoring.store import PredictionStore
 from bedside.monitoring_settings import MonitoringSettings
@@ -87,27 +88,28 @@ class DriftWatch:
         self._settings = settings
         self._clock = clock
         self._log = get_logger("bedside.monitoring")
-        self._shown: set[tuple[str, ...]] = set()
+        self._shown: set[tuple[str, str, str, str]] = set()
         self._began: dict[Of, tuple[float, Mapping[Histogram, Counted]]] = {}
 
     def look(self) -> None:
         """Sum up the windows that are long enough and hold enough. Raises JobStoreUnavailable."""
-        histograms = (self._metrics.predictions, self._metrics.volumes, self._metrics.values)
         now: dict[Of, dict[Histogram, dict[tuple[str, ...], tuple[tuple[int, ...], float]]]]
         now = defaultdict(lambda: defaultdict(dict))
-        for histogram in histograms:
-            for labels, counted in histogram.counts().items():
-                now[labels[0], labels[1]][histogram][labels] = counted
+        for histogram in _watched(self._metrics):
+            for labels, so_far in histogram.counts().items():
+                now[labels[0], labels[1]][histogram][labels] = so_far
         for of, series in now.items():
             began, before = self._began.setdefault(of, (self._clock(), {}))
             if self._clock() - began < self._settings.window_seconds:
                 continue
-            aspects = self._aspects(series, before)
+            aspects = _aspects(self._metrics, series, before)
             answers = max(aspect.counts.total() for aspect in aspects)
             bundle = self._bundle_of(*of)
             if answers >= self._settings.window_predictions and bundle:
                 self._began[of] = (self._clock(), series)
                 self._sum_up(of, bundle, aspects)
+        for labels in [shown for shown in self._shown if self._bundle_of(*shown[:2]) is None]:
+            self._hide(labels)  # of what is served no more, nothing is said: its alert would never end
 
     def _sum_up(self, of: Of, bundle: Bundle, aspects: list[Aspect]) -> None:
         _, digest, shipped = bundle
@@ -134,30 +136,43 @@ class DriftWatch:
             self._metrics.drift.labels(*labels).set(score)
             self._shown.add(labels)
         elif labels in self._shown:  # the reference was renewed: there is none yet
-            self._metrics.drift.remove(*labels)
-            self._shown.remove(labels)
+            self._hide(labels)
 
-    def _aspects(self, now: Mapping[Histogram, Counted], before: Mapping[Histogram, Counted]) -> list[Aspect]:
-        def since(histogram: Histogram) -> Iterator[tuple[str, Counter[str], float]]:
-            return _since(now.get(histogram, {}), before.get(histogram, {}))
+    def _hide(self, labels: tuple[str, str, str, str]) -> None:
+        self._metrics.drift.remove(*labels)
+        self._shown.remove(labels)
 
-        classes, confidence = Aspect("class", "all"), Aspect("confidence", "all")
-        for name, answers, total in since(self._metrics.predictions):
-            classes.counts[name] = answers.total()
-            classes.sums[name] = (answers.total(), total)
-            confidence.counts += answers
-        if classes.sums:
-            confidence.sums[confidence.name] = (
-                confidence.counts.total(),
-                sum(total for _, total in classes.sums.values()),
-            )
-        kinds = (("volume", self._metrics.volumes), ("value", self._metrics.values))
-        numbers = [
-            Aspect(kind, name, answers, {name: (answers.total(), total)})
-            for kind, histogram in kinds
-            for name, answers, total in since(histogram)
-        ]
-        return [classes, confidence, *numbers]
+
+def counted(metrics: Metrics) -> Counts:
+    """Return all that one model has answered, as what drift is measured against: by kind and name, answers by bin."""
+    now = {histogram: histogram.counts() for histogram in _watched(metrics)}
+    return {(aspect.kind, aspect.name): aspect.counts for aspect in _aspects(metrics, now, {}) if aspect.counts}
+
+
+def _watched(metrics: Metrics) -> tuple[Histogram, ...]:
+    return metrics.predictions, metrics.volumes, metrics.values
+
+
+def _aspects(metrics: Metrics, now: Mapping[Histogram, Counted], before: Mapping[Histogram, Counted]) -> list[Aspect]:
+    def since(histogram: Histogram) -> Iterator[tuple[str, Counter[str], float]]:
+        return _since(now.get(histogram, {}), before.get(histogram, {}))
+
+    classes, confidence = Aspect("class", "all"), Aspect("confidence", "all")
+    for name, answers, total in since(metrics.predictions):
+        classes.counts[name] = answers.total()
+        classes.sums[name] = (answers.total(), total)
+        confidence.counts += answers
+    if classes.sums:
+        confidence.sums[confidence.name] = (
+            confidence.counts.total(),
+            sum(total for _, total in classes.sums.values()),
+        )
+    numbers = [
+        Aspect(kind, name, answers, {name: (answers.total(), total)})
+        for kind, histogram in (("volume", metrics.volumes), ("value", metrics.values))
+        for name, answers, total in since(histogram)
+    ]
+    return [classes, confidence, *numbers]
 
 
 def _since(now: Counted, before: Counted) -> Iterator[tuple[str, Counter[str], float]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal
@@ -127,7 +127,12 @@ async def _remarks(case: GoldenCase, codec: Codec, executor: Executor, contract:
 
 def inputs_of(case: GoldenCase, codec: Codec, contract: Contract) -> ValidatedInputs:
     """Return a case's inputs as a transport would hand them to the model. Raises BedsideError, PackageMissing."""
-    return validate(contract, [_decoded(codec, contract, item) for item in case.raw_inputs()])
+    return decoded(codec, contract, case.raw_inputs())
+
+
+def decoded(codec: Codec, contract: Contract, items: Iterable[RawPart | RawRecord]) -> ValidatedInputs:
+    """Decode and validate what is of no call; a part without a name is of the first input. Raises RequestError."""
+    return validate(contract, [_decoded(codec, contract, item) for item in items])
 
 
 def _decoded(codec: Codec, contract: Contract, item: RawPart | RawRecord) -> DecodedInput:

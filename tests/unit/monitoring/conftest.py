@@ -50,7 +50,9 @@ class Replica:
         """Put it together."""
         self.store = PredictionStore(connect(self.url))
         bundle = ("1", DIGEST, self.shipped)
-        self.watch = DriftWatch(self.metrics, self.store, lambda *_: bundle, self.settings, lambda: self.now)
+        self.watch = DriftWatch(
+            self.metrics, self.store, lambda *_: bundle if self.served else None, self.settings, lambda: self.now
+        )
         self.references = ReferenceDesk(self.store, lambda *_: bundle, self.settings.reference_predictions)
         self.decline = DeclineWatch(self.metrics, self.store, lambda: self.served, self.settings)
         self.monitor = Monitor(self.store, self.watch, self.settings, lambda: self.now, self.decline)

@@ -105,3 +105,19 @@ def test_volumes_and_values_drift_apart_from_classes(replicas: Callable[..., Rep
     assert scores["body"] > 1
     means = [event["inference"]["prediction"]["mean"] for event in told("predictions_summarised")]
     assert means == [1.0, 3.0, 1.0, 9.0]
+
+
+def test_of_a_version_that_is_served_no_more_nothing_is_shown(replicas: Callable[..., Replica]) -> None:
+    """Its alert would never end; served again, it has a score with its next window."""
+    replica = replicas()
+    answers(replica, 90, 10)
+    answers(replica, 10, 90)
+    of = {"model": "cxr", "version": "1", "kind": "class", "name": "all"}
+    assert replica.value("bedside_prediction_drift", **of) > 1
+    served = replica.served.copy()
+    replica.served.clear()
+    replica.watch.look()
+    assert "bedside_prediction_drift{" not in replica.metrics.render().decode()
+    replica.served += served
+    answers(replica, 10, 90)
+    assert replica.value("bedside_prediction_drift", **of) > 1
