@@ -56,11 +56,15 @@ class RawPart:
 
     ``name`` is None where the body is the only input and has no name. A file name sent by the caller is
     dropped by the transport: it often holds a patient's name.
+
+    ``files`` is what the codec of a container has read of the files in it already, in their order; nothing to anybody
+    else, and never shown.
     """
 
     name: str | None
     media_type: str
     data: bytes
+    files: tuple[object, ...] = field(default=(), repr=False, compare=False)
 
 
 class RawTensor(NamedTuple):

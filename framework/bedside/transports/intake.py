@@ -6,6 +6,7 @@ and in whatever order it came, and sending it twice costs nothing.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bedside import errors
@@ -39,16 +40,23 @@ FAILURE_REASONS: Mapping[type[BedsideError], int] = {
 """Failure Reason (0008,1197), which is also the status of C-STORE, by error; the nearest ancestor's holds."""
 
 
+_CRLF = b"\r\n"
+_END_OF_HEADERS = b"\r\n\r\n"  # RFC 2046 §5.1.1
+
+
 def failure_reason(error: BedsideError) -> int:
     """Return the table's code of an error: its own, else its nearest ancestor's."""
     return next(FAILURE_REASONS[cls] for cls in type(error).__mro__ if cls in FAILURE_REASONS)
 
 
 def packed(instances: "Sequence[ReceivedInstance]") -> RawPart:
-    """Return a study as one input, the same bytes for the same instances."""
+    """Return a study as one input, the same bytes for the same instances; their headers are not read again."""
     ordered = sorted(instances, key=lambda instance: instance.uid)
     whole = join([BodyPart(DICOM, instance.data) for instance in ordered], f'{RELATED}; type="{DICOM}"')
-    return RawPart(None, whole.media_type, whole.body)
+    lead = whole.body.index(_END_OF_HEADERS) + len(_END_OF_HEADERS)  # as long before each file
+    starts = accumulate((len(instance.data) + len(_CRLF) + lead for instance in ordered), initial=lead)
+    files = tuple(instance.within(whole.body, at) for instance, at in zip(ordered, starts, strict=False))
+    return RawPart(None, whole.media_type, whole.body, files)
 
 
 class StudyIntake:

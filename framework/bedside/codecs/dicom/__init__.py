@@ -5,6 +5,7 @@ The surface for transports: :func:`read_series`, :func:`read_radiograph` and :fu
 """
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -58,7 +59,7 @@ def decode_dicom(part: RawPart, spec: InputSpec, limits: LimitSettings) -> Decod
         DicomNotInstalled: the extra is missing.
     """
     containers = _module("containers")
-    with containers.opened(part, spec.name, limits) as files:
+    with nullcontext(part.files) if part.files else containers.opened(part, spec.name, limits) as files:
         if spec.is_plane:
             return read_radiograph(files, spec.dicom, limits, name=spec.name)[0]
         return read_series(files, spec.dicom, limits, name=spec.name)[0]
@@ -70,7 +71,8 @@ def read_series(
     """Choose a series, check its geometry, and build its volume.
 
     Args:
-        parts: DICOM files as bytes, as functions that return bytes (called up to twice), or as paths.
+        parts: DICOM files as bytes, as functions that return bytes (called up to twice), as paths, or as instances
+            whose headers were read before.
         rules: which series is meant, and what may be mended.
         limits: ``dicom_instances`` and ``decompressed_bytes`` bound what is built.
         name: the contract's input.
@@ -92,7 +94,7 @@ def read_radiograph(
     """Choose a radiograph and return it as a viewer shows it.
 
     Args:
-        parts: DICOM files as bytes, or as functions that return bytes.
+        parts: as for :func:`read_series`, without paths.
         rules: which image is meant.
         limits: ``dicom_instances``, ``picture_pixels`` and ``decompressed_bytes`` bound what is built.
         name: the contract's input.

@@ -73,10 +73,11 @@ def _related(part: RawPart, name: str, limits: LimitSettings) -> list[Opener]:
     if not isinstance(boundary, str) or not 1 <= len(boundary) <= _BOUNDARY_LENGTH or not boundary.isascii():
         raise MalformedPayload("multipart/related needs a boundary of 1 to 70 characters", field="Content-Type")
     spans = list(_spans(part.data, b"--" + boundary.encode(), name, limits))
-    return [partial(_cut, part.data, span) for span in spans]
+    return [partial(cut, part.data, span) for span in spans]
 
 
-def _cut(data: bytes, span: slice) -> memoryview:
+def cut(data: bytes, span: slice) -> memoryview:
+    """Return a view of some bytes."""
     return memoryview(data)[span]
 
 

@@ -1,9 +1,10 @@
 """Instances as they come over the network: what they are, before anybody looks at their pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
-from bedside.codecs.dicom.containers import opened
-from bedside.codecs.dicom.instances import BROKEN, read_instance
+from bedside.codecs.dicom.containers import cut, opened
+from bedside.codecs.dicom.instances import BROKEN, Instance, read_instance
 from bedside.codecs.dicom.tags import text, uid_of
 from bedside.errors import NotDicom
 from bedside.settings import LimitSettings
@@ -18,6 +19,7 @@ class ReceivedInstance:
         uid, sop_class, study, series: UIDs.
         modality, description, body_part: of the series, empty where not stated.
         data: the file (PS3.10 §7), or a view of it within what it came in.
+        read: what was read of it, so that nobody reads it again.
     """
 
     uid: str
@@ -28,6 +30,11 @@ class ReceivedInstance:
     description: str
     body_part: str
     data: bytes | memoryview
+    read: Instance
+
+    def within(self, whole: bytes, at: int) -> Instance:
+        """Return what was read of a file that lies in ``whole`` now, from ``at`` on."""
+        return replace(self.read, open=partial(cut, whole, slice(at, at + len(self.data))))
 
 
 def received(data: bytes | memoryview) -> ReceivedInstance:
@@ -44,6 +51,7 @@ def received(data: bytes | memoryview) -> ReceivedInstance:
             description=text(header, "SeriesDescription"),
             body_part=text(header, "BodyPartExamined").strip().upper(),
             data=data,
+            read=found,
         )
     except BROKEN:
         raise NotDicom from None

@@ -94,6 +94,9 @@ _READ = (
     "PerFrameFunctionalGroupsSequence",
 )
 
+_PIXEL_GROUP = 0x7FE0
+_PIXELS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData")
+"""In the order of their tags."""
 
 BROKEN = (
     ValueError,
@@ -122,6 +125,7 @@ class Instance:
         transfer_syntax: UID.
         size: length of the file in bytes.
         header: the attributes that are used here, as a pydicom data set.
+        pixels_at: where the pixel data, and the tables of their frames, begin in the file.
         open: reads the file again.
     """
 
@@ -131,6 +135,7 @@ class Instance:
     transfer_syntax: str
     size: int
     header: Any = field(repr=False)
+    pixels_at: int
     open: Opener = field(repr=False)
 
     @property
@@ -143,6 +148,20 @@ class Instance:
         """Tell whether words lie with the higher byte first."""
         return self.transfer_syntax == str(uids.ExplicitVRBigEndian)
 
+    def attributes(self, keywords: tuple[str, ...]) -> Any:
+        """Return further attributes as a pydicom data set. Raises BROKEN."""
+        return _attributes(_View(self.open()), keywords)[1]
+
+    def pixel_data(self) -> Any:
+        """Return the pixel data, with the tables of their frames, as a pydicom data set. Raises BROKEN."""
+        stream: Any = _View(self.open())
+        stream.seek(self.pixels_at)
+        last = pydicom.tag.Tag(_PIXELS[-1])
+        implicit, little = self.header.original_encoding
+        return read_dataset(
+            stream, implicit, little, stop_when=lambda tag, *_: tag > last, specific_tags=_tags(_PIXELS)
+        )
+
 
 def read_instance(opener: Opener) -> Instance:
     """Read the header of one file.
@@ -151,12 +170,10 @@ def read_instance(opener: Opener) -> Instance:
         NotDicom: it is not a DICOM file (PS3.10 §7.1), or its structure is damaged.
         UnsupportedTransferSyntax, MissingTag, InvalidTag.
     """
-    content = memoryview(opener())
+    content = opener()
+    stream = _View(content)
     try:
-        syntax = _transfer_syntax(content)
-        if syntax not in (*NATIVE, *COMPRESSED):
-            raise UnsupportedTransferSyntax
-        header = parse(content, _READ)
+        syntax, header = _attributes(stream, _READ)
         uid = uid_of(header, "SOPInstanceUID")
         return Instance(
             uid=uid,
@@ -165,17 +182,35 @@ def read_instance(opener: Opener) -> Instance:
             transfer_syntax=syntax,
             size=len(content),
             header=header,
+            pixels_at=stream.tell(),
             open=opener,
         )
     except BROKEN:
         raise NotDicom from None
 
 
-def parse(content: bytes | memoryview, keywords: tuple[str, ...], *, pixels: bool = False) -> Any:
-    """Return the named attributes of a DICOM file as a data set."""
-    dataset = pydicom.dcmread(_View(content), specific_tags=_tags(keywords), stop_before_pixels=not pixels)
-    dataset.buffer = None  # which would keep the whole file as long as the header lives
-    return dataset
+def _attributes(stream: "_View", keywords: tuple[str, ...]) -> tuple[str, Any]:
+    """Return transfer syntax and the named attributes of a file, and leave it at its pixel data.
+
+    Raises:
+        NotDicom, UnsupportedTransferSyntax, BROKEN.
+    """
+    file: Any = stream
+    # The file meta information alone: pydicom would inflate a deflated data set before anybody could object.
+    if file.read(132)[128:] != b"DICM":
+        raise NotDicom
+    meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2)
+    syntax = text(meta, "TransferSyntaxUID")
+    if syntax not in (*NATIVE, *COMPRESSED):
+        raise UnsupportedTransferSyntax
+    header = read_dataset(
+        file,
+        is_implicit_VR=syntax == uids.ImplicitVRLittleEndian,
+        is_little_endian=syntax != uids.ExplicitVRBigEndian,
+        stop_when=lambda tag, *_: tag.group >= _PIXEL_GROUP,
+        specific_tags=_tags(keywords),
+    )
+    return syntax, header
 
 
 @cache
@@ -207,15 +242,3 @@ class _View:
     def tell(self) -> int:
         """Return the place."""
         return self._place
-
-
-def _transfer_syntax(content: memoryview) -> str:
-    """Read the file meta information alone: pydicom would inflate a deflated data set before anybody could object."""
-    if bytes(content[128:132]) != b"DICM":
-        raise NotDicom
-    stream: Any = _View(content)
-    stream.seek(132)
-    meta = read_dataset(
-        stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag.group != 2
-    )
-    return text(meta, "TransferSyntaxUID")

@@ -15,26 +15,12 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 
 from bedside.codecs.dicom.frames import StoredFrame
-from bedside.codecs.dicom.instances import BROKEN, parse
+from bedside.codecs.dicom.instances import BROKEN
 from bedside.codecs.dicom.tags import integer, value_of
 from bedside.errors import PixelDataContradictsHeader, TruncatedPixelData
 
 F = TypeVar("F", bound=StoredFrame)
 
-_PIXELS = (
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    "PixelData",
-)
 _FREE_BYTES = 16 << 20  # a frame that decompresses to less is within bounds, whatever it shrank to
 _MOST_RATIO = 1000
 _RLE_RATIO = 64  # two bytes make at most 128 (PS3.5 §G.3.1)
@@ -68,19 +54,21 @@ def stored_values(frames: Sequence[F]) -> Iterator[tuple[F, NDArray[Any]]]:
     """
     instance = frames[0].instance
     try:
-        dataset = parse(instance.open(), _PIXELS, pixels=True)
+        dataset = instance.pixel_data()
         data = value_of(dataset, "PixelData")
     except BROKEN:
         data = None
     if not isinstance(data, bytes):
         raise TruncatedPixelData("there are no pixel data", instances=[instance.uid])
+    if instance.compressed:
+        dataset.update(instance.header.group_dataset(0x0028))  # decoders are told by it what they decode
     for frame in frames:
         pixels = _compressed(frame, dataset, data) if instance.compressed else _native(frame, dataset, data)
         yield frame, _sign_extended(pixels, frame)
 
 
 def _native(frame: StoredFrame, dataset: Any, data: bytes) -> NDArray[Any]:
-    size, count = frame_bytes(frame), integer(dataset, "NumberOfFrames", frame.uid, 1)
+    size, count = frame_bytes(frame), integer(frame.instance.header, "NumberOfFrames", frame.uid, 1)
     if len(data) < count * size:
         raise TruncatedPixelData(instances=[frame.uid])
     if len(data) > count * size + count * size % 2:  # PS3.5 §8.2: one byte makes the length even

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 
 from bedside.bundle.dicom_policy import DicomPolicy
-from bedside.codecs.dicom.containers import Opener
 from bedside.codecs.dicom.frames import StoredFrame, stored_frame
 from bedside.codecs.dicom.hanging import turn_of
 from bedside.codecs.dicom.instances import Instance
 from bedside.codecs.dicom.pixels import require_plausible, stored_values
 from bedside.codecs.dicom.selection import choose
-from bedside.codecs.dicom.series import digest_of, read_instances, refusals_named
+from bedside.codecs.dicom.series import Part, digest_of, read_instances, refusals_named
 from bedside.codecs.dicom.source import Source
 from bedside.codecs.dicom.tags import integer, numbers
 from bedside.codecs.dicom.voi import displayed
@@ -24,7 +23,7 @@ _SQUARE = 0.01  # of the spacing: over 3000 pixels, fewer than a viewer's roundi
 
 
 def read_radiograph(
-    parts: Iterable[bytes | Opener], rules: DicomPolicy, limits: LimitSettings, *, name: str
+    parts: Iterable[Part], rules: DicomPolicy, limits: LimitSettings, *, name: str
 ) -> tuple[DecodedImage, Source]:
     """See :func:`bedside.codecs.dicom.read_radiograph`."""
     with refusals_named(name):

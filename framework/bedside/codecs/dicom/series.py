@@ -21,9 +21,12 @@ from bedside.errors import DecompressedTooLarge, DicomRefused, NotDicom, TooMany
 from bedside.settings import LimitSettings
 from bedside.types import DecodedImage
 
+Part = bytes | Path | Opener | Instance
+"""One DICOM file."""
+
 
 def read_series(
-    parts: Iterable[bytes | Path | Opener],
+    parts: Iterable[Part],
     rules: DicomPolicy,
     limits: LimitSettings,
     *,
@@ -46,7 +49,7 @@ def refusals_named(name: str) -> Iterator[None]:
 
 
 def _read(
-    parts: Iterable[bytes | Path | Opener], rules: DicomPolicy, limits: LimitSettings, *, name: str, root: Path | None
+    parts: Iterable[Part], rules: DicomPolicy, limits: LimitSettings, *, name: str, root: Path | None
 ) -> tuple[DecodedImage, SourceSeries]:
     # (1) headers of everything that came
     instances = list(read_instances(parts, limits, name, root))
@@ -90,14 +93,14 @@ def _read(
 
 
 def read_instances(
-    parts: Iterable[bytes | Path | Opener], limits: LimitSettings, name: str, root: Path | None = None
+    parts: Iterable[Part], limits: LimitSettings, name: str, root: Path | None = None
 ) -> Iterator[Instance]:
     """Yield the headers of everything that came. Raises DicomRefused, TooManyInstances."""
     count = 0
     for count, part in enumerate(islice(parts, limits.dicom_instances + 1), 1):
         if count > limits.dicom_instances:
             raise TooManyInstances(f"'{name}' holds more than {limits.dicom_instances} DICOM files", field=name)
-        yield read_instance(_opener(part, root))
+        yield part if isinstance(part, Instance) else read_instance(_opener(part, root))
     if count == 0:
         raise NotDicom("no file came")
 

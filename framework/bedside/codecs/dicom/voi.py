@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedside.codecs.dicom.frames import StoredFrame
-from bedside.codecs.dicom.instances import BROKEN, Instance, parse
+from bedside.codecs.dicom.instances import BROKEN, Instance
 from bedside.codecs.dicom.pixels import padding_of
 from bedside.codecs.dicom.tags import first_number, item, numbers, text, value_of
 from bedside.errors import InvalidTag, NotDicom
@@ -44,7 +44,7 @@ def displayed(frame: StoredFrame, stored: NDArray[Any]) -> NDArray[np.uint8]:
     """
     instance = frame.instance
     try:
-        dataset = parse(instance.open(), _READ)
+        dataset = instance.attributes(_READ)
     except BROKEN:
         raise NotDicom(instances=[instance.uid]) from None
     values, low, high = _modality(frame, dataset, stored)

@@ -5,7 +5,7 @@ Series are checked before the job is taken: what has no exact volume is refused 
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,8 @@ _FAILURE_REASON, _FAILED, _REFERENCED, _OTHER = "00081197", "00081198", "0008119
 class _Outcome:
     """What has become of the instances of one request."""
 
-    kept: "list[ReceivedInstance]" = field(default_factory=list)
-    failed: "list[tuple[ReceivedInstance, BedsideError]]" = field(default_factory=list)
+    kept: list[Mapping[str, Any]] = field(default_factory=list)
+    failed: list[tuple[Mapping[str, Any], BedsideError]] = field(default_factory=list)
     others: list[BedsideError] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
 
@@ -90,15 +90,16 @@ class StoreStudies:
         outcome: _Outcome,
     ) -> None:
         part = await asyncio.to_thread(packed, study)
-        study = [replace(instance, data=b"") for instance in study]
+        references = [_reference(instance) for instance in study]
+        del study  # and with it, the request's body
         try:
             await self._intake.check(exchange.call, served, part)
         except (RequestError, InputNotProcessable) as error:
-            outcome.failed += [(instance, error) for instance in study]
+            outcome.failed += [(reference, error) for reference in references]
             return
         # Not caught: where the store is away, the whole request is to be repeated; what was taken is taken once.
         outcome.jobs.append(await self._intake.take(principal, served, part, trace=self._intake.span(exchange.call)))
-        outcome.kept += study
+        outcome.kept += references
 
 
 def _related(exchange: Exchange) -> str:
@@ -131,8 +132,8 @@ def _reply(outcome: _Outcome, media_type: str) -> Reply:
     status = 200 if not failures else 202 if outcome.kept else 409
     document = {
         _RETRIEVE_URL: {"vr": "UR"},  # type 2: instances cannot be retrieved from here
-        **_sequence(_REFERENCED, (_reference(instance) | {_RETRIEVE_URL: {"vr": "UR"}} for instance in outcome.kept)),
-        **_sequence(_FAILED, (_reference(instance) | _reason(error) for instance, error in outcome.failed)),
+        **_sequence(_REFERENCED, ({**reference, _RETRIEVE_URL: {"vr": "UR"}} for reference in outcome.kept)),
+        **_sequence(_FAILED, ({**reference, **_reason(error)} for reference, error in outcome.failed)),
         **_sequence(_OTHER, (_reason(error) for error in outcome.others)),
     }
     return Reply(status, media_type, orjson.dumps(document), tuple(_headers(outcome)))

@@ -306,3 +306,35 @@ def test_the_volume_is_held_once() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 2 * len(image.payload)
+
+
+def test_what_follows_the_pixels_is_nothing_to_them() -> None:
+    """Data Set Trailing Padding and private elements may come after Pixel Data."""
+    expected = voxels(read(MAKE.mr())[0])
+    made = MAKE.mr(DataSetTrailingPadding=bytes(64))
+    for dataset in made:
+        dataset.add_new(0x7FE1_0010, "LO", "A VENDOR'S")
+    np.testing.assert_array_equal(voxels(read(made)[0]), expected)
+
+
+def test_frames_are_found_by_their_tables() -> None:
+    """Extended Offset Table (PS3.5 §A.4) stands between the header and the pixels."""
+    (made,) = MAKE.enhanced()
+    expected = voxels(read([made])[0])
+    frames = [np.asarray(frame) for frame in made.pixel_array]
+    encoded = [MAKE.pydicom.pixels.encoders.RLELosslessEncoder.encode(frame, **_format(made)) for frame in frames]
+    made.PixelData, table, lengths = MAKE.pydicom.encaps.encapsulate_extended(encoded)
+    made.ExtendedOffsetTable, made.ExtendedOffsetTableLengths = table, lengths
+    made["PixelData"].VR, made["PixelData"].is_undefined_length = "OB", True
+    made.file_meta.TransferSyntaxUID = uids.RLELossless
+    np.testing.assert_array_equal(voxels(read([made])[0]), expected)
+
+
+def _format(made: Any) -> dict[str, Any]:
+    keywords = {"rows": "Rows", "columns": "Columns", "bits_allocated": "BitsAllocated", "bits_stored": "BitsStored"}
+    return {name: made[keyword].value for name, keyword in keywords.items()} | {
+        "samples_per_pixel": 1,
+        "number_of_frames": 1,
+        "pixel_representation": made.PixelRepresentation,
+        "photometric_interpretation": "MONOCHROME2",
+    }
