@@ -3,42 +3,54 @@
 import json
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from demo.certificate import make_certificate
 from tests.integration.seaweed import KEYS, answering, running, weed
 from tests.waiting import wait_until
 
 from bedside.delivery.processes import free_port
 
 
+class Store(NamedTuple):
+    """A store's addresses; the second one's certificate is its own."""
+
+    plain: str
+    tls: str
+    authority: Path
+
+
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run SeaweedFS, which checks signatures; return its address."""
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Run SeaweedFS, which checks signatures."""
     program = weed()
     if program is None:
         pytest.skip("needs SeaweedFS: scripts/install_test_servers.sh")
     folder = tmp_path_factory.mktemp("weed")
-    names = ("master", "volume", "filer", "s3")
-    port = free_port(1, 2, 3, *range(10_000, 10_004))  # for gRPC it takes what is so much further
-    ports = dict(zip(names, range(port, port + 4), strict=True))
+    certificate, key = make_certificate(folder)
+    names = ("master.port", "volume.port", "filer.port", "s3.port", "s3.port.https")
+    port = free_port(1, 2, 3, 4, *range(10_000, 10_004))  # for gRPC it takes what is so much further
+    ports = dict(zip(names, range(port, port + 5), strict=True))
     credentials = [{"accessKey": KEYS[0], "secretKey": KEYS[1]}]
     identity = {"name": "tests", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     command = [program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3"]
-    command += [f"-{name}.port={ports[name]}" for name in names] + [f"-s3.config={folder / 's3.json'}"]
+    command += [f"-{name}={port}" for name, port in ports.items()] + [f"-s3.config={folder / 's3.json'}"]
+    command += [f"-s3.cert.file={certificate}", f"-s3.key.file={key}"]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else they listen on fixed ports
-    url = f"http://127.0.0.1:{ports['s3']}"
+    url = f"http://127.0.0.1:{ports['s3.port']}"
     with running(command, folder / "weed.log", answering(f"{url}/status")):
-        yield url
+        yield Store(url, f"https://127.0.0.1:{ports['s3.port.https']}", certificate)
 
 
 @pytest.fixture
-def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def bucket(s3: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a client, and let the code under test find the store the way an operator would say it."""
     boto3 = pytest.importorskip("boto3")
     for name, value in {
-        "AWS_ENDPOINT_URL_S3": s3,
+        "AWS_ENDPOINT_URL_S3": s3.plain,
         "AWS_ACCESS_KEY_ID": KEYS[0],
         "AWS_SECRET_ACCESS_KEY": KEYS[1],
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.integration.conftest import Store
 from tests.unit.transports.dicom_world import maker
 
 from bedside.bundle.contract import InputSpec
@@ -136,6 +137,18 @@ async def test_a_transfer_that_is_given_up(bucket: Any) -> None:
         assert source._get({"Key": "research/scan.nii.gz"}, None, hold)
     with pytest.raises(ArchiveUnavailable, match="given up"):
         source._get({"Key": "research/scan.nii.gz"}, None, hold)
+
+
+async def test_a_store_with_a_certificate_of_the_hospitals_own(
+    bucket: Any, s3: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS' library is told the authority as it always is; without, nothing is sent."""
+    put(bucket, **{"scan.nii.gz": b"scan"})
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.tls)
+    with pytest.raises(ArchiveUnavailable, match="SSLError"):
+        await read("scan.nii.gz")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(s3.authority))
+    assert (await read("scan.nii.gz")).data == b"scan"
 
 
 async def test_wrong_keys(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import difflib
 import json
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -178,6 +179,34 @@ def test_the_server_takes_the_bucket_that_a_site_gives_out(site: str, monkeypatc
     assert references.uploads is not None
     assert references.buckets[references.uploads].endpoint == "https://s3.example"
     assert references.input_bytes == 536870912
+
+
+def test_a_site_without_terraform_names_its_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In site.env: the server takes it, and pods are let out to it."""
+    manifests = render(ROOT / "tests" / "examples" / "large-inputs")
+    site = next(m["data"] for m in of_kind(manifests, "ConfigMap") if m["metadata"]["name"].startswith("bedside-site"))
+    policy = next(m for m in of_kind(manifests, "NetworkPolicy") if m["metadata"]["name"] == "bedside-to-store")
+    for variable in next(container for _, container in containers(manifests))["env"]:
+        if variable["name"].startswith("BEDSIDE_REFERENCES__"):
+            key = variable.get("valueFrom", {}).get("configMapKeyRef", {}).get("key")
+            monkeypatch.setenv(variable["name"], site[key] if key else variable["value"])
+    references = load_settings(ROOT / "base" / "settings.toml").references
+    assert references.uploads is not None
+    endpoint = urlsplit(references.buckets[references.uploads].endpoint)
+    assert policy["spec"]["egress"][0]["to"] == [{"ipBlock": {"cidr": "10.30.0.20/32"}}]
+    assert endpoint.port in {port["port"] for port in policy["spec"]["egress"][0]["ports"]}
+
+
+@pytest.mark.parametrize("folder", [ROOT / "overlays" / "onprem", ROOT / "tests" / "examples" / "large-inputs"])
+def test_a_store_may_have_a_certificate_of_the_hospitals_own(folder: Path) -> None:
+    """Whose authority lies where the documents point AWS' library to; a site without one starts all the same."""
+    pod = of_kind(render(folder), "Deployment")[0]["spec"]["template"]["spec"]
+    mount = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "store-authority")
+    volume = next(v for v in pod["volumes"] if v["name"] == "store-authority")
+    assert volume["configMap"]["optional"] is True
+    text = (ROOT.parents[1] / "docs" / "deployment.md").read_text()
+    assert f"configmap {volume['configMap']['name']} --from-file=ca.pem" in text
+    assert f"AWS_CA_BUNDLE={mount['mountPath']}/ca.pem" in text
 
 
 def queries(manifests: list[Manifest]) -> str:
