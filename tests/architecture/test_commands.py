@@ -1,7 +1,13 @@
 """What the documents, the workflows and a laptop call is there, and is the same."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import typer
+
+from bedside.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TARGETS = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
@@ -14,6 +20,9 @@ CALLERS = [
     *(REPOSITORY / "deploy").rglob("README.md"),
     *(REPOSITORY / ".github" / "workflows").glob("*.yml"),
 ]
+
+# In backticks or as a line of a shell block, to the end of the command; the help of each is in docs/cli.md.
+OURS = re.compile(r"(?:`|^(?:\$ )?(?:[A-Z_]+=\S+ )*)bedside ([^`\n#|>;&)]*)", re.MULTILINE)
 
 
 def called(path: Path) -> list[str]:
@@ -33,3 +42,26 @@ def test_a_laptop_runs_what_the_workflow_runs() -> None:
     laptop = called(REPOSITORY / ".ci" / "run")
     assert {"check", "test", "test-slow", "check-infra", "demo"} <= set(laptop)
     assert set(laptop) == set(called(REPOSITORY / ".github" / "workflows" / "ci.yml"))
+
+
+def unknown(line: str) -> Iterator[str]:
+    """Yield the words of a command line of ours that are neither command nor option."""
+    command: Any = typer.main.get_command(app)
+    for word in line.split():
+        if word.startswith("-"):
+            known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+            if word.partition("=")[0] not in known | {"--help"}:
+                yield word
+        elif found := getattr(command, "commands", None):
+            if word not in found:
+                yield word
+                return
+            command = found[word]
+
+
+def test_every_command_of_ours_exists() -> None:
+    """And has the options that the documents give it."""
+    lines = {(path.name, line) for path in CALLERS for line in OURS.findall(path.read_text(encoding="utf-8"))}
+    assert ("README.md", "serve path/to/bundle") in lines
+    assert list(unknown("ship pin --now")) == ["--now"]
+    assert {(name, line, *unknown(line)) for name, line in lines if list(unknown(line))} == set()
