@@ -87,6 +87,7 @@ def test_a_server_gets_its_settings_and_no_credentials_of_the_command() -> None:
         "BEDSIDE_LOG__PSEUDONYM_KEY": "x",
         "PATH": "x",
         "AWS_PROFILE": "x",
+        "AWS_CA_BUNDLE": "x",
         "DOCKER_CONFIG": "x",
         "HTTPS_PROXY": "x",
     }
