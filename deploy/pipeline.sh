@@ -3,7 +3,8 @@
 # (deploy/try-pipeline.sh) run these same lines.
 #
 #   pipeline.sh detect BASE HEAD            which bundles changed, as JSON
-#   pipeline.sh check BUNDLE                vet it, then run its golden cases
+#   pipeline.sh check BUNDLE                vet it, then run its golden cases, in the image that its pods run where that is
+#                                           here (deploy/pinned.sh)
 #   pipeline.sh publish BUNDLE REPOSITORY   push it as an OCI artefact, signed where there is a SIGNING_KEY; prints
 #                                           REPOSITORY/BUNDLE@sha256:…
 #   pipeline.sh pin ENVIRONMENT FOLDER [WITHDRAWN…]
@@ -17,7 +18,9 @@
 #                                           `bedside ship pin`, that and the overlays are committed first. A folder (/…)
 #                                           gets an OCI layout, which is signed where it arrives (deploy/courier.py)
 #   pipeline.sh gate BUNDLE CANDIDATE [STABLE]
-#                                           `bedside ship gate` between two addresses; the token is in BEDSIDE_TOKEN
+#                                           `bedside ship gate` between two addresses; the token is in BEDSIDE_TOKEN.
+#                                           Waits ARRIVAL_SECONDS (900) for CANDIDATE to run the bundle. CANDIDATE none:
+#                                           the site has none that is reached from here, and the summary says NOT JUDGED
 #
 # OVERLAY and CANDIDATE may be the folder of a site on this machine (/…); `promote` and `rollback` take it as SITE.
 set -euo pipefail
@@ -38,9 +41,7 @@ case ${1:-} in
     changes=$(PYTHONPATH=framework "${PYTHON:-python3}" -m bedside.delivery.detect "$2" "$3")
     echo "$changes"
     output "changes=$changes" ;;
-  check)
-    bedside bundle vet "apps/$2"
-    bedside bundle test "apps/$2" ;;
+  check) deploy/pinned.sh check "$2" ;;
   publish)
     # REPOSITORY is registry.example/bundles, or a folder (/…), which gets an OCI layout for each bundle.
     if [ -n "${SIGNING_KEY:-}" ]; then bedside bundle sign "apps/$2" --key "$SIGNING_KEY" >&2; fi
@@ -82,10 +83,24 @@ case ${1:-} in
     output "reference=$reference" ;;
   gate)
     # The verdict is for whoever approves: GitHub shows it beside the run.
-    case $3 in /*) servers=(--site "$3") ;; *) servers=(--candidate "$3" ${4:+--stable "$4"}) ;; esac
-    status=0
-    bedside ship gate "apps/$2" "${servers[@]}" --report "${REPORTS:-reports}" || status=$?
-    if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat "${REPORTS:-reports}/verdict.md" >> "$GITHUB_STEP_SUMMARY"; fi
+    reports=${REPORTS:-reports} status=0
+    mkdir -p "$reports"
+    printf '## %s: NOT JUDGED\n\nNobody has compared it with what production runs. ' "$2" > "$reports/verdict.md"
+    case $3 in
+      none)
+        echo "The site has no candidate that a runner reaches (GATE_CANDIDATE is none). Run bedside ship gate from where both" \
+          "servers are reached before you approve." >> "$reports/verdict.md"
+        echo "::warning title=NOT JUDGED::nobody has compared $2 with what production runs" ;;
+      "")
+        echo "GATE_CANDIDATE is not set. It is an address or, where a runner reaches no candidate, none." >> "$reports/verdict.md"
+        echo "::error title=NOT JUDGED::GATE_CANDIDATE is not set: an address, or none"
+        status=1 ;;
+      /*) bedside ship gate "apps/$2" --site "$3" --report "$reports" || status=$? ;;
+      *)
+        bedside ship gate "apps/$2" --candidate "$3" ${4:+--stable "$4"} --arrival-seconds "${ARRIVAL_SECONDS:-900}" \
+          --report "$reports" || status=$? ;;
+    esac
+    if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat "$reports/verdict.md" >> "$GITHUB_STEP_SUMMARY"; fi
     exit "$status" ;;
-  *) sed -n '2,25s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,28s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -25,6 +25,9 @@ cd "$work/site"
 git config user.name "try" && git config user.email "try@example.org"
 if [ -e "$source_tree/.venv" ]; then ln -s "$(realpath "$source_tree/.venv")" .venv; fi
 export PYTHONPATH=$PWD/framework
+pinned=${image%:*}@$(podman image inspect --format '{{.Digest}}' "$image")
+for environment in dev production; do bedside ship pin "$environment" --image "$pinned"; done
+git commit --quiet --all --message "Pin the image"
 base=$(git rev-parse HEAD)
 
 # A data scientist's work: a new version of a bundle. One commit, one push; from here on nobody does anything.
@@ -44,7 +47,8 @@ stage push
 changes=$(deploy/pipeline.sh detect "$base" HEAD)
 [ "$(python3 -c 'import json, sys; print(*json.loads(sys.argv[1])["deliver"])' "$changes")" = "$bundle" ]
 stage detect
-deploy/pipeline.sh check "$bundle" > "$work/check.log" || { cat "$work/check.log" >&2; exit 1; }
+deploy/pipeline.sh check "$bundle" > "$work/check.log" 2>&1 || { cat "$work/check.log" >&2; exit 1; }
+grep --quiet "checked in the pinned image" "$work/check.log"
 stage check
 mkdir "$work/published" "$work/registry"
 deploy/pipeline.sh publish "$bundle" "$work/registry" > "$work/published/$bundle"

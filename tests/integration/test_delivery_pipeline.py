@@ -262,3 +262,69 @@ def test_what_flux_pulls_is_the_commit(clone: Path, tmp_path: Path) -> None:
     assert (
         tagged["annotations"]["org.opencontainers.image.ref.name"] == f"0.1.{git(clone, 'rev-list', '--count', 'HEAD')}"
     )
+
+
+def checked(clone: Path, tmp_path: Path, *, here: bool) -> tuple[int, str, str]:
+    """Check a bundle where the pinned image is here or not; return status, summary and what was asked."""
+    image = f"ghcr.io/bedside/bedside@{DIGEST}"
+    for environment in ("dev", "production"):
+        pinned = clone / f"deploy/k8s/environments/{environment}/pins.json"
+        pinned.write_text(json.dumps({**json.loads(pinned.read_text()), "image": image}))
+    for name in ("podman", "bedside"):
+        stand_in(tmp_path, name)
+    if not here:
+        (tmp_path / "bin" / "podman").write_text("#!/bin/sh\nexit 1\n")
+    path = f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"
+    done = stage(clone, "check", "heart_disease", PATH=path, GITHUB_STEP_SUMMARY=str(tmp_path / "summary"))
+    asked = tmp_path / ("podman.asked" if here else "bedside.asked")
+    return done.returncode, (tmp_path / "summary").read_text(), asked.read_text()
+
+
+def test_a_bundle_is_checked_in_the_image_that_its_pods_run(clone: Path, tmp_path: Path) -> None:
+    """Once, where both environments have pinned the same, without a network; the Bedside of the commit is not asked."""
+    status, summary, asked = checked(clone, tmp_path, here=True)
+    assert status == 0
+    runs = [line for line in asked.splitlines() if line.startswith("run ")]
+    for what, line in zip(("vet", "test"), runs, strict=True):
+        assert "--network none" in line
+        assert line.endswith(f"ghcr.io/bedside/bedside@{DIGEST} bundle {what} /bundles/heart_disease")
+    assert summary == f"- heart_disease: checked in the pinned image `ghcr.io/bedside/bedside@{DIGEST}`\n"
+    assert not (tmp_path / "bedside.asked").exists()
+
+
+def test_a_check_without_the_pinned_image_says_so(clone: Path, tmp_path: Path) -> None:
+    """With which version it was checked instead stands in the summary."""
+    status, summary, asked = checked(clone, tmp_path, here=False)
+    assert status == 0
+    assert asked.splitlines()[:2] == ["bundle vet apps/heart_disease", "bundle test apps/heart_disease"]
+    assert "**not in the pinned image**" in summary
+    assert git(clone, "rev-parse", "--short", "HEAD") in summary
+
+
+def test_a_bundle_that_fails_in_the_pinned_image_is_refused(clone: Path, tmp_path: Path) -> None:
+    """The Bedside of the commit is not asked for a second opinion."""
+    checked(clone, tmp_path, here=True)
+    (tmp_path / "bin" / "podman").write_text('#!/bin/sh\n[ "$1" = image ]\n')
+    path = f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}"
+    assert stage(clone, "check", "heart_disease", PATH=path).returncode != 0
+    assert not (tmp_path / "bedside.asked").exists()
+
+
+@pytest.mark.parametrize(("candidate", "status"), [("", 1), ("none", 0)])
+def test_a_gate_with_nobody_to_ask_says_that_nothing_was_judged(
+    clone: Path, tmp_path: Path, candidate: str, status: int
+) -> None:
+    """Where it was not said that there is no candidate, the delivery ends there."""
+    summary = tmp_path / "summary"
+    done = stage(clone, "gate", "heart_disease", candidate, "", GITHUB_STEP_SUMMARY=str(summary))
+    assert done.returncode == status, done.stderr
+    assert summary.read_text().startswith("## heart_disease: NOT JUDGED\n")
+    assert "title=NOT JUDGED" in done.stdout
+
+
+def test_a_gate_that_could_not_ask_says_that_nothing_was_judged(clone: Path, tmp_path: Path) -> None:
+    """A verdict of before is not the verdict."""
+    summary, bundle = tmp_path / "summary", "no_such_bundle"
+    done = stage(clone, "gate", bundle, "http://127.0.0.1:9", GITHUB_STEP_SUMMARY=str(summary), BEDSIDE_TOKEN="t")
+    assert done.returncode not in {0, 3}
+    assert "NOT JUDGED" in summary.read_text()

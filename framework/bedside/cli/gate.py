@@ -44,6 +44,10 @@ Authorities = Annotated[
 Mirror = Annotated[
     str, typer.Option(help="HOST:PORT where a gateway sends copies of requests. [default: golden inputs]")
 ]
+Arrival = Annotated[
+    float, typer.Option(help="Longest time until the candidate runs the bundle; 0: it must by now.", min=0)
+]
+MirrorBytes = Annotated[int, typer.Option(help="Bytes of copies held in memory at one time.", min=1)]
 Report = Annotated[Path | None, typer.Option(help="Folder for verdict.json and verdict.md.", show_default=False)]
 
 
@@ -55,14 +59,13 @@ def gate(  # noqa: PLR0913, PLR0917 - each is an option of the command
     token: Token = None,
     ca: Authorities = None,
     mirror: Mirror = "",
+    arrival_seconds: Arrival = _DEFAULT.arrival_seconds,
     seconds: Annotated[float, typer.Option(help="Longest time of the shadow.")] = _DEFAULT.seconds,
     step_seconds: Annotated[float, typer.Option(help="Longest time at one weight.")] = _DEFAULT.step_seconds,
     step_requests: Annotated[
         int, typer.Option(help="Calls of its own at one weight; the last takes more.", min=1)
     ] = _DEFAULT.step_requests,
-    mirror_bytes: Annotated[
-        int, typer.Option(help="Bytes of copies held in memory at one time.", min=1)
-    ] = _DEFAULT.mirror_bytes,
+    mirror_bytes: MirrorBytes = _DEFAULT.mirror_bytes,
     slower_than: Annotated[float, typer.Option(help="Times as long that count as slower.")] = _DEFAULT.slower_than,
     tolerance: Annotated[float, typer.Option(help="Difference of numbers that is none.")] = _DEFAULT.tolerance,
     failures: Annotated[float, typer.Option(help="Part that may not fail.")] = _DEFAULT.failures.bad,
@@ -81,6 +84,7 @@ def gate(  # noqa: PLR0913, PLR0917 - each is an option of the command
         disagreements=replace(_DEFAULT.disagreements, bad=disagreements),
         tolerance=tolerance,
         slower_than=slower_than,
+        arrival_seconds=arrival_seconds,
         seconds=seconds,
         step_requests=step_requests,
         step_seconds=step_seconds,

@@ -22,7 +22,7 @@ import httpx
 
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
-from bedside.delivery.calls import Call, agree, ask, call_of
+from bedside.delivery.calls import Call, Reply, agree, ask, call_of
 from bedside.delivery.mirror import listening
 from bedside.delivery.sequential import Rule
 from bedside.delivery.verdict import Outcome, Stage, Tally, Verdict
@@ -31,6 +31,8 @@ from bedside.errors import ConfigurationError
 LOOK_SECONDS = 0.25
 LET_IN_SECONDS = 1.0
 """Longest time that production may take to tell whether it lets a caller in."""
+NOT_THERE_YET = frozenset({0, 404, 502, 503, 504})
+"""What a server, or the gateway before it, answers while a roll-out pulls and starts; 0: nothing."""
 CLOCK_SECONDS = 0.001
 """What gateways round their times to."""
 
@@ -45,7 +47,9 @@ class Limits:
         slower: requests that took the candidate longer than ``slower_than`` times as long.
         tolerance: difference between two numbers of an answer that is none.
         slower_than: see ``slower``.
-        pause_seconds: pause after a golden input that the stable version did not answer.
+        arrival_seconds: longest time until the candidate runs what is to be delivered; 0: it must by now.
+        pause_seconds: pause after a golden input that the stable version did not answer, or that came before the
+            candidate ran what is to be delivered.
         seconds: longest time of the shadow; undecided after that, the candidate is held.
         steps: percents of the traffic, one after the other.
         step_requests: requests that the candidate answers at each step, at least; at the last, as many as it takes for
@@ -60,6 +64,7 @@ class Limits:
     slower: Rule = field(default_factory=lambda: Rule("slower", 0.25, 0.50, once=True))
     tolerance: float = 0.1
     slower_than: float = 1.5
+    arrival_seconds: float = 0.0
     pause_seconds: float = 1.0
     seconds: float = 300.0
     steps: Sequence[int] = (5, 25, 50)
@@ -178,10 +183,11 @@ class Gate:
     async def _golden(self, cases: Sequence[GoldenCase]) -> Stage:
         """(1) Every case is answered as it must be, by the right digest."""
         begin, wrong, asked = perf_counter(), [], 0
+        deadline = begin + self.limits.arrival_seconds
         for case in cases:
             for call in self._call(case) if case.expected else ():  # else any answer would be as it must be
                 asked += 1
-                reply = await ask(self.candidate, call)
+                reply = await self._arrived(call, deadline)
                 if not reply.ok:
                     wrong.append(f"{case.name}: {reply.status or 'no answer'}")
                 elif reply.digest != self.bundle.digest:
@@ -191,6 +197,15 @@ class Gate:
         told = wrong or [f"{asked} of {len(cases)} cases asked and answered as they must be"]
         outcome: Outcome = "failed" if wrong else "passed" if asked else "skipped"
         return Stage("golden", outcome, perf_counter() - begin, (), tuple(told))
+
+    async def _arrived(self, call: Call, deadline: float) -> Reply:
+        """Ask until it is answered by what is to be delivered; whoever pulls it by himself (Flux) tells nobody when."""
+        while True:
+            reply = await ask(self.candidate, call)
+            other = reply.ok and reply.digest != self.bundle.digest
+            if not (other or reply.status in NOT_THERE_YET) or perf_counter() >= deadline:
+                return reply
+            await asyncio.sleep(self.limits.pause_seconds)
 
     async def _shadow(self, calls: Sequence[Call], *, first: bool) -> Stage:
         """(2) Both are asked the same; the candidate alone where there is nothing to compare with."""

@@ -158,6 +158,54 @@ def test_another_digest_is_not_what_shall_be_delivered(golden: BundleFolder) -> 
     assert "answered by sha256:other" in verdict.stages[0].remarks[0]
 
 
+@dataclass
+class Pulling(Server):
+    """A server that a roll-out reaches while it is asked.
+
+    Attributes:
+        before: status and digest of its first answers, which are not yet those of what is to be delivered.
+    """
+
+    before: Sequence[tuple[int, str]] = ()
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer as before, as often as that is; then by the new digest."""
+        if self.calls < len(self.before):
+            status, digest = self.before[self.calls]
+            self.calls += 1
+            return httpx.Response(status, json=ANSWER, headers={"bedside-model-digest": digest})
+        return await super().__call__(request)
+
+
+NOT_YET = [(200, "sha256:old"), (404, ""), (503, ""), (502, "")]
+
+
+def test_a_slow_pull_is_waited_for(golden: BundleFolder) -> None:
+    """What runs there before it, or nothing, is no answer of the candidate's."""
+    candidate = Pulling(golden.digest, before=NOT_YET)
+    limits = replace(LIMITS, arrival_seconds=60.0)
+    verdict = decide(Gate(golden, candidate.client(), None, "t", limits))
+    assert outcomes(verdict) == ["golden: passed", "shadow: passed"]
+
+
+@pytest.mark.parametrize(("status", "digest"), NOT_YET)
+def test_what_never_comes_is_not_delivered(golden: BundleFolder, status: int, digest: str) -> None:
+    """After the time for it the last answer counts."""
+    candidate = Pulling(golden.digest, before=[(status, digest)] * 100_000)
+    verdict = decide(Gate(golden, candidate.client(), None, "t", replace(LIMITS, arrival_seconds=0.01)))
+    assert verdict.decision == "rollback"
+    assert candidate.calls > 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 422, 500])
+def test_a_refusal_is_waited_for_by_nobody(golden: BundleFolder, status: int) -> None:
+    """A roll-out in progress is not what says so."""
+    candidate = Server(golden.digest, statuses=[status] * 999)
+    verdict = decide(Gate(golden, candidate.client(), None, "t", replace(LIMITS, arrival_seconds=3600.0)))
+    assert outcomes(verdict) == ["golden: failed"]
+    assert candidate.calls == 1
+
+
 def test_a_candidate_that_fails_each_call_is_never_promoted(golden: BundleFolder) -> None:
     """Its golden cases already say so."""
     verdict = decide(Gate(golden, Server(golden.digest, statuses=[500] * 999).client(), None, "t", LIMITS))
