@@ -21,7 +21,7 @@ VALIDATOR = "pip install dicom-validator dicom-standard"
 LABELS = {0: "background", 1: "Liver", 2: "Dark spot"}
 
 
-@pytest.fixture(scope="module", params=["series", "oblique", "mr", "enhanced", "enhanced_by_frames"])
+@pytest.fixture(scope="module", params=["series", "oblique", "mr", "enhanced", "enhanced_by_frames", "lossy"])
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Write every object that there is, for each kind of source; return the files."""
     folder = tmp_path_factory.mktemp(str(request.param))

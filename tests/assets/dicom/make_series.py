@@ -128,6 +128,16 @@ def oblique() -> Series:
     return made
 
 
+def lossy() -> Series:
+    """Return an MR series that JPEG 2000 has cost something, which its headers do not say."""
+    made = mr(rows=64, columns=80)
+    for dataset in made:
+        dataset.compress(uids.JPEG2000, j2k_cr=[8], generate_instance_uid=False)
+        for keyword in ("", "Ratio", "Method"):
+            change(dataset, f"LossyImageCompression{keyword}", None)
+    return made
+
+
 def tilted(degrees: float = 10.0, count: int = 6) -> Series:
     """Return a CT series with a tilted gantry: each slice is shifted along its columns."""
     made = series(range(count), rows=12, columns=10)

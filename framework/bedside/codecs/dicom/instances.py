@@ -4,6 +4,7 @@ import io
 import struct
 from dataclasses import dataclass, field
 from functools import cache
+from math import prod
 from typing import Any
 
 from pydicom import uid as uids
@@ -11,7 +12,7 @@ from pydicom.filereader import read_dataset
 
 from bedside.codecs.dicom.containers import Opener
 from bedside.codecs.dicom.library import pydicom
-from bedside.codecs.dicom.tags import text, uid_of
+from bedside.codecs.dicom.tags import integer, text, uid_of, value_of
 from bedside.errors import NotDicom, UnsupportedTransferSyntax
 
 NATIVE = (uids.ImplicitVRLittleEndian, uids.ExplicitVRLittleEndian, uids.ExplicitVRBigEndian)
@@ -30,6 +31,16 @@ COMPRESSED = (
     uids.HTJ2K,
 )
 """No Deflated Explicit VR: pydicom would inflate it without a bound. No video: it has no volumes."""
+
+_DCT = "ISO_10918_1"
+LOSSY = {
+    uids.JPEGBaseline8Bit: _DCT,
+    uids.JPEGExtended12Bit: _DCT,
+    uids.JPEGLSNearLossless: "ISO_14495_1",
+    uids.JPEG2000: "ISO_15444_1",
+    uids.HTJ2K: "ISO_15444_15",
+}
+"""What may lose something, with its Lossy Image Compression Method (PS3.3 §C.7.6.1.1.5.1); the first two always do."""
 
 PATIENT_AND_STUDY = (
     "PatientName",
@@ -175,6 +186,7 @@ def read_instance(opener: Opener) -> Instance:
     try:
         syntax, header = _attributes(stream, _READ)
         uid = uid_of(header, "SOPInstanceUID")
+        _state_loss(header, syntax, len(content), uid)
         return Instance(
             uid=uid,
             series=uid_of(header, "SeriesInstanceUID", uid),
@@ -202,7 +214,7 @@ def _attributes(stream: "_View", keywords: tuple[str, ...]) -> tuple[str, Any]:
     meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2)
     syntax = text(meta, "TransferSyntaxUID")
     if syntax not in (*NATIVE, *COMPRESSED):
-        raise UnsupportedTransferSyntax
+        raise UnsupportedTransferSyntax(_not_read(syntax))
     header = read_dataset(
         file,
         is_implicit_VR=syntax == uids.ImplicitVRLittleEndian,
@@ -211,6 +223,30 @@ def _attributes(stream: "_View", keywords: tuple[str, ...]) -> tuple[str, Any]:
         specific_tags=_tags(keywords),
     )
     return syntax, header
+
+
+def _not_read(syntax: str) -> str:
+    name = uids.UID(syntax).name
+    known = name != syntax  # anything else is not repeated
+    return f"{name} ({syntax}) is not read here; Explicit VR Little Endian always is" if known else ""
+
+
+def _state_loss(header: Any, syntax: str, size: int, uid: str) -> None:
+    """Have a header tell of loss where its transfer syntax loses, or may and nothing says that it did not.
+
+    What results must then tell, too, is filled in where it is missing (PS3.3 §C.7.6.1.1.5). Raises InvalidTag.
+    """
+    method = LOSSY.get(uids.UID(syntax))
+    if method is None or (text(header, "LossyImageCompression") == "00" and method != _DCT):
+        return
+    header.LossyImageCompression = "01"
+    bits = prod(integer(header, keyword, uid, 1) for keyword in ("Rows", "Columns", "NumberOfFrames", "BitsAllocated"))
+    for keyword, value in (
+        ("LossyImageCompressionMethod", method),
+        ("LossyImageCompressionRatio", max(1.0, round(bits / 8 / size, 2))),
+    ):
+        if value_of(header, keyword) is None:
+            setattr(header, keyword, value)
 
 
 @cache

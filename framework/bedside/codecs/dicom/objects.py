@@ -21,6 +21,7 @@ NOTICE = "Not a medical device. Not for clinical use."
 _LO = 64  # characters of a Long String (PS3.5 §6.2)
 _SERIES_NUMBERS = {"segmentation": 9001, "report": 9002, "capture": 9003}
 _SEXES = ("M", "F", "O", "")
+_LOSS = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _CARRIED = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -38,9 +39,7 @@ _CARRIED = (
     "ImageOrientationPatient",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
+    *_LOSS,
 )
 
 
@@ -189,6 +188,8 @@ def seal(result: Result, kind: str, dataset: Any) -> DicomObject:
         equipment.ContributionDateTime = day + hour
     if "DateOfSecondaryCapture" in dataset:
         dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = day, hour
+    if "Rows" in dataset:
+        _state_loss(result, dataset)
     dataset.TimezoneOffsetFromUTC = "+0000"
     dataset.SpecificCharacterSet = "ISO_IR 192"
     buffer = io.BytesIO()
@@ -197,3 +198,11 @@ def seal(result: Result, kind: str, dataset: Any) -> DicomObject:
     except BROKEN as error:
         raise RunFailed(f"the {kind} cannot be written as DICOM", cause=type(error).__name__) from None
     return DicomObject(kind, str(dataset.SOPClassUID), str(dataset.SOPInstanceUID), buffer.getvalue())
+
+
+def _state_loss(result: Result, dataset: Any) -> None:
+    """Have an image say that one it was made of had lost something, once and for all (PS3.3 §C.7.6.1.1.5)."""
+    lossy: Any = next((header for header in result.evidence if text(header, _LOSS[0]) == "01"), {})
+    for keyword in _LOSS:
+        if keyword in lossy:
+            setattr(dataset, keyword, lossy[keyword].value)

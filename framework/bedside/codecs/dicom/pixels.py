@@ -15,9 +15,9 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 
 from bedside.codecs.dicom.frames import StoredFrame
-from bedside.codecs.dicom.instances import BROKEN
+from bedside.codecs.dicom.instances import BROKEN, LOSSY
 from bedside.codecs.dicom.tags import integer, value_of
-from bedside.errors import PixelDataContradictsHeader, TruncatedPixelData
+from bedside.errors import PixelDataContradictsHeader, TruncatedPixelData, UnsupportedTransferSyntax
 
 F = TypeVar("F", bound=StoredFrame)
 
@@ -25,6 +25,9 @@ _FREE_BYTES = 16 << 20  # a frame that decompresses to less is within bounds, wh
 _MOST_RATIO = 1000
 _RLE_RATIO = 64  # two bytes make at most 128 (PS3.5 §G.3.1)
 _SOF = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # ITU-T T.81 table B.1; JPEG-LS: T.87 §C.1.1
+
+_SOC_SIZ = b"\xff\x4f\xff\x51"
+_SSIZ = 42
 
 
 def frame_bytes(frame: StoredFrame) -> int:
@@ -98,7 +101,40 @@ def _compressed(frame: StoredFrame, dataset: Any, data: bytes) -> NDArray[Any]:
         raise TruncatedPixelData(instances=[frame.uid]) from None
     if pixels.shape != frame.size or pixels.dtype.kind != ("i" if frame.pixels.signed else "u"):
         raise PixelDataContradictsHeader(instances=[frame.uid])
+    if syntax in LOSSY:
+        _require_no_overturn(frame, encoded, pixels)
     return np.asarray(pixels)
+
+
+def _require_no_overturn(frame: StoredFrame, encoded: bytes, pixels: NDArray[Any]) -> None:
+    """Refuse values that loss may have carried past one end of their range: they would come out at the other.
+
+    That is where the codestream has more bits than Bits Stored, or no sign where the pixels have one, as JPEG and
+    JPEG-LS never do: their code of the greatest value stands beside that of the least.
+    """
+    values, (low, high) = _sign_extended(pixels, frame), frame.pixels.bounds
+    if not frame.pixels.signed or _codes_sign(encoded):
+        if (values != pixels).any():
+            raise PixelDataContradictsHeader("values lie beyond Bits Stored (0028,0101)", instances=[frame.uid])
+        return
+    error = _largest_error(encoded)
+    if error is None or (error and (values.min() < low + error or values.max() > high - error)):
+        name = uids.UID(frame.instance.transfer_syntax).name
+        raise UnsupportedTransferSyntax(
+            f"{name}: signed pixels may have turned over at the ends of their range; send them without loss",
+            instances=[frame.uid],
+        )
+
+
+def _codes_sign(encoded: bytes) -> bool:
+    """Tell whether a codestream is JPEG 2000's, with a sign (Ssiz of SIZ, ITU-T T.800 §A.5.1)."""
+    return encoded.startswith(_SOC_SIZ) and len(encoded) > _SSIZ and encoded[_SSIZ] >= 0x80
+
+
+def _largest_error(encoded: bytes) -> int | None:
+    """Return NEAR, what JPEG-LS may be off by (SOS, ITU-T T.87 §C.2.3); None of other codes, which bound no error."""
+    start = encoded.find(b"\xff\xda")
+    return encoded[start + 7] if b"\xff\xf7" in encoded[:start] and len(encoded) > start + 7 else None
 
 
 def _require_agreement(frame: StoredFrame, encoded: bytes, *, rle: bool) -> None:
@@ -135,7 +171,7 @@ def _unpacked(segment: bytes) -> int:
 
 def codestream_size(data: bytes) -> tuple[int, int] | None:
     """Return rows and columns as a JPEG, JPEG-LS or JPEG 2000 codestream states them; None where it is none."""
-    if data[:4] == b"\xff\x4f\xff\x51":  # JPEG 2000: SOC, SIZ (ITU-T T.800 §A.5.1)
+    if data[:4] == _SOC_SIZ:  # JPEG 2000 (ITU-T T.800 §A.5.1)
         width, height, left, top = (int.from_bytes(data[at : at + 4], "big") for at in (8, 12, 16, 20))
         return height - top, width - left
     place = 2
