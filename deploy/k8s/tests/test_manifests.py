@@ -3,12 +3,14 @@
 import difflib
 import json
 import re
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from validation import rules, schemas
+from validation.effective import servers, settings_of
 from validation.manifests import OVERLAYS, ROOT, Manifest, containers, of_kind, overlay, render, render_text
 
 from bedside import errors
@@ -18,8 +20,9 @@ from bedside.observability.metrics import Metrics
 from bedside.settings import Settings, load_settings
 
 EXAMPLES = sorted(path.name for path in (ROOT / "tests" / "examples").iterdir())
-MOST_DIFFERENT_LINES = 12
+MOST_DIFFERENT_LINES = 16
 TERRAFORM = ROOT.parents[1] / "infra" / "terraform"
+SERVER = ROOT.parents[1] / "framework" / "bedside"
 
 
 EVERYTHING = [pytest.param(ROOT / "overlays" / name, id=name) for name in OVERLAYS]
@@ -88,15 +91,6 @@ def test_the_air_gap_changes_where_things_come_from_and_not_what_they_are() -> N
     }
 
 
-def test_the_pod_outlives_the_drain(onprem: list[Manifest], settings: Settings) -> None:
-    """Grace covers preStop, the failing readiness and the drain, and the drain covers the longest request."""
-    pod = of_kind(onprem, "Deployment")[0]["spec"]["template"]["spec"]
-    stop = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    server = settings.server
-    assert pod["terminationGracePeriodSeconds"] >= stop + server.readiness_delay_seconds + server.drain_seconds + 10
-    assert settings.limits.request_seconds <= server.drain_seconds
-
-
 def test_the_server_listens_where_the_service_sends(onprem: list[Manifest], settings: Settings) -> None:
     """HTTP and gRPC have the container's ports."""
     ports = {port["name"]: port["containerPort"] for _, c in containers(onprem) for port in c["ports"]}
@@ -122,17 +116,55 @@ def test_the_gateway_waits_longer_than_the_server(onprem: list[Manifest], settin
     assert seconds(backend["requestTimeout"]) > settings.limits.request_seconds
 
 
-@pytest.mark.parametrize("folder", EVERYTHING)
-def test_every_setting_in_a_pod_exists(folder: Path) -> None:
-    """Each BEDSIDE_ variable is a setting, for an unknown one is refused at start."""
-    for where, container in containers(render(folder)):
-        for variable in container.get("env", []):
-            name = variable["name"].removeprefix("BEDSIDE_").lower()
-            group, _, field = name.partition("__")
-            if name == "config":
-                continue
-            known = Settings.model_fields if not field else type(getattr(load_settings(), group)).model_fields
-            assert (field or group) in known, f"{where}: {variable['name']}"
+def test_kserves_runtime_is_the_same_service(settings: Settings) -> None:
+    """It reads the values of settings.toml, but for what a comment beside it gives the reason of."""
+    manifests = overlay("kserve")
+    runtime = settings_of(manifests, next(container for _, _, container in servers(manifests)))
+    plain, kserve = settings.model_dump(), runtime.model_dump()
+    file = tomllib.loads((ROOT / "base" / "settings.toml").read_text())
+    differing = {
+        f"{group}.{name}" for group in file for name in file[group] if plain[group][name] != kserve[group][name]
+    }
+    assert differing == {
+        "limits.request_seconds",
+        "server.drain_seconds",
+        "server.grpc_port",
+        "runtime.staging_dir",
+        "auth.metrics_access",
+        "jobs.spool_bytes",
+    }
+
+
+def test_both_targets_route_what_the_server_serves(onprem: list[Manifest]) -> None:
+    """Every path of the server but /metrics and the start page, by Gateway API, by Flagger and by API Gateway."""
+    sources = "".join(path.read_text() for path in (SERVER / "transports" / "rest").glob("*.py"))
+    served = {
+        f"/{found}" for found in re.findall(r'"/(v1|v2|dicomweb|docs|metrics|openapi\.json|livez|readyz)[/"]', sources)
+    }
+    health = {
+        match["path"]["value"] for m in of_kind(onprem, "HTTPRoute") for match in m["spec"]["rules"][0]["matches"]
+    }
+    flagger = {
+        next(iter(match["uri"].values())) for m in of_kind(onprem, "Canary") for match in m["spec"]["service"]["match"]
+    }
+    gateway = {
+        match["path"]["value"]
+        for m in render(ROOT / "overlays" / "onprem-one")
+        if m["kind"] == "HTTPRoute"
+        for match in m["spec"]["rules"][0]["matches"]
+    }
+    edge = (TERRAFORM / "modules/aws/edge/main.tf").read_text()
+    listed = {path for name in ("prefixes", "pages", "health") for path in re.findall(r'"(/[^"]+)"', named(name, edge))}
+    assert served == (gateway | {"/metrics"}) - {"/v2/health"}
+    assert flagger | health == gateway
+    assert listed == gateway - {"/v2/health"}
+
+
+def named(local: str, terraform: str) -> str:
+    """Return the list that a local of a module is."""
+    found = re.search(rf"^  {local}\s+= (\[.*\])$", terraform, re.MULTILINE)
+    assert found is not None, local
+    return found[1]
 
 
 def test_the_settings_are_read_from_where_they_are_mounted(onprem: list[Manifest], settings: Settings) -> None:

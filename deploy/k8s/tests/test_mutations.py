@@ -44,6 +44,21 @@ def removing(*path: Any) -> Mutation:
     return change
 
 
+def named(m: dict[str, Manifest], name: str) -> Any:
+    """Return a variable of the server's container."""
+    return next(variable for variable in box(m)["env"] if variable["name"] == name)
+
+
+def volume(m: dict[str, Manifest], name: str) -> Any:
+    """Return a volume of the server's pod."""
+    return next(volume for volume in pod(m)["volumes"] if volume["name"] == name)
+
+
+def removing_variable(name: str) -> Mutation:
+    """Return a mutation that removes a variable."""
+    return lambda m: box(m)["env"].remove(named(m, name))
+
+
 POD = ("Deployment/bedside", "spec", "template", "spec")
 BOX = (*POD, "containers", 0)
 GATE = ("SecurityPolicy/bedside-jwt", "spec")
@@ -61,7 +76,7 @@ MUTATIONS: dict[str, Mutation] = {
     "memory overcommitted": setting(*BOX, "resources", "limits", "memory", to="8Gi"),
     "CPU throttled": setting(*BOX, "resources", "limits", "cpu", to="1"),
     "disk unbounded": removing(*BOX, "resources", "limits", "ephemeral-storage"),
-    "emptyDir unbounded": setting(*POD, "volumes", 2, "emptyDir", to={}),
+    "emptyDir unbounded": lambda m: volume(m, "tmp").update(emptyDir={}),
     "tag instead of digest": setting(*BOX, "image", to="ghcr.io/bedside/bedside:latest"),
     "tag beside digest's place": setting(*BOX, "image", to="ghcr.io/bedside/bedside"),
     "pulls always": setting(*BOX, "imagePullPolicy", to="Always"),
@@ -101,7 +116,7 @@ MUTATIONS: dict[str, Mutation] = {
     "rollout takes first": setting("Deployment/bedside", "spec", "strategy", "rollingUpdate", "maxUnavailable", to=1),
     "budget blocks drains": setting("PodDisruptionBudget/bedside", "spec", "maxUnavailable", to=0),
     "budget of sick pods": removing("PodDisruptionBudget/bedside", "spec", "unhealthyPodEvictionPolicy"),
-    "not production": setting(*BOX, "env", 1, "value", to="development"),
+    "not production": lambda m: named(m, "BEDSIDE_ENV").update(value="development"),
     "no issuer": lambda m: box(m).update(env=[e for e in box(m)["env"] if "ISSUER" not in e["name"]]),
     "no default deny": lambda m: m.pop("NetworkPolicy/default-deny"),
     "ingress of everybody": setting("NetworkPolicy/gateway-to-bedside", "spec", "ingress", 0, "from", to=[]),
@@ -122,6 +137,28 @@ MUTATIONS: dict[str, Mutation] = {
     "more paths without token": setting(
         "HTTPRoute/bedside-health", "spec", "rules", 0, "matches", 0, "path", "value", to="/v1"
     ),
+    "unknown setting": lambda m: box(m)["env"].append({"name": "BEDSIDE_JOBS__SPOOL", "value": "/tmp"}),
+    "everything routed": lambda m: m["Canary/bedside"]["spec"]["service"].pop("match"),
+    "metrics routed": setting("Canary/bedside", "spec", "service", "match", 0, "uri", to={"exact": "/metrics"}),
+    "jobs of each replica": removing_variable("BEDSIDE_JOBS__DATABASE"),
+    "jobs in a file": lambda m: named(m, "BEDSIDE_JOBS__DATABASE").update(value="sqlite:////tmp/jobs.db", valueFrom={}),
+    "spool of each replica": setting(
+        "PersistentVolumeClaim/bedside-spool", "spec", "accessModes", to=["ReadWriteOnce"]
+    ),
+    "spool in the pod": removing_variable("BEDSIDE_JOBS__SPOOL_DIR"),
+    "inbox in the pod": removing_variable("BEDSIDE_DICOM__INBOX_DIR"),
+    "spool larger than its volume": setting(
+        "PersistentVolumeClaim/bedside-spool", "spec", "resources", "requests", "storage", to="32Gi"
+    ),
+    "trail larger than its volume": lambda m: box(m)["env"].append(
+        {"name": "BEDSIDE_AUDIT__CHAIN_BYTES", "value": str(64 * 2**30)}
+    ),
+    "inputs larger than their volume": lambda m: volume(m, "staging")["emptyDir"].update(sizeLimit="64Mi"),
+    "drain shorter than a request": lambda m: box(m)["env"].append(
+        {"name": "BEDSIDE_SERVER__DRAIN_SECONDS", "value": "20"}
+    ),
+    "killed in its drain": setting(*POD, "terminationGracePeriodSeconds", to=60),
+    "every replica away at once": setting("Deployment/bedside", "spec", "strategy", to={"type": "Recreate"}),
     "scales by CPU": setting("ScaledObject/bedside", "spec", "triggers", 0, "type", to="cpu"),
     "scales without bound": setting("ScaledObject/bedside", "spec", "maxReplicaCount", to=5000),
     "replicas fight the scaler": setting("Deployment/bedside", "spec", "replicas", to=3),
@@ -148,6 +185,14 @@ def test_a_worse_manifest_is_refused(name: str) -> None:
     MUTATIONS[name](mutated)
     worse = list(mutated.values())
     assert rules.broken(worse) or list(schemas.problems(worse))
+
+
+def test_one_replica_is_not_rolled_out_over_its_own_database() -> None:
+    """SQLite is for one server: a site of one machine ends the old pod first."""
+    worse = {f"{m['kind']}/{m['metadata']['name']}": m for m in overlay("onprem-one")}
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    worse["Deployment/bedside"]["spec"]["strategy"] = rolling
+    assert [problem.split(":")[0] for problem in rules.broken(list(worse.values()))] == ["jobs_kept"]
 
 
 def test_every_rule_is_broken_by_some_mutation() -> None:

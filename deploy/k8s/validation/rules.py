@@ -2,8 +2,21 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from bedside.errors import ConfigurationError
+from validation.effective import (
+    bounds,
+    claim_of,
+    most_replicas,
+    servers,
+    settings_of,
+    size_of,
+    started,
+    variables,
+    volume_under,
+)
 from validation.manifests import Manifest, containers, of_kind, pods
 
 DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
@@ -175,14 +188,18 @@ def disrupted_gently(manifests: list[Manifest]) -> Problems:
             yield f"{where}: replicas are not spread over zones and nodes"
         if not spec["template"]["spec"].get("priorityClassName"):
             yield f"{where}: no priority"
+        budgets = [b["spec"] for b in of_kind(manifests, "PodDisruptionBudget")]
+        if [(b.get("maxUnavailable"), b.get("unhealthyPodEvictionPolicy")) for b in budgets] != [(1, "AlwaysAllow")]:
+            yield f"{where}: no disruption budget of one, or one that blocks a drain"
+        if spec["strategy"]["type"] == "Recreate":  # one replica that keeps its jobs in SQLite: jobs_kept
+            if most_replicas(manifests, deployment) > 1:
+                yield f"{where}: a rollout takes every replica away at once"
+            continue
         rolling = spec["strategy"]["rollingUpdate"]
         limits = spec["template"]["spec"]["containers"][0].get("resources", {}).get("limits", {})
         gpu = "nvidia.com/gpu" in limits
         if (rolling["maxSurge"], rolling["maxUnavailable"]) != ((0, 1) if gpu else (1, 0)):
             yield f"{where}: a rollout takes a replica away before the new one answers, or waits for a GPU for ever"
-        budgets = [b["spec"] for b in of_kind(manifests, "PodDisruptionBudget")]
-        if [(b.get("maxUnavailable"), b.get("unhealthyPodEvictionPolicy")) for b in budgets] != [(1, "AlwaysAllow")]:
-            yield f"{where}: no disruption budget of one, or one that blocks a drain"
 
 
 def production(manifests: list[Manifest]) -> Problems:
@@ -261,6 +278,93 @@ def authenticated_edge(manifests: list[Manifest]) -> Problems:
         yield f"HTTPRoute/bedside-health: {path} without a token"
 
 
+CALLED = {"/v1", "/v2", "/dicomweb", "/docs", "/openapi.json", "/livez", "/readyz", "/v2/health"}
+
+
+def listed_paths(manifests: list[Manifest]) -> Problems:
+    """What comes from outside gets what callers need, path by path; /metrics names models and counts classes."""
+    routed: dict[str, list[Manifest]] = {}
+    for route in of_kind(manifests, "HTTPRoute"):
+        matches = [match["path"] for rule in route["spec"]["rules"] for match in rule.get("matches", [{"path": {}}])]
+        routed[f"HTTPRoute/{route['metadata']['name']}"] = matches
+    for canary in of_kind(manifests, "Canary"):
+        matches = [match.get("uri", {}) for match in canary["spec"]["service"].get("match", [{}])]
+        routed[f"Canary/{canary['metadata']['name']}"] = [
+            {"value": uri.get("prefix") or uri.get("exact")} for uri in matches
+        ]
+    for where, paths in routed.items():
+        for path in paths:
+            if path.get("value") not in CALLED or path.get("type") == "RegularExpression":
+                yield f"{where}: {path.get('value', 'every path')} is reached from outside"
+
+
+def starts(manifests: list[Manifest]) -> Problems:
+    """The server takes its settings: an unknown one, or one of the wrong kind, is refused at start."""
+    for where, _, container in servers(manifests):
+        try:
+            settings_of(manifests, container)
+        except ConfigurationError as error:
+            yield f"{where}: {error}"
+
+
+def jobs_kept(manifests: list[Manifest]) -> Problems:
+    """No job goes with its pod; several replicas share one PostgreSQL and one spool, and SQLite has one server."""
+    deployments = {f"Deployment/{d['metadata']['name']}": d for d in of_kind(manifests, "Deployment")}
+    for where, pod, container, settings in started(manifests):
+        if where not in deployments:
+            continue  # KServe's: docs/critiques.md
+        several = most_replicas(manifests, deployments[where]) > 1
+        if not several and not of_kind(manifests, "Gateway"):
+            continue  # a laptop
+        database = variables(container).get("BEDSIDE_JOBS__DATABASE", {})
+        folders = [settings.jobs.spool_dir, settings.dicom.inbox_dir]
+        if "secretKeyRef" not in database.get("valueFrom", {}):
+            if several:
+                yield f"{where}: replicas do not share jobs.database"
+            elif deployments[where]["spec"]["strategy"]["type"] != "Recreate":
+                yield f"{where}: two pods would write one SQLite file in a rollout"
+            folders.append(Path(database.get("value", "").removeprefix("sqlite:///")))
+        for folder in folders:
+            claim = claim_of(manifests, volume_under(pod, container, folder)) if folder else None
+            if claim is None:
+                yield f"{where}: {folder or 'the spool or the inbox'} goes with the pod"
+            elif several and "ReadWriteMany" not in claim["spec"]["accessModes"]:
+                yield f"{where}: replicas do not share {folder}"
+
+
+def room_for_bytes(manifests: list[Manifest]) -> Problems:
+    """What the settings let grow fits the volume that it lies on, all of it together; each replica has a trail."""
+    replicas = {
+        f"Deployment/{d['metadata']['name']}": most_replicas(manifests, d) for d in of_kind(manifests, "Deployment")
+    }
+    for where, pod, container, settings in started(manifests):
+        sizes: dict[str, int] = {}
+        used: dict[str, int] = {}
+        for setting, folder, limit in bounds(settings):
+            volume = volume_under(pod, container, folder)
+            if volume is None:
+                yield f"{where}: {setting} lies on no volume"
+                continue
+            trails = replicas[where] if setting == "audit.chain_bytes" and claim_of(manifests, volume) else 1
+            sizes[volume["name"]] = size_of(manifests, volume)
+            used[volume["name"]] = used.get(volume["name"], 0) + limit * trails
+        for name, most in used.items():
+            if most > sizes[name]:
+                yield f"{where}: {name} has {sizes[name]} bytes, and settings allow {most}"
+
+
+def drained(manifests: list[Manifest]) -> Problems:
+    """Whatever was accepted can finish before the pod goes, and 5 s are left to end processes and flush logs."""
+    for where, pod, container, settings in started(manifests):
+        server = settings.server
+        if settings.limits.request_seconds > server.drain_seconds:
+            yield f"{where}: an accepted request may take longer than the drain"
+        stop = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        grace = pod.get("terminationGracePeriodSeconds", 30)
+        if grace < stop + server.readiness_delay_seconds + server.drain_seconds + 5:
+            yield f"{where}: killed after {grace} s, in its drain"
+
+
 def scaled_by_requests(manifests: list[Manifest]) -> Problems:
     """Replicas follow requests in flight and waiting, never the CPU."""
     for scaler in of_kind(manifests, "ScaledObject"):
@@ -303,6 +407,11 @@ RULES: tuple[Rule, ...] = (
     closed_network,
     confined,
     authenticated_edge,
+    listed_paths,
+    starts,
+    jobs_kept,
+    room_for_bytes,
+    drained,
     scaled_by_requests,
     in_one_namespace,
 )

@@ -2,10 +2,16 @@
 # controller in the cluster only names pods, so that destroying the cluster leaves no balancer behind (aws-load-balancer-controller#2014).
 
 locals {
-  # No route for anything else: what is not listed gets 404 from API Gateway, without a token being looked at.
+  # What callers need, as components/gateway of deploy/k8s has it (a test compares). What is not listed gets 404 from API Gateway, without a
+  # token being looked at: /metrics above all, which names models and counts classes.
+  prefixes = ["/v1", "/v2", "/dicomweb", "/docs"]
+  pages    = ["/openapi.json"]
+  health   = ["/livez", "/readyz"]
   routes = merge(
-    { "ANY /{proxy+}" = "JWT" },
-    { for path in var.public_paths : "GET ${path}" => "NONE" },
+    { for path in local.prefixes : "ANY ${path}" => "JWT" },
+    { for path in local.prefixes : "ANY ${path}/{proxy+}" => "JWT" },
+    { for path in local.pages : "GET ${path}" => "JWT" },
+    { for path in local.health : "GET ${path}" => contains(var.public_paths, path) ? "NONE" : "JWT" },
   )
 
   # Route templates, not paths; no addresses, no subjects, no query: none of this can name a patient or a caller.
