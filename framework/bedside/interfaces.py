@@ -100,11 +100,30 @@ class Encoder(Protocol):
         ...
 
 
+class NotInline(Exception):
+    """A bundle that asks for the event loop runs in a process of its own: no failure, and nobody outside sees it.
+
+    Args:
+        why: ``switched_off``, ``not_configuration``, ``not_records`` or ``too_slow`` (docs/bundles.md).
+        record_seconds: what one record took, where that is why.
+    """
+
+    def __init__(self, why: str, record_seconds: float | None = None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.record_seconds = record_seconds
+
+
 class Executor(Protocol):
     """Stages 6 and 7: a loaded bundle that runs validated inputs."""
 
     async def load(self) -> Contract:
-        """Build the bundle and make one real forward pass; only then is the model ready. Raises BundleError."""
+        """Build the bundle and make one real forward pass; only then is the model ready.
+
+        Raises:
+            BundleError: it cannot be served.
+            NotInline: it can, but not on the event loop; only from what runs there.
+        """
         ...
 
     @property

@@ -214,6 +214,14 @@ class RuntimeSettings(_Group):
     workers: int = Field(default=1, gt=0)
     """Processes per model."""
 
+    inline: Literal["auto", "off"] = "auto"
+    """``auto``: a bundle with ``execution = "inline"`` runs on the server's event loop where it is pure configuration,
+    takes records and keeps to ``runtime.inline_seconds``. ``off``: every bundle runs in a process of its own."""
+
+    inline_seconds: float = Field(default=0.005, gt=0, le=1)
+    """Seconds that one record may take on the event loop, where nothing else is answered meanwhile, probes included: a
+    median, measured when a bundle is loaded. One that takes longer runs in a process of its own."""
+
     batch_size: int = Field(default=8, ge=1, le=64)
     """Most requests for pictures or records that may share a run; 1 lets each run alone. Whether they share, and how
     many, is tried when a model is loaded: the answers must be the same, and come sooner (docs/performance.md)."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from monai.data import set_track_meta
 from bedside.batching.bounded import BoundedExecutor
 from bedside.bundle.folder import BundleFolder, open_bundle
 from bedside.errors import BedsideError, Draining, InputNotProcessable, LoadFailed, ModelNotReady
-from bedside.interfaces import Executor
+from bedside.interfaces import Executor, NotInline
 from bedside.runtime.inline import InlineExecutor
 from bedside.runtime.process import ProcessExecutor
 from bedside.runtime.staging import Staging
@@ -42,9 +43,10 @@ async def make(
     staging = Staging(settings.runtime.staging_dir)
     made: list[Executor] = []
 
-    def of(name: str) -> Executor:
-        """Make an executor of a bundle."""
-        made.append(EXECUTORS[request.param](open_bundle(bundles / name), settings.runtime, staging))
+    def of(name: str, **changes: Any) -> Executor:
+        """Make an executor of a bundle, with some of its settings changed."""
+        runtime = settings.runtime.model_copy(update=changes)
+        made.append(EXECUTORS[request.param](open_bundle(bundles / name), runtime, staging))
         return made[-1]
 
     yield of
@@ -108,6 +110,27 @@ async def test_a_bundle_that_cannot_be_built_is_a_bundle_error(make: Callable[[s
     with pytest.raises(LoadFailed, match=r"model\.pt"):
         await executor.load()
     assert not executor.ready
+
+
+async def test_loading_has_a_bound(make: Callable[..., Executor]) -> None:
+    """Nobody waits longer than ``load_seconds``; what cannot be ended where it was tried is for another place."""
+    executor = make("record_classification", load_seconds=1e-3)
+    with pytest.raises((LoadFailed, NotInline)):
+        await executor.load()
+    assert not executor.ready
+
+
+async def test_what_would_hold_others_up_says_so(make: Callable[..., Executor]) -> None:
+    """On the event loop a record that takes too long is told when it is loaded; elsewhere it holds nobody up."""
+    executor = make("record_classification", inline_seconds=1e-9)
+    if not isinstance(executor, InlineExecutor):
+        await executor.load()
+        await executor.run(record(1, 2, 3), timeout_seconds=60.0)
+        return
+    with pytest.raises(NotInline, match="too_slow") as caught:
+        await executor.load()
+    assert not executor.ready
+    assert (caught.value.record_seconds or 0) > 1e-9
 
 
 async def test_nothing_runs_before_loading(make: Callable[[str], Executor]) -> None:

@@ -8,7 +8,7 @@ from bedside.batching.bounded import BoundedExecutor
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.vetting import may_run_inline, read_site_policy
 from bedside.codecs import Codecs
-from bedside.interfaces import Executor
+from bedside.interfaces import Executor, NotInline
 from bedside.observability.audit import AuditTrail
 from bedside.observability.events import Event
 from bedside.observability.frames import safe_frames
@@ -27,7 +27,7 @@ from bedside.runtime.inline import InlineExecutor
 from bedside.runtime.memory import MemoryBudget, memory_limit
 from bedside.runtime.process import ProcessEvents, ProcessExecutor
 from bedside.runtime.staging import Staging
-from bedside.settings import Settings
+from bedside.settings import RuntimeSettings, Settings
 
 
 def make_repository(
@@ -40,7 +40,6 @@ def make_repository(
 ) -> Repository:
     """Return the models to serve, none of them found or loaded yet."""
     observer = ModelObserver(metrics)
-    gauges = ExecutorGauges(metrics)
 
     def on_change(version: Version) -> None:
         observer.changed(version)
@@ -61,13 +60,7 @@ def make_repository(
     budget = MemoryBudget(memory_limit(settings.runtime.memory_limit_mib))
     metrics.show_memory(lambda: budget.capacity, lambda: budget.reserved)
 
-    def new_executor(folder: BundleFolder) -> Executor:
-        on_run = partial(metrics.count_run, folder.name, folder.metadata.version)
-        executor = make_executor(folder, settings, staging, events, budget, on_run)
-        if isinstance(executor, BoundedExecutor):
-            gauges.watch(folder.name, executor)
-        return executor
-
+    new_executor = _Executors(settings, staging, metrics, observer, events, budget, announce)
     told = AdmissionLog(settings.admission.mode, audit)
     admission = Admission(settings.admission, read_site_policy(settings.admission.policy_file), told)
     check = GoldenCheck(settings.registry, Codecs(settings.limits), on_golden, on_fallback)
@@ -99,21 +92,51 @@ class _Processes(ProcessEvents):
             self.repository.failed(folder, reason)
 
 
-def make_executor(
-    folder: BundleFolder,
-    settings: Settings,
-    staging: Staging,
-    events: ProcessEvents,
-    budget: MemoryBudget,
-    on_run: Callable[[int], None],
-) -> Executor:
-    """Choose how a bundle runs: on the event loop where it asks for it and may, else in processes of its own."""
-    if folder.policy.execution == "inline" and may_run_inline(folder):
-        return InlineExecutor(folder, settings.runtime, staging)
-    runtime = settings.runtime
-    alone = ProcessExecutor(folder, runtime, staging, events, budget)
-    batcher = AdaptiveBatcher(alone, budget_ms=runtime.batch_budget_ms, on_run=on_run)
-    return BoundedExecutor(batcher, queue_length=settings.limits.queue_length)
+class _Executors:
+    """Makes what runs a bundle: on the event loop where it asks for that and may, else in processes of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        staging: Staging,
+        metrics: Metrics,
+        observer: ModelObserver,
+        events: ProcessEvents,
+        budget: MemoryBudget,
+        announce: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._staging = staging
+        self._metrics = metrics
+        self._observer = observer
+        self._events = events
+        self._budget = budget
+        self._announce = announce
+        self._gauges = ExecutorGauges(metrics)
+
+    def __call__(self, folder: BundleFolder, not_inline: NotInline | None = None) -> Executor:
+        """Return an executor; ``not_inline`` tells why the one that was made before is not to run it."""
+        runtime = self._settings.runtime
+        if folder.policy.execution == "inline":
+            model = folder.name, folder.metadata.version, folder.digest
+            not_inline = not_inline or _why_not_inline(folder, runtime)
+            if not_inline is None:
+                return InlineExecutor(folder, runtime, self._staging, partial(self._observer.runs_inline, model))
+            self._observer.not_inline(model, not_inline.why, not_inline.record_seconds)
+            self._announce(f"{folder.name} {folder.metadata.version} runs in a process of its own: {not_inline.why}")
+        on_run = partial(self._metrics.count_run, folder.name, folder.metadata.version)
+        alone = ProcessExecutor(folder, runtime, self._staging, self._events, self._budget)
+        batcher = AdaptiveBatcher(alone, budget_ms=runtime.batch_budget_ms, on_run=on_run)
+        executor = BoundedExecutor(batcher, queue_length=self._settings.limits.queue_length)
+        self._gauges.watch(folder.name, executor)
+        return executor
+
+
+def _why_not_inline(folder: BundleFolder, settings: RuntimeSettings) -> NotInline | None:
+    """Tell why a bundle may not run on the event loop, as far as that is known before it is loaded."""
+    if settings.inline == "off":
+        return NotInline("switched_off")
+    return None if may_run_inline(folder) else NotInline("not_configuration")
 
 
 def make_watcher(settings: Settings, repository: Repository) -> Watcher:

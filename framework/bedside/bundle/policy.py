@@ -30,8 +30,8 @@ class Policy(BaseModel):
 
     execution: Literal["process", "inline"] = "process"
     """``process``: a process of its own, which may crash, hang or leak without touching another model.
-    ``inline``: on the server's event loop, without a hop, for models that cost less than the hop. Only records in,
-    and only bundles that are pure configuration, are taken inline; anything else falls back to ``process``."""
+    ``inline``: on the server's event loop, without a hop, for models that cost less than the hop. Only records in, only
+    bundles that are pure configuration, and only those that are quick; anything else falls back to ``process``."""
 
     inputs: Mapping[str, InputPolicy] = Field(default_factory=dict)
     """Bounds by input name: ``[inputs.image]``."""

@@ -24,6 +24,7 @@ class Event(StrEnum):
     GOLDEN_CASES_PASSED = "golden_cases_passed"
     GOLDEN_CASES_FAILED = "golden_cases_failed"
     ACCELERATION_DROPPED = "acceleration_dropped"
+    MODEL_EXECUTION_CHOSEN = "model_execution_chosen"
     SOURCE_UNAVAILABLE = "source_unavailable"
     RESCAN_FAILED = "rescan_failed"
     MODEL_PROCESS_STARTED = "model_process_started"

@@ -92,6 +92,22 @@ class ModelObserver:
             Event.ACCELERATION_DROPPED, model=name, version=version, digest=digest, acceleration=acceleration
         )
 
+    def runs_inline(self, model: tuple[str, str, str], record_seconds: float) -> None:
+        """Tell that a bundle runs on the event loop: ``model`` is name, version and digest."""
+        self._execution(model, "inline", record_seconds)
+
+    def not_inline(self, model: tuple[str, str, str], why: str, record_seconds: float | None) -> None:
+        """Tell that a bundle that asks for the event loop runs in a process of its own, and why."""
+        self._execution(model, "process", record_seconds, why)
+
+    def _execution(
+        self, model: tuple[str, str, str], execution: str, record_seconds: float | None, why: str | None = None
+    ) -> None:
+        name, version, digest = model
+        record_ms = None if record_seconds is None else round(record_seconds * 1e3, 3)
+        told = {"model": name, "version": version, "digest": digest, "execution": execution}
+        self._log.info(Event.MODEL_EXECUTION_CHOSEN, **told, record_ms=record_ms, why_process=why)
+
     def process_started(
         self,
         name: str,

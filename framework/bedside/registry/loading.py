@@ -8,7 +8,7 @@ from pathlib import Path
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.reference import FILE, parse_reference
-from bedside.interfaces import Executor
+from bedside.interfaces import Executor, NotInline
 
 _TEXT_BYTES = 256 * 1024
 TEXTS = {"card": "docs/README.md", "licence": "LICENSE", "reference": FILE}
@@ -78,12 +78,15 @@ class Loader:
 
     Args:
         admit: returns the folder with the digest that was judged; raises where it may not be loaded.
-        make_executor: builds what runs a bundle.
+        make_executor: builds what runs a bundle; asked again, and told why, where that is not to be the event loop.
         check: asked once the model is warm, before anybody else is; raises where its answers are wrong.
     """
 
     def __init__(
-        self, admit: Admit, make_executor: Callable[[BundleFolder], Executor], check: Check = check_nothing
+        self,
+        admit: Admit,
+        make_executor: Callable[[BundleFolder, NotInline | None], Executor],
+        check: Check = check_nothing,
     ) -> None:
         self._admit = admit
         self._make_executor = make_executor
@@ -95,14 +98,21 @@ class Loader:
         admitted = await self._admit(folder)
         texts = await asyncio.to_thread(_texts, admitted.root)
         parse_reference(texts.get("reference", ""))  # refused now, not when the first answers are compared
-        executor = self._make_executor(admitted)
+        try:
+            executor, contract = await self._started(admitted)
+        except NotInline as reason:
+            executor, contract = await self._started(admitted, reason)
+        return Model(admitted, executor, contract, asyncio.get_running_loop().time() - begin, texts)
+
+    async def _started(self, folder: BundleFolder, not_inline: NotInline | None = None) -> tuple[Executor, Contract]:
+        executor = self._make_executor(folder, not_inline)
         try:
             contract = await executor.load()
-            await self._check(admitted, executor, contract)
+            await self._check(folder, executor, contract)
         except BaseException:
             await executor.close()
             raise
-        return Model(admitted, executor, contract, asyncio.get_running_loop().time() - begin, texts)
+        return executor, contract
 
 
 def _texts(root: Path) -> dict[str, str]:

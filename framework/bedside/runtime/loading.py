@@ -1,7 +1,7 @@
 """From a folder to a warm engine and the facts for its contract: build, look, run once."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -16,6 +16,7 @@ from bedside.bundle.contract import InputFact, OutputFact, derive_inputs, requir
 from bedside.bundle.folder import BundleFolder, tree_digest
 from bedside.bundle.sample import sample_inputs
 from bedside.errors import BedsideError, LoadFailed, ModelFailure
+from bedside.interfaces import NotInline
 from bedside.runtime.acceleration_trial import this_machine, try_acceleration
 from bedside.runtime.building import BuiltBundle, build, resolve_device
 from bedside.runtime.engine import BundleEngine
@@ -43,12 +44,21 @@ _SLOW_SECONDS = 10.0
 _MISSING_MODULE = re.compile(r"No module named '(?P<package>\w+)|[Rr]equired package `(?P<optional>\w+)")
 
 
+FirstRun = Callable[[BundleEngine, ValidatedInputs], None]
+"""Told of an engine and the made-up input that it has run, before more time is spent on it."""
+
+
 def load(
-    folder: BundleFolder, settings: RuntimeSettings, staging: Staging, output_dir: Path
+    folder: BundleFolder,
+    settings: RuntimeSettings,
+    staging: Staging,
+    output_dir: Path,
+    on_first_run: FirstRun = lambda _engine, _sample: None,
 ) -> tuple[BundleEngine, LoadedFacts]:
     """Build a bundle and make one real forward pass on a synthetic input of the network's own size.
 
     Raises:
+        NotInline: ``on_first_run`` raised it.
         LoadFailed: it could not be built, the pass failed, or gave other classes than metadata.json names; the detail
             says why. No patient is involved yet, so the text of the original exception is part of it.
     """
@@ -59,8 +69,10 @@ def load(
     try:
         device = resolve_device(settings.device)
         built = build(folder, device, output_dir)
-        engine, sample, facts = _warm(built, folder, staging)
+        engine, sample, facts = _warm(built, folder, staging, on_first_run)
         return engine, replace(facts, acceleration=_accelerated(engine, built, folder, settings, sample, staging))
+    except NotInline:
+        raise
     except Exception as error:
         raise _load_failed(error, folder) from error
 
@@ -127,12 +139,13 @@ def _accelerated(
 
 
 def _warm(
-    built: BuiltBundle, folder: BundleFolder, staging: Staging
+    built: BuiltBundle, folder: BundleFolder, staging: Staging, on_first_run: FirstRun
 ) -> tuple[BundleEngine, ValidatedInputs, LoadedFacts]:
     engine = BundleEngine(built)
     facts = bundle_inputs(built, folder.metadata)
     engine.bare = facts[0].name if facts and is_bare(built) else ""
     inputs, sample, prediction = _first_run(built, engine, facts, folder, staging)
+    on_first_run(engine, sample)
     require_weights()
     inputs = tuple(_with_channels(engine, fact, inputs, folder, staging) for fact in inputs)
     record = next((item for item in sample.items if isinstance(item, DecodedRecord)), None)

@@ -67,3 +67,18 @@ def test_crash_is_an_error_and_counted(capture: Build, code: int | None) -> None
     assert captured.record["message"] == "model_process_crashed"
     assert captured.record.get("process", {}).get("exit_code") == code
     assert value(metrics, "bedside_model_crashes_total", model="spleen_ct") == 1
+
+
+def test_where_a_bundle_runs_is_told(capture: Build) -> None:
+    """For one that asks for the event loop: where, what a record took in milliseconds, and why not there."""
+    captured = capture()
+    ModelObserver(Metrics()).runs_inline(("heart", "1", "sha256:00ff"), 0.00003)
+    assert captured.record["message"] == "model_execution_chosen"
+    assert captured.record["inference"]["execution"] == {"name": "inline", "record_ms": 0.03}
+
+
+def test_why_a_bundle_runs_in_a_process_is_told(capture: Build) -> None:
+    """By a keyword; without a time where none was taken."""
+    captured = capture()
+    ModelObserver(Metrics()).not_inline(("heart", "1", "sha256:00ff"), "switched_off", None)
+    assert captured.record["inference"]["execution"] == {"name": "process", "why_process": "switched_off"}

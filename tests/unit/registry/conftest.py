@@ -11,7 +11,7 @@ from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.metadata import Metadata
 from bedside.bundle.policy import Policy
-from bedside.interfaces import Executor
+from bedside.interfaces import Executor, NotInline
 from bedside.registry.finding import Found
 from bedside.registry.loading import Loader
 from bedside.registry.repository import Repository
@@ -102,9 +102,9 @@ class Models:
         (fingerprint,) = (one.fingerprint for one in self.offered if one.folder == folder)
         return replace(folder, digest=f"sha256:{fingerprint}")
 
-    def _make(self, folder: BundleFolder) -> Executor:
+    def _make(self, folder: BundleFolder, not_inline: NotInline | None) -> Executor:
         key = (folder.name, folder.metadata.version)
-        executor = FakeExecutor(folder, self.errors.get(key))
+        executor = FakeExecutor(folder, None if not_inline else self.errors.get(key))
         if key in self.blocked:
             executor.may_load.clear()
         self.executors.append(executor)

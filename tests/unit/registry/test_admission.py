@@ -101,7 +101,7 @@ async def test_what_is_refused_is_not_loaded_and_the_others_serve(coded: BundleF
     """UNAVAILABLE with the reason, in the index and for whoever asks to load it."""
     loaders: dict[str, Loader] = {}
 
-    def make(folder: BundleFolder) -> Loader:
+    def make(folder: BundleFolder, _not_inline: object) -> Loader:
         return loaders.setdefault(folder.name, Loader(folder))
 
     found = [Found(one.name, "1.0.0", "", one) for one in (coded, plain)]

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.registry.conftest import Models, found
 
 from bedside.errors import BundleError, LoadFailed, ModelNotFound, ModelNotReady, ModelVersionNotFound, StagingFull
+from bedside.interfaces import NotInline
 from bedside.registry.loading import Loader, Model
 from bedside.registry.repository import Repository
 
@@ -199,3 +200,12 @@ async def test_a_repository_without_models_is_ready() -> None:
     assert repository.ready
     await repository.rescan()
     assert isinstance(repository.resolve("spleen", None), Model)
+
+
+async def test_what_may_not_run_on_the_event_loop_is_run_elsewhere() -> None:
+    """What was tried there is closed, and another executor is made, which is told why."""
+    models = Models(found("heart"))
+    models.errors["heart", "1.0.0"] = NotInline("too_slow", 2.0)
+    await models.repository.rescan()
+    assert models.states() == {"heart 1.0.0": "READY"}
+    assert [(executor.ready, executor.closed) for executor in models.executors] == [(False, True), (True, False)]

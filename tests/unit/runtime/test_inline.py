@@ -9,6 +9,8 @@ import pytest
 
 from bedside.bundle.folder import open_bundle
 from bedside.errors import LoadFailed, ModelNotReady
+from bedside.interfaces import NotInline
+from bedside.runtime import inline
 from bedside.runtime.inline import InlineExecutor
 from bedside.runtime.staging import Staging
 from bedside.settings import Settings
@@ -67,3 +69,34 @@ async def test_a_bundle_that_cannot_be_built_is_told(bundles: Path, settings: Se
     assert not executor.ready
     await executor.close()
     assert list(staging._root.iterdir()) == []
+
+
+async def test_what_a_record_takes_is_told(bundles: Path, settings: Settings, staging: Staging) -> None:
+    """In seconds, once it is loaded, and within the bound."""
+    told: list[float] = []
+    folder = open_bundle(bundles / "record_classification")
+    executor = InlineExecutor(folder, settings.runtime, staging, told.append)
+    await executor.load()
+    await executor.close()
+    (seconds,) = told
+    assert 0 < seconds <= settings.runtime.inline_seconds
+
+
+async def test_a_network_that_is_slow_by_itself_is_not_tried_further(
+    executor: InlineExecutor, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaner ways for records spare the evaluator's machinery alone: a slow network is seen before they are tried."""
+    monkeypatch.setattr(inline, "_MACHINERY_SECONDS", 0.0)
+    monkeypatch.setattr(inline, "_ROUNDS", 0)  # the median of none would raise another error
+    executor._settings = settings.runtime.model_copy(update={"inline_seconds": 1e-9})
+    with pytest.raises(NotInline, match="too_slow"):
+        await executor.load()
+
+
+async def test_what_takes_no_record_is_for_a_process(bundles: Path, settings: Settings, staging: Staging) -> None:
+    """Records alone are handed to what runs on the event loop."""
+    executor = InlineExecutor(open_bundle(bundles / "plane_classification"), settings.runtime, staging)
+    with pytest.raises(NotInline, match="not_records"):
+        await executor.load()
+    await executor.close()
+    assert not executor.ready
