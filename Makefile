@@ -6,6 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Tools of the project, whatever is installed elsewhere.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Each worker of the tests and each server they start reads what the first has compiled, also where images forbid it.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo rehearse test test-slow check check-infra format bench docs pictures protos test-servers clean

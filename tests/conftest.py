@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -12,6 +13,9 @@ from tests.emitted import (
 
 from bedside.log_settings import LogSettings
 from bedside.settings import LimitSettings, RuntimeSettings, Settings
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -28,6 +32,26 @@ def pytest_xdist_auto_num_workers() -> int:
     """Run two workers a core, where memory allows: half of the time they wait for servers that start."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     return max(1, min(2 * (os.cpu_count() or 1), memory // GIBIBYTES_PER_WORKER))
+
+
+ONE_SERVER = "tests/acceptance"
+APART = ("test_admission.py", "test_hot_swap.py", "test_no_patient_in_any_sink.py", "test_references.py")
+"""Files of that folder with servers of their own, or without one; the others share one (``served``)."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadFileScheduling | None":
+    """Give a file to one worker, and all that share a server to the same: it costs a worker half a minute to start."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only where tests are distributed
+
+    class ByServer(LoadFileScheduling):  # type: ignore[misc] # it has no types
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return ONE_SERVER if file.startswith(ONE_SERVER) and not file.endswith(APART) else file
+
+    return ByServer(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,9 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 240.0
 """Generous, for machines with other work; less than a test may take, so that a failure tells what was awaited."""
 
+LONGEST_PAUSE_SECONDS = 0.25
+"""Whoever waits for a server asks it: fifty times a second, that takes a quarter of a core from what is awaited."""
+
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds; fail when that takes too long."""
@@ -23,10 +26,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def wait_until(condition: Callable[[], T], what: str = "") -> T:
     """Return what the condition gives once it is true, and its server answers; fail when that takes too long."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.01
     while time.monotonic() < deadline:
         with suppress(httpx.HTTPError):
             if found := condition():
                 return found
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.2 * pause, LONGEST_PAUSE_SECONDS)
     raise AssertionError(f"it did not happen in time: {what}")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -15,9 +16,9 @@ import pytest
 from tests.loopback import PLAIN
 from tests.waiting import wait_until
 
-from bedside.bootstrap import mint_token
 from bedside.bundle.golden import GoldenCase, PackageMissing, read_golden
 from bedside.delivery.processes import free_port
+from bedside.security.embedded import EmbeddedIssuer
 from bedside.settings import load_settings
 
 APPS = Path(__file__).resolve().parents[2] / "apps"
@@ -43,13 +44,18 @@ class Served:
 
     def token(self, *scopes: str, subject: str = "tester", seconds: int = 3600) -> str:
         """Return a token of the server's embedded issuer."""
-        settings = load_settings(runtime={"state_dir": self.state})
-        return mint_token(settings, subject=subject, scopes=scopes or ("bedside.infer",), seconds=seconds)
+        return _issuer(self.state).mint(subject, scopes or ("bedside.infer",), seconds)
 
     def client(self, *scopes: str) -> httpx.Client:
         """Return a client that sends a token with these scopes."""
         headers = {"Authorization": f"Bearer {self.token(*scopes)}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60, verify=PLAIN)
+
+
+@cache
+def _issuer(state: Path) -> EmbeddedIssuer:
+    """Return who signs for the servers of a state folder; to read and check its key takes a tenth of a second."""
+    return EmbeddedIssuer(load_settings(runtime={"state_dir": state}))
 
 
 def start(bundles: list[Path], folder: Path, **environment: str) -> Served:

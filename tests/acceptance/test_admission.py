@@ -17,11 +17,11 @@ def index(served: Served) -> dict[str, dict[str, str]]:
     """Return the model repository's index by name, once no model is loading."""
 
     def settled() -> dict[str, dict[str, str]]:
-        with served.client("bedside.infer", "bedside.admin") as client:
-            models = {model["name"]: model for model in client.post("/v2/repository/index").json()}
+        models = {model["name"]: model for model in client.post("/v2/repository/index").json()}
         return {} if {"LOADING", "UNLOADED"} & {model["state"] for model in models.values()} else models
 
-    return wait_until(settled, f"no model is loading: {served.log}")
+    with served.client("bedside.infer", "bedside.admin") as client:
+        return wait_until(settled, f"no model is loading: {served.log}")
 
 
 def test_the_hostile_are_refused_and_the_others_serve(tmp_path: Path, bundles: Path) -> None:

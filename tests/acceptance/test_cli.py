@@ -123,9 +123,15 @@ def test_token_of_the_embedded_issuer_is_accepted(served: Served, tmp_path: Path
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("model", ["heart_disease", "chest_xray_pneumonia", "hippocampus_mr"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "heart_disease",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("chest_xray_pneumonia", "hippocampus_mr")),
+    ],
+)
 def test_bundle_test_passes_on_the_apps(model: str) -> None:
-    """Every bundle that ships passes its own golden cases."""
+    """Every bundle that ships passes its own golden cases; `test_the_apps_answer_as_monai_does` asks them all."""
     result = _run("bundle", "test", str(APPS / model))
 
     assert result.exit_code == 0, result.output

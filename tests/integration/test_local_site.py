@@ -61,17 +61,21 @@ def layouts(tmp_path_factory: pytest.TempPathFactory, registry: dict[str, Pins])
     return next(tmp_path_factory.getbasetemp().glob("registry*/layouts"))
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a site's folder with certificate and settings."""
+def _folder(place: Path) -> Path:
     if shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
         pytest.skip("needs nginx: scripts/install_test_servers.sh")
-    site = tmp_path / "site"
+    site = place / "site"
     make_certificate(site)
     (site / "settings.toml").write_text(
-        f'env = "test"\n[runtime]\nstate_dir = "{tmp_path}/state"\n[registry]\ncache_dir = "{tmp_path}/cache"\n'
+        f'env = "test"\n[runtime]\nstate_dir = "{place}/state"\n[registry]\ncache_dir = "{place}/cache"\n'
     )
     return site
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a site's folder with certificate and settings."""
+    return _folder(tmp_path)
 
 
 @pytest.fixture
@@ -85,9 +89,33 @@ def site(folder: Path, registry: dict[str, Pins], layouts: Path) -> Iterator[Sit
         opened.stop()
 
 
+@pytest.fixture(scope="module")
+def pair(
+    tmp_path_factory: pytest.TempPathFactory, registry: dict[str, Pins], layouts: Path
+) -> Iterator[tuple[Site, Path]]:
+    """Return a site, and its folder, whose canary gets no calls; it was opened from a bad place, with a token."""
+    here = tmp_path_factory.mktemp("here")
+    for name in ("bedside", "torch", "monai", "signal"):
+        (here / f"{name}.py").write_text("raise SystemExit('hostile')")
+    opened = Site(folder := _folder(tmp_path_factory.mktemp("pair")), free_port())
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(here)
+            patch.setenv("BEDSIDE_TOKEN", "of-the-command")
+            opened.deploy(PRODUCTION, registry["1.0.0"], layouts)
+            opened.deploy("dev", registry["2.0.0"], layouts)
+        yield opened, folder
+    finally:
+        opened.stop()
+
+
 @pytest.fixture
 def token(folder: Path) -> str:
     """Return a token that every process of the site takes."""
+    return _token(folder)
+
+
+def _token(folder: Path) -> str:
     settings = load_settings(folder / "settings.toml")
     return bootstrap.mint_token(settings, subject="a", scopes=("bedside.infer",), seconds=3600)
 
@@ -123,11 +151,10 @@ def test_a_canary_gets_what_it_is_given_and_takes_over(
         httpx.get(f"{old.url}/livez", trust_env=False)
 
 
-def test_a_gate_that_is_killed_leaves_its_canary_no_call(
-    site: Site, folder: Path, registry: dict[str, Pins], layouts: Path, token: str
-) -> None:
+def test_a_gate_that_is_killed_leaves_its_canary_no_call(pair: tuple[Site, Path]) -> None:
     """By `kill -9`, which nothing catches; nobody has to come and look."""
-    site.deploy("dev", registry["2.0.0"], layouts)
+    site, folder = pair
+    token = _token(folder)
     code = f"from pathlib import Path; from bedside.delivery.local import Site; Site(Path({str(folder)!r})).weigh(50)"
     command = [sys.executable, "-c", f"import signal; {code}; print(flush=True); signal.pause()"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as gate:
@@ -139,33 +166,23 @@ def test_a_gate_that_is_killed_leaves_its_canary_no_call(
     assert Site(folder).environment("dev").port  # it waits, without calls
 
 
-def test_a_site_keeps_to_itself(
-    folder: Path, tmp_path: Path, registry: dict[str, Pins], layouts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_site_keeps_to_itself(pair: tuple[Site, Path]) -> None:
     """Its processes know no credentials of the command, nobody else reads its files, and it imports none of here."""
-    here = tmp_path / "here"
-    here.mkdir()
-    for name in ("bedside", "torch", "monai", "signal"):
-        (here / f"{name}.py").write_text("raise SystemExit('hostile')")
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("BEDSIDE_TOKEN", "of-the-command")
-    opened = Site(folder, free_port())
-    try:
-        opened.deploy(PRODUCTION, registry["1.0.0"], layouts)
-        gateway = int((folder / "gateway" / "nginx.pid").read_text())
-        for process in (opened.environment(PRODUCTION).process, gateway):
-            environment = Path(f"/proc/{process}/environ").read_bytes()
-            assert b"of-the-command" not in environment
-        made = {*folder.rglob("*")} - {folder / name for name in ("certificate.pem", "key.pem", "settings.toml")}
-        assert {folder / "production.log", folder / "gateway" / "access.log", folder / "site.json"} <= made
-        # What lies below a folder that nobody else may enter is nobody else's.
-        assert [path.name for path in made if path.parent == folder and path.stat().st_mode & 0o077] == []
-    finally:
-        opened.stop()
+    site, folder = pair
+    gateway = int((folder / "gateway" / "nginx.pid").read_text())
+    for process in (site.environment(PRODUCTION).process, site.environment("dev").process, gateway):
+        environment = Path(f"/proc/{process}/environ").read_bytes()
+        assert b"of-the-command" not in environment
+    made = {*folder.rglob("*")} - {folder / name for name in ("certificate.pem", "key.pem", "settings.toml")}
+    assert {folder / "production.log", folder / "gateway" / "access.log", folder / "site.json"} <= made
+    # What lies below a folder that nobody else may enter is nobody else's.
+    assert [path.name for path in made if path.parent == folder and path.stat().st_mode & 0o077] == []
 
 
-def test_large_bodies_pass(site: Site, folder: Path, token: str) -> None:
+def test_large_bodies_pass(pair: tuple[Site, Path]) -> None:
     """What does not fit into memory is written down by the gateway, which must be allowed to."""
+    site, folder = pair
+    token = _token(folder)
     verify = ssl.create_default_context(cafile=str(folder / "certificate.pem"))
     with httpx.Client(base_url=site.url, verify=verify, trust_env=False) as client:
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}

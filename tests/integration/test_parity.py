@@ -1,7 +1,8 @@
 """The served answer is the file that ``python -m monai.bundle run`` writes, voxel for voxel.
 
 Each bundle is run by MONAI once, over several inputs, and its files are compared with what a model's process answers to
-the same inputs, decoded as a request's are.
+the same inputs, decoded as a request's are. What is trained takes longest and is slow: ``test_reference.py`` holds its
+golden cases against MONAI's run each time.
 """
 
 import csv
@@ -169,7 +170,6 @@ async def compare_pictures(root: Path, pictures: Path, settings: Settings, tmp_p
             np.testing.assert_array_max_ulp(output.array, expected, maxulp=2)
 
 
-@pytest.mark.slow
 async def test_the_small_volume_bundle_answers_as_monai_writes(
     bundles: Path, volumes: Path, settings: Settings, tmp_path: Path
 ) -> None:
@@ -177,6 +177,7 @@ async def test_the_small_volume_bundle_answers_as_monai_writes(
     await compare_masks(bundles / "volume_segmentation", volumes, settings, tmp_path)
 
 
+@pytest.mark.slow
 async def test_hippocampus_mr_answers_as_monai_writes(volumes: Path, settings: Settings, tmp_path: Path) -> None:
     """The trained 3-D segmentation."""
     await compare_masks(app("hippocampus_mr"), volumes, settings, tmp_path)
@@ -190,6 +191,7 @@ async def test_the_small_plane_bundle_answers_as_monai_writes(
     await compare_pictures(bundles / "plane_classification", pictures, settings, tmp_path)
 
 
+@pytest.mark.slow
 async def test_chest_xray_pneumonia_answers_as_monai_writes(pictures: Path, settings: Settings, tmp_path: Path) -> None:
     """The trained 2-D classification."""
     await compare_pictures(app("chest_xray_pneumonia"), pictures, settings, tmp_path)

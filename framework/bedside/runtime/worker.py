@@ -60,7 +60,9 @@ def enter(channel: "Channel", folder: BundleFolder, settings: RuntimeSettings, r
     warnings.simplefilter("ignore")
     layers = _shut_in(channel, room, settings)
     # Bytecode beside the sources is neither read nor written: no digest covers it, and it would run in their place.
+    # Nor is it written elsewhere, where nobody would read it: the scratch folder is memory, and goes with the process.
     sys.pycache_prefix = str(room.scratch / "bytecode")
+    sys.dont_write_bytecode = True
     os.chdir(folder.root)
     sys.path.insert(0, str(folder.root))  # `scripts` of this bundle, and of no other
     threading.Thread(target=_end_with_server, daemon=True).start()

@@ -125,8 +125,7 @@ def test_any_yaml_gets_a_verdict(folder: Path, text: str) -> None:
     judged(root)
 
 
-def configurations() -> st.SearchStrategy[Any]:
-    """Return harmless configurations of any shape."""
+def _configurations() -> st.SearchStrategy[Any]:
     leaf = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text("abc @.", max_size=8))
     return st.recursive(
         leaf,
@@ -135,13 +134,17 @@ def configurations() -> st.SearchStrategy[Any]:
     )
 
 
+CONFIGURATIONS = _configurations()
+"""Harmless, of any shape."""
+
+
 @settings(max_examples=200)
 @given(data=st.data())
 def test_a_hidden_defect_is_found(folder: Path, data: st.DataObject) -> None:
     """However deep it lies, between whatever is harmless, under keys that MONAI reads as paths."""
     hidden: Any = data.draw(st.sampled_from(PAYLOADS))
     for _ in range(data.draw(st.integers(0, 6))):
-        around = data.draw(configurations())
+        around = data.draw(CONFIGURATIONS)
         key = data.draw(KEYS)
         hidden = data.draw(st.sampled_from([[around, hidden], [hidden], {key: hidden}, {"z": around, key: hidden}]))
     verdict = judge_with(folder, "configs/inference.json", json.dumps({**MAKER.CONFIG, "x": hidden}).encode())
@@ -149,7 +152,7 @@ def test_a_hidden_defect_is_found(folder: Path, data: st.DataObject) -> None:
 
 
 @settings(max_examples=100)
-@given(config=configurations())
+@given(config=CONFIGURATIONS)
 def test_harmless_configurations_are_admitted(folder: Path, config: Any) -> None:
     """No false alarm over plain values of any shape."""
     verdict = judge_with(folder, "configs/inference.json", json.dumps({**MAKER.CONFIG, "x": config}).encode())
