@@ -1,7 +1,8 @@
 """The text of the DICOM standard for dicom-validator, out of the package ``dicom-standard``: no download from NEMA.
 
 That package holds tables of PS3.3, PS3.4 and PS3.6 (edition 2020b) as JSON; dicom-validator reads another form of the
-same tables, which its own reader makes of the standard's DocBook. Enumerated values are not among them.
+same tables, which its own reader makes of the standard's DocBook.
+Enumerated values are not among them: see ``dicom_values``.
 """
 
 import html
@@ -69,6 +70,17 @@ def dicom_info() -> Any:
             if row[key] in wanted:
                 _place(modules[row[key]], row, condition)
     return DicomInfo(dictionary, iods, modules)
+
+
+def description(module: str, tag: int) -> str:
+    """Return what the standard says of an attribute of a module, wherever in it the attribute stands."""
+    rows = [*_table("module_to_attributes"), *_table("macro_to_attributes")]
+    wanted = f"{tag:08x}"
+    return " ".join(
+        _text(row["description"])
+        for row in rows
+        if row["path"].split(":")[0] == module and row["path"].split(":")[-1] == wanted
+    )
 
 
 def _iods(condition: Any) -> Json:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from tests.integration.dicom_standard import TABLES, dicom_info
+from tests.integration.dicom_standard import TABLES, description, dicom_info
+from tests.integration.dicom_values import ALLOWED, astray
 from tests.unit.codecs.dicom import cases
 
 from bedside.bundle.contract import Contract, InputSpec, OutputSpec
@@ -108,6 +109,42 @@ def errors(path: Path) -> int:
         pytest.skip(VALIDATOR)
     found = validator.DicomFileValidator(dicom_info()).validate(path)
     return sum(result.errors for result in found.values())
+
+
+def test_every_enumerated_value_is_one_of_the_standards(written: list[Path]) -> None:
+    """And every code string that is written has its clause."""
+    for path in written:
+        assert list(astray(path.stem, pydicom.dcmread(path))) == [], path.name
+
+
+@pytest.mark.parametrize(
+    ("kind", "keyword", "value"),
+    [
+        ("segmentation", "SegmentationType", "LABELMAP"),
+        ("segmentation", "PixelRepresentation", 1),
+        ("segmentation", "LossyImageCompression", "YES"),
+        ("report", "VerificationFlag", "NO"),
+        ("capture", "PatientSex", "X"),
+        ("capture", "ImageType", ["ORIGINAL", "SECONDARY"]),
+        ("capture", "QualityControlImage", "NO"),
+    ],
+)
+def test_another_value_is_noticed(written: list[Path], kind: str, keyword: str, value: Any) -> None:
+    """As is a code string that nobody has looked up."""
+    dataset = pydicom.dcmread(next(path for path in written if path.stem == kind))
+    setattr(dataset, keyword, value)
+    assert list(astray(kind, dataset)) == [keyword]
+
+
+@pytest.mark.parametrize("kind", ALLOWED)
+def test_the_values_are_those_of_the_standards_text(kind: str) -> None:
+    """Each module that is named lists them."""
+    if not TABLES.is_dir():
+        pytest.skip(VALIDATOR)
+    for keyword, allowed in ALLOWED[kind].items():
+        if allowed.module:
+            text = description(allowed.module, pydicom.datadict.tag_for_keyword(keyword) or 0)
+            assert [value for value in allowed.values if value not in text] == [], keyword
 
 
 def test_dcmtk_reads_them(written: list[Path]) -> None:
