@@ -58,7 +58,7 @@ class Monitoring:
         for status in self._repository.index():
             if status.digest:
                 declared = self._contract_of(status.name, status.version).metrics
-                yield status.name, status.version, status.digest, declared
+                yield Served(status.name, status.version, status.digest, declared)
 
     def _bundle_of(self, model: str, version: str | None) -> Bundle:
         served = self._repository.resolve(model, version)

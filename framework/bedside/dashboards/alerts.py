@@ -10,6 +10,8 @@ from bedside.dashboards.boards import (
     DRIFT,
     DURATION,
     ERROR,
+    ERRORS_COMPARED,
+    EXCESS,
     FAILED,
     HEALTH,
     MAY_NOT,
@@ -25,7 +27,7 @@ from bedside.observability.events import Event
 
 SLOW_NANOSECONDS = 30e9
 FALLEN = 0.0001
-"""Any shortfall counts: chance is taken off already (``monitoring/decline.py``)."""
+"""Any shortfall or excess counts: chance is taken off already (``monitoring/decline.py``)."""
 MUCH_DRIFT = 0.25
 """Population stability index from which on much has changed (``monitoring/drift.py``)."""
 
@@ -107,6 +109,17 @@ ALERTS = (
         action="The last truths say so beyond chance: inference.truth.name is the class, expected what the bundle "
         "declares or its first truths were. Look at which cases the truth comes of, then at drift. Have answers "
         "reviewed; if it holds, roll the version back or take it out of service.",
+    ),
+    Alert(
+        "Bedside: a model's volumes or values are further from the truth than they were",
+        MODELS,
+        (ERRORS_COMPARED, Where(EXCESS, least=FALLEN)),
+        least=1,
+        minutes=60,
+        per=MODEL,
+        action="The last truths say so beyond chance: inference.prediction.name is the label or output, expected_error "
+        "what the bundle declares or its first truths gave. Larger findings have larger errors: look at which cases "
+        "the truth comes of, then at drift. Have answers reviewed; if it holds, roll the version back.",
     ),
     Alert(
         "Bedside: a version did not come into service",

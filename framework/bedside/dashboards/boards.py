@@ -139,7 +139,8 @@ KIND, NAME, MEAN, DRIFT = (
     f"inference.{name}" for name in ("prediction.kind", "prediction.name", "prediction.mean", "drift.score")
 )
 CORRECT, TRUE, TRUTH_ERROR = (f"inference.truth.{name}" for name in ("correct", "name", "absolute_error"))
-COMPARED = event(Event.TRUTHS_SUMMARISED)
+COMPARED, ERRORS_COMPARED = event(Event.TRUTHS_SUMMARISED), event(Event.TRUTH_ERRORS_SUMMARISED)
+EXCESS = "inference.truth.excess"
 MEASURE, SHARE, EXPECTED, SHORTFALL = (
     f"inference.truth.{name}" for name in ("measure", "share", "expected", "shortfall")
 )

@@ -1,14 +1,15 @@
 """Is a model still as right as it was? Its last truths, held against what its bundle declares, or against its first.
 
-A window is the last truths that were told of answers that name a class, whenever they came and whoever answered: it is
-read from the database, so a restart forgets nothing and replicas agree.
+A window is the last truths that were told of answers that name a class, or of volumes and values, whenever they came
+and whoever answered: it is read from the database, so a restart forgets nothing and replicas agree.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from math import sqrt
+from typing import NamedTuple
 
+from bedside.monitoring.intervals import of_mean, wilson
 from bedside.monitoring.store import TRUTH, PredictionStore
 from bedside.monitoring_settings import MonitoringSettings
 from bedside.observability.events import Event
@@ -16,22 +17,23 @@ from bedside.observability.fields import as_keyword
 from bedside.observability.logging import get_logger
 from bedside.observability.metrics import Metrics
 
-Z = 2.576
-"""Of 99 % (two-sided): of windows of a model that is as good as before, one in two hundred says that it is not."""
-
 Confusion = Mapping[tuple[str, str], int]
 """How many, by true and by predicted class."""
 Shares = Mapping[tuple[str, str], tuple[int, int]]
 """By measure and class, how many were right and of how many."""
-Served = tuple[str, str, str, Mapping[str, float]]
-"""Model, version, digest, and the metrics that its bundle declares."""
+MEAN_ERROR = "mean_absolute_error"
+"""What a bundle calls it in ``eval_metrics``, alone or by label or output; in millilitres, or the value's unit."""
+_LEAST_ERRORS = 50
+"""Of fewer truths of one volume or value its mean error says little."""
 
 
-def wilson(right: int, of: int, sign: int) -> float:
-    """Return the upper (``sign`` 1) or lower (-1) end of Wilson's interval of a share (JASA 22 (1927) 209)."""
-    share, spread = right / of, Z * Z / of
-    middle = (share + spread / 2) / (1 + spread)
-    return middle + sign * Z * sqrt(share * (1 - share) / of + spread / (4 * of)) / (1 + spread)
+class Served(NamedTuple):
+    """What answers now, and the metrics that its bundle declares."""
+
+    model: str
+    version: str
+    digest: str
+    declared: Mapping[str, float]
 
 
 def shares(confusion: Confusion) -> dict[tuple[str, str], tuple[int, int]]:
@@ -61,57 +63,97 @@ class DeclineWatch:
         served: Callable[[], Iterable[Served]],
         settings: MonitoringSettings,
     ) -> None:
-        self._shortfall = metrics.shortfall
+        self._gauges = {"shortfall": metrics.shortfall, "excess": metrics.excess}
         self._store = store
         self._served = served
         self._most = settings.window_truths
         self._log = get_logger("bedside.monitoring")
-        self._logged: dict[tuple[str, str, str], float] = {}
-        self._shown: set[tuple[str, ...]] = set()
+        self._logged: dict[tuple[str, str, str, str], float] = {}
+        self._shown: set[tuple[str, tuple[str, ...]]] = set()
 
     def look(self) -> None:
         """Compare the last truths of all that is served. Raises JobStoreUnavailable."""
-        shown: set[tuple[str, ...]] = set()
-        for model, version, digest, declared in self._served():
-            last, told = self._store.truths(model, version, digest, self._most)
-            if sum(last.values()) == self._most:
-                first = self._first(model, version, digest)
-                news = self._logged.get((model, version, digest)) != told
-                self._logged[model, version, digest] = told
-                for (measure, name), of in shares(last).items():
-                    expected = _expected(declared, shares(first), (measure, name))
-                    if expected is not None:
-                        labels = (model, version, measure, name)
-                        shown.add(labels)
-                        self._tell(labels, digest, of, expected, news=news)
-        for gone in self._shown - shown:  # of what is served no more, nothing is said
-            self._shortfall.remove(*gone)
-        self._shown = shown
+        before, self._shown = self._shown, set()
+        for of in self._served():
+            self._look_at_classes(of)
+            self._look_at_errors(of)
+        for gauge, gone in before - self._shown:  # of what is served no more, nothing is said
+            self._gauges[gauge].remove(*gone)
 
-    def _tell(
-        self, labels: tuple[str, str, str, str], digest: str, of: tuple[int, int], expected: float, *, news: bool
-    ) -> None:
-        shortfall = max(0.0, expected - wilson(*of, +1))
-        self._shortfall.labels(*labels).set(shortfall)
-        if news:
-            self._log.info(
-                Event.TRUTHS_SUMMARISED,
-                model=labels[0],
-                version=labels[1],
-                digest=digest,
-                truth_measure=labels[2],
-                truth_name=as_keyword(labels[3]),
-                truth_count=of[1],
-                truth_share=round(of[0] / of[1], 4),
-                truth_expected=round(expected, 4),
-                truth_shortfall=round(shortfall, 4),
-            )
+    def _look_at_classes(self, of: Served) -> None:
+        last, told = self._store.truths(*of[:3], self._most)
+        if sum(last.values()) < self._most:
+            return
+        first, news = self._first_classes(of), self._is_news("shortfall", of, told)
+        for (measure, name), (right, cases) in shares(last).items():
+            expected = _expected(of.declared, shares(first), (measure, name))
+            if expected is None:
+                continue
+            shortfall = max(0.0, expected - wilson(right, cases, +1))
+            self._show("shortfall", shortfall, (of.model, of.version, measure, name))
+            if news:
+                self._log.info(
+                    Event.TRUTHS_SUMMARISED,
+                    model=of.model,
+                    version=of.version,
+                    digest=of.digest,
+                    truth_measure=measure,
+                    truth_name=as_keyword(name),
+                    truth_count=cases,
+                    truth_share=round(right / cases, 4),
+                    truth_expected=round(expected, 4),
+                    truth_shortfall=round(shortfall, 4),
+                )
 
-    def _first(self, model: str, version: str, digest: str) -> Confusion:
-        oldest, _ = self._store.truths(model, version, digest, self._most, oldest=True)
+    def _look_at_errors(self, of: Served) -> None:
+        last, told, answers = self._store.errors(*of[:3], self._most)
+        if answers < self._most:
+            return
+        first, news = self._store.errors(*of[:3], self._most, oldest=True)[0], self._is_news("excess", of, told)
+        for (kind, name), errors in last.items():
+            if errors.total() < _LEAST_ERRORS:
+                continue
+            expected = of.declared.get(f"{MEAN_ERROR}.{name}", of.declared.get(MEAN_ERROR) if len(last) == 1 else None)
+            if expected is None or expected < 0:
+                begun = first.get((kind, name), Counter())
+                enough = begun if begun.total() >= _LEAST_ERRORS else errors
+                expected = of_mean(self._first_errors(of, kind, name, enough))[2]
+            low, mean, _ = of_mean(errors)
+            excess = 1 - expected / low if low > expected else 0.0
+            self._show("excess", excess, (of.model, of.version, kind, name))
+            if news:
+                self._log.info(
+                    Event.TRUTH_ERRORS_SUMMARISED,
+                    model=of.model,
+                    version=of.version,
+                    digest=of.digest,
+                    prediction_kind=kind,
+                    prediction_name=as_keyword(name),
+                    truth_count=errors.total(),
+                    truth_absolute_error=float(f"{mean:.3g}"),
+                    truth_expected_error=float(f"{expected:.3g}"),
+                    truth_excess=round(excess, 4),
+                )
+
+    def _show(self, gauge: str, value: float, labels: tuple[str, ...]) -> None:
+        self._gauges[gauge].labels(*labels).set(value)
+        self._shown.add((gauge, labels))
+
+    def _is_news(self, gauge: str, of: Served, told: float) -> bool:
+        news = self._logged.get((gauge, *of[:3])) != told
+        self._logged[gauge, *of[:3]] = told
+        return news
+
+    def _first_classes(self, of: Served) -> Confusion:
+        oldest, _ = self._store.truths(*of[:3], self._most, oldest=True)
         written = {json.dumps(pair): count for pair, count in oldest.items()}
-        kept = self._store.reference((digest, TRUTH, "all"), written, self._most) or written
+        kept = self._store.reference((of.digest, TRUTH, "all"), written, self._most) or written
         return Counter({tuple(json.loads(pair)): count for pair, count in kept.items()})
+
+    def _first_errors(self, of: Served, kind: str, name: str, oldest: Mapping[float, int]) -> Mapping[float, int]:
+        written = {f"{error:g}": count for error, count in oldest.items()}
+        kept = self._store.reference((of.digest, TRUTH, f"{kind}.{name}"), written, _LEAST_ERRORS) or written
+        return {float(error): count for error, count in kept.items()}
 
 
 def _expected(declared: Mapping[str, float], first: Shares, of: tuple[str, str]) -> float | None:

@@ -1,11 +1,11 @@
 """What was predicted, kept until the truth comes; shared by all replicas over one database."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import ColumnElement, Engine, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError
 
@@ -80,15 +80,36 @@ class PredictionStore:
 
         And when the last of them was told, in seconds since the epoch; 0 where none was.
         """
-        told = PREDICTIONS.c.told
-        mine = (PREDICTIONS.c.model == model, PREDICTIONS.c.version == version, PREDICTIONS.c.digest == digest)
-        query = select(PREDICTIONS.c.truth, PREDICTIONS.c.prediction, told)
-        query = query.where(*mine, told.is_not(None), PREDICTIONS.c.prediction != "")
-        query = query.order_by(told if oldest else told.desc(), PREDICTIONS.c.request_id).limit(most)
-        with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
+        rows = self._told((model, version, digest), most, PREDICTIONS.c.prediction != "", oldest=oldest)
         counted = Counter((json.loads(row.truth), row.prediction) for row in rows)
         return counted, max((row.told for row in rows), default=0.0)
+
+    def errors(
+        self, model: str, version: str, digest: str, most: int, *, oldest: bool = False
+    ) -> tuple[dict[tuple[str, str], Counter[float]], float, int]:
+        """Return how far a bundle's last answers in numbers were from their truth, or its first: by kind and name.
+
+        To three digits, which are nobody's. And when the last truth was told, as `truths` does; of how many answers.
+        """
+        rows = self._told((model, version, digest), most, PREDICTIONS.c.prediction == "", oldest=oldest)
+        found: dict[tuple[str, str], Counter[float]] = defaultdict(Counter)
+        for row in rows:
+            true: Mapping[str, float] = json.loads(row.truth)
+            for kind, name, number in json.loads(row.quantities):
+                if name in true:
+                    found[kind, name][float(f"{abs(number - true[name]):.3g}")] += 1
+        return found, max((row.told for row in rows), default=0.0), len(rows)
+
+    def _told(self, of: tuple[str, str, str], most: int, which: ColumnElement[bool], *, oldest: bool) -> Sequence[Any]:
+        told = PREDICTIONS.c.told
+        mine = [
+            getattr(PREDICTIONS.c, name) == said for name, said in zip(("model", "version", "digest"), of, strict=True)
+        ]
+        columns = (PREDICTIONS.c.truth, PREDICTIONS.c.prediction, PREDICTIONS.c.quantities, told)
+        query = select(*columns).where(*mine, told.is_not(None), which)
+        query = query.order_by(told if oldest else told.desc(), PREDICTIONS.c.request_id).limit(most)
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
 
     def told_numbers(self, model: str) -> Iterable[tuple[str, str, Quantity, float]]:
         """Yield version, digest, a quantity that was answered, and its truth."""

@@ -64,6 +64,7 @@ class Event(StrEnum):
     PREDICTIONS_SUMMARISED = "predictions_summarised"
     TRUTH_RECEIVED = "truth_received"
     TRUTHS_SUMMARISED = "truths_summarised"
+    TRUTH_ERRORS_SUMMARISED = "truth_errors_summarised"
 
 
 class AuditAction(StrEnum):

@@ -247,6 +247,12 @@ class Metrics:
             (*version, "measure", "name"),
             registry=registry,
         )
+        self.excess = Gauge(
+            "bedside_truth_excess_ratio",
+            "Part of a volume's or value's mean error in the last truths that is beyond chance and the expected one.",
+            (*version, "kind", "name"),
+            registry=registry,
+        )
         self.truths = Counter(
             "bedside_truths",
             "Truths that came for answers that named a class.",

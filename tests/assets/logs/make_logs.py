@@ -137,6 +137,11 @@ def _answers(month: _Month) -> None:
                 said |= {"prediction_mean": round(mean * chance.uniform(0.98, 1.02), 4)}
                 month.write(moment, "info", Event.PREDICTIONS_SUMMARISED, **about, **said)
                 _truths(month, moment, about, (kind, name, list(names)), chance)
+                if kind == "volume" and number % 8 == 0:
+                    told = {"prediction_kind": kind, "prediction_name": name, "truth_count": 200}
+                    told |= {"truth_absolute_error": 0.18 if number < 16 else 0.11, "truth_expected_error": 0.12}
+                    told |= {"truth_excess": 0.25 if number < 16 else 0.0}
+                    month.write(moment, "info", Event.TRUTH_ERRORS_SUMMARISED, **about, **told)
             if any(kind == "class" for kind, *_ in names.values()) and number % 8 == 0:
                 _compared(month, moment, about, list(names), 1 - 0.5 * shift, chance)
 

@@ -44,7 +44,7 @@ class Replica:
     now: float = 0.0
     metrics: Metrics = field(default_factory=Metrics)
     shipped: Counts = field(default_factory=dict)
-    served: list[Served] = field(default_factory=lambda: [("cxr", "1", DIGEST, {})])
+    served: list[Served] = field(default_factory=lambda: [Served("cxr", "1", DIGEST, {})])
 
     def __post_init__(self) -> None:
         """Put it together."""

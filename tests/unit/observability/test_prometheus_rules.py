@@ -42,6 +42,7 @@ def exposition() -> str:
     model.answered([Finding(None, (Quantity("volume", "spleen", 200.0), Quantity("value", "age", 63.0)))])
     metrics.drift.labels("ct", "1", "class", "").set(0.01)
     metrics.shortfall.labels("ct", "1", "accuracy", "all").set(0.0)
+    metrics.excess.labels("ct", "1", "volume", "spleen").set(0.0)
     metrics.truths.labels("ct", "1", "normal", "normal", "true").inc()
     metrics.truth_errors.labels("ct", "1", "volume", "spleen").observe(3.0)
     metrics.count_lost_predictions(lambda: 1)
