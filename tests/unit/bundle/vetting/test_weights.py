@@ -20,6 +20,8 @@ from tests.unit.bundle.vetting.conftest import judged, rules
 from torch import _weights_only_unpickler as unpickler
 
 from bedside.bundle.vetting import SitePolicy
+from bedside.bundle.vetting.findings import Refused
+from bedside.bundle.vetting.onnx import judge_onnx
 from bedside.bundle.vetting.pickles import ALLOWED_GLOBALS, ALLOWED_OPCODES
 
 
@@ -222,11 +224,12 @@ def test_onnx_nested_without_end_is_refused(root: Path, hostile: Any) -> None:
 
 
 def test_onnx_larger_than_protocol_buffers_is_refused(root: Path) -> None:
-    """Without reading it: the file is sparse."""
+    """Without reading it: the file is sparse; a verdict on the bundle would read it for the digest."""
     path = root / "models" / "model.onnx"
     with path.open("wb") as stream:
         stream.truncate(2**31)
-    assert rules(judged(root)) == {"onnx"}
+    with pytest.raises(Refused, match="larger than a protocol buffer"):
+        judge_onnx(path, root)
 
 
 def test_an_external_file_that_is_a_link_outside_is_refused(root: Path, hostile: Any, tmp_path: Path) -> None:
