@@ -1,13 +1,14 @@
 """``golden/reference.json``: what a bundle's answers were like where it was validated."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedside.bundle.reference import Counts, document_of, parse_reference
+from bedside.bundle.reference import Counts, document_of, parse_reference, write_reference
 from bedside.errors import InvalidBundle
 from bedside.observability.metrics import VOLUME_BUCKETS
 
@@ -61,3 +62,14 @@ def test_whatever_stands_in_the_file_is_read_or_refused(text: str) -> None:
         parse_reference(text)
     except InvalidBundle as refused:
         assert refused.field  # noqa: PT017 - or it is read
+
+
+@pytest.mark.parametrize(("counts", "why"), [({}, "name no class"), ({("class", "all"): {"a": 49}}, "fewer than 50")])
+def test_what_is_no_reference_is_not_written(tmp_path: Path, counts: Counts, why: str) -> None:
+    """Of a bundle that answers with pictures alone, for one; a reference that was there stays."""
+    write_reference(tmp_path, COUNTS, "before")
+    with pytest.raises(InvalidBundle, match=why):
+        write_reference(tmp_path, counts, "after")
+    text = (tmp_path / "golden" / "reference.json").read_text()
+    assert parse_reference(text) == COUNTS
+    assert "before" in text
