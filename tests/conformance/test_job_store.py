@@ -375,3 +375,13 @@ def test_every_state_can_be_reached_and_ended() -> None:
     reached = {after for following in TRANSITIONS.values() for after in following} | {JobState.QUEUED}
     assert reached == set(JobState)
     assert {before for before, after in TRANSITIONS.items() if not after} == {JobState.SUCCEEDED, JobState.CANCELLED}
+
+
+def test_what_waits_is_what_could_be_claimed(store: JobStore) -> None:
+    """Of these bundles, due, not too late; what runs does not wait."""
+    for bundle in (DIGEST, DIGEST, "sha256:2"):
+        store.submit(new(f"input {next(_numbers)}", bundle=bundle), 0.0)
+    assert [store.waiting(digests, 1.0) for digests in ([], [DIGEST], [DIGEST, "sha256:2"])] == [0, 2, 3]
+    assert store.waiting([DIGEST], 1001.0) == 0
+    assert store.claim([DIGEST], 1.0, LEASE) is not None
+    assert store.waiting([DIGEST], 1.0) == 1

@@ -94,3 +94,20 @@ async def test_one_with_code_of_its_own_runs_in_a_process(heart: Path, settings:
     finally:
         await site.repository.close()
         site.staging.close()
+
+
+async def test_a_busy_one_shows_in_the_gauge(site: Site) -> None:
+    """Each call that has found it counts until its account, also those of a copy that is being replaced."""
+    old = site.repository.resolve("heart", None)
+    old.acquire()
+    old.acquire()
+    assert (site.gauge("bedside_in_flight"), site.gauge("bedside_queue_length")) == (2, 0)
+    (old.folder.root / "LICENSE").write_text("newer")
+    await site.repository.rescan()
+    new = site.repository.resolve("heart", None)
+    new.acquire()
+    assert new is not old
+    assert site.gauge("bedside_in_flight") == 3
+    for model in (old, old, new):
+        model.release()
+    assert site.gauge("bedside_in_flight") == 0

@@ -18,7 +18,7 @@ from bedside.observability.models import ModelObserver
 from bedside.registry.admission import Admission, AdmissionLog
 from bedside.registry.finding import Finder
 from bedside.registry.golden import GoldenCheck, GoldenResult, outcomes
-from bedside.registry.loading import Loader
+from bedside.registry.loading import Loader, Model
 from bedside.registry.reporting import ExecutorGauges
 from bedside.registry.repository import Repository, Version
 from bedside.registry.watching import Watcher
@@ -43,6 +43,7 @@ def make_repository(
 
     def on_change(version: Version) -> None:
         observer.changed(version)
+        new_executor.watch(version.current)
         if version.reason:
             announce(f"{version.name} {version.version} could not be loaded: {version.reason}")
         elif version.state == "READY":
@@ -130,6 +131,11 @@ class _Executors:
         executor = BoundedExecutor(batcher, queue_length=self._settings.limits.queue_length)
         self._gauges.watch(folder.name, executor)
         return executor
+
+    def watch(self, model: Model | None) -> None:
+        """Show how much a model has to do that runs on the event loop; the others are shown from the start."""
+        if model is not None and isinstance(model.executor, InlineExecutor):
+            self._gauges.watch_inline(model)
 
 
 def _why_not_inline(folder: BundleFolder, settings: RuntimeSettings) -> NotInline | None:

@@ -86,7 +86,7 @@ def _serve(
     monitoring = ending.enter_context(Monitoring(settings.monitoring, engine, repository, metrics))
     dataplane = make_dataplane(settings, callers, repository, monitoring.sink(accountant), auditor)
     references, uploads = make_references(settings, accountant.begin)
-    jobs = make_jobs(settings, engine, repository, dataplane, references, tracer)
+    jobs = make_jobs(settings, engine, repository, dataplane, references, tracer, metrics)
 
     async def startup() -> None:
         watcher.start()

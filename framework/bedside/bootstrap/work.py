@@ -10,6 +10,7 @@ from bedside.jobs.outbox import Outbox
 from bedside.jobs.spool import Spool
 from bedside.jobs.store import JobStore
 from bedside.jobs.tables import Database, connect
+from bedside.observability.metrics import Metrics
 from bedside.observability.traceparent import TraceParent
 from bedside.observability.tracing import Tracer
 from bedside.registry.repository import Repository
@@ -51,6 +52,7 @@ def make_jobs(
     dataplane: DataPlane,
     references: References,
     tracer: Tracer,
+    metrics: Metrics,
 ) -> Jobs:
     """Return where jobs are handed in, what runs them here and delivers their results. Raises ConfigurationError."""
     jobs = settings.jobs
@@ -63,6 +65,7 @@ def make_jobs(
     desk = JobDesk(store, spool, jobs)
     work = SpineWork(dataplane, jobs, references, store.remember_reading)
     lane = JobLane(store, spool, work, digests, jobs, desk.tidy)
+    metrics.show_waiting_jobs(lambda: lane.waiting)
     destinations = make_destinations(settings.dicom, settings.limits)
     # Without destinations there is no courier: it would fail what other replicas can deliver.
     outbox = Outbox(engine)

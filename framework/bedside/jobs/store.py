@@ -79,18 +79,17 @@ class JobStore:
             found = {JobState(state): number for state, number in connection.execute(query)}
         return {state: found.get(state, 0) for state in JobState}
 
+    def waiting(self, digests: Sequence[str], now: float) -> int:
+        """Return how many jobs of the bundles with these digests could be claimed now."""
+        with self._reads.connect() as connection:
+            return connection.execute(select(func.count()).where(_waiting(digests, now))).scalar_one()
+
     def claim(self, digests: Sequence[str], now: float, lease_seconds: float) -> Job | None:
         """Lease the job that has waited longest, of the bundles with these digests; None where none waits.
 
         One statement: two workers never get the same job.
         """
-        waiting = and_(
-            JOBS.c.state == JobState.QUEUED,
-            JOBS.c.not_before <= now,
-            JOBS.c.deadline > now,
-            JOBS.c.digest.in_(digests),
-            JOBS.c.cancel_requested.is_(False),
-        )
+        waiting = _waiting(digests, now)
         oldest = select(JOBS.c.id).where(waiting).order_by(JOBS.c.created).limit(1).with_for_update(skip_locked=True)
         values = {
             "state": JobState.RUNNING,
@@ -217,6 +216,16 @@ class JobStore:
     def _change(self, where: ColumnElement[bool], values: Mapping[str, Any]) -> Job | None:
         with self._engine.begin() as connection:
             return _change(connection, where, values)
+
+
+def _waiting(digests: Sequence[str], now: float) -> ColumnElement[bool]:
+    return and_(
+        JOBS.c.state == JobState.QUEUED,
+        JOBS.c.not_before <= now,
+        JOBS.c.deadline > now,
+        JOBS.c.digest.in_(digests),
+        JOBS.c.cancel_requested.is_(False),
+    )
 
 
 def _held(job: Job) -> ColumnElement[bool]:

@@ -297,6 +297,9 @@ class Metrics:
             ("model",),
             registry=registry,
         )
+        self.waiting_jobs = Gauge(
+            "bedside_waiting_jobs", "Jobs that wait and could run here, of all replicas.", registry=registry
+        )
         self.unaccounted = Counter("bedside_unaccounted_requests", "Calls whose account failed.", registry=registry)
         build = Gauge("bedside_build_info", "Version of Bedside; always 1.", ("version",), registry=registry)
         build.labels(__version__).set(1)
@@ -329,6 +332,10 @@ class Metrics:
         """Show the memory that there is for requests, and what those that run are forecast to take."""
         self.memory_capacity.set_function(capacity)
         self.memory_reserved.set_function(reserved)
+
+    def show_waiting_jobs(self, waiting: Callable[[], float]) -> None:
+        """Show how many jobs wait that could run here."""
+        self.waiting_jobs.set_function(waiting)
 
     def count_lost_predictions(self, lost: Callable[[], int]) -> None:
         """Show how many predictions no truth will find; call it once."""

@@ -15,7 +15,7 @@ TEXTS = {"card": "docs/README.md", "licence": "LICENSE", "reference": FILE}
 """Texts of a bundle that are kept while it is loaded."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Model:
     """One loaded copy of one version. Implements ``interfaces.ServedModel``.
 
@@ -44,6 +44,11 @@ class Model:
     def digest(self) -> str:
         """Return the digest over the bundle's tree."""
         return self.folder.digest
+
+    @property
+    def calls(self) -> int:
+        """Return how many calls hold it: they have found it, and are not accounted for yet."""
+        return self._holders
 
     def acquire(self) -> None:
         """Keep it from being closed until :meth:`release`."""

@@ -9,6 +9,7 @@ from bedside.interfaces import BundleSource
 from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
 from bedside.observability.metrics import Metrics
+from bedside.registry.loading import Model
 
 
 class SourceReport:
@@ -45,12 +46,21 @@ class ExecutorGauges:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._queues: dict[str, WeakSet[Queue]] = {}
+        self._watched: dict[str, tuple[WeakSet[Queue], WeakSet[Model]]] = {}
 
     def watch(self, model: str, queue: Queue) -> None:
         """Count a new executor in, until nobody uses it any more."""
-        if model not in self._queues:
-            queues = self._queues[model] = WeakSet[Queue]()
-            self._metrics.in_flight.labels(model).set_function(lambda: sum(one.running for one in queues))
-            self._metrics.queue_length.labels(model).set_function(lambda: sum(one.waiting for one in queues))
-        self._queues[model].add(queue)
+        self._of(model)[0].add(queue)
+
+    def watch_inline(self, copy: Model) -> None:
+        """Count in a copy that runs on the event loop: it has no queue, but it knows the calls that hold it."""
+        self._of(copy.name)[1].add(copy)
+
+    def _of(self, model: str) -> tuple[WeakSet[Queue], WeakSet[Model]]:
+        if model not in self._watched:
+            queues, copies = self._watched[model] = WeakSet[Queue](), WeakSet[Model]()
+            self._metrics.in_flight.labels(model).set_function(
+                lambda: sum(queue.running for queue in queues) + sum(copy.calls for copy in copies)
+            )
+            self._metrics.queue_length.labels(model).set_function(lambda: sum(queue.waiting for queue in queues))
+        return self._watched[model]

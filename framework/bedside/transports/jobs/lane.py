@@ -68,6 +68,8 @@ class JobLane:
         self._due = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
         self._stopping = False
+        self.waiting = 0
+        """Jobs that could run here and wait, of whichever replica; counted three times in ``lease_seconds``."""
 
     def start(self) -> None:
         """Begin to work."""
@@ -220,6 +222,7 @@ class JobLane:
             with suppress(Exception):  # the database is away; the workers say so
                 if await asyncio.to_thread(self._store.sweep, time.time(), self._settings.attempts):
                     self.wake()
+                self.waiting = await asyncio.to_thread(self._store.waiting, self._digests(), time.time())
                 if time.monotonic() - tidied >= TIDY_SECONDS:
                     tidied = time.monotonic()
                     await asyncio.to_thread(self._tidy)
