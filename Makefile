@@ -9,6 +9,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Each worker of the tests and each server they start reads what the first has compiled, also where images forbid it.
 unexport PYTHONDONTWRITEBYTECODE
 
+CODE := framework tests benchmarks demo scripts deploy apps
+
 .DEFAULT_GOAL := help
 .PHONY: help demo rehearse test test-slow check check-infra format bench docs pictures protos test-servers clean
 
@@ -47,8 +49,8 @@ test-slow: $(VENV)/.dev ## Run the slow tests (load, soak, fuzz at length)
 	@pytest -m alone $(PYTEST_OPTIONS) || [ $$? = 5 ]
 
 check: $(VENV)/.dev ## Lint, types, import contracts, documentation, workflows
-	@ruff check framework tests benchmarks demo scripts deploy
-	@ruff format --check framework tests benchmarks demo scripts deploy
+	@ruff check $(CODE)
+	@ruff format --check $(CODE)
 	@mypy
 	@lint-imports
 	@python scripts/docs.py --check
@@ -60,8 +62,8 @@ check-infra: ## Manifests, images and workflows, and Terraform, without a cluste
 	@infra/terraform/validate.sh $(INFRA_OPTIONS)
 
 format: $(VENV)/.dev ## Format and mend what can be mended
-	@ruff check --fix framework tests benchmarks demo scripts deploy
-	@ruff format framework tests benchmarks demo scripts deploy
+	@ruff check --fix $(CODE)
+	@ruff format $(CODE)
 
 docs: $(VENV)/.dev ## Write the generated parts of docs/ and README.md
 	@python scripts/docs.py

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
 import typer
 import yaml
 from pydantic import BaseModel
@@ -155,8 +154,9 @@ def metric_alerts_table(rules: str) -> str:
 def prometheus_rule(rules: str) -> str:
     """Return the rules as the object of the Prometheus operator that holds them."""
     about = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
-    about["metadata"] = {"name": "bedside", "namespace": "bedside"}
-    text = yaml.safe_dump({**about, "spec": yaml.safe_load(rules)}, sort_keys=False, width=10_000)
+    metadata = {"name": "bedside", "namespace": "bedside"}
+    content = {**about, "metadata": metadata, "spec": yaml.safe_load(rules)}
+    text = yaml.safe_dump(content, sort_keys=False, width=10_000)
     return "# Written by `make docs` from deploy/prometheus/rules.yaml; do not edit.\n" + text
 
 
@@ -308,7 +308,7 @@ def commands_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _commands(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+def _commands(command: object, *words: str) -> Iterator[tuple[str, ...]]:
     yield words
     for name, inner in getattr(command, "commands", {}).items():
         yield from _commands(inner, *words, name)

@@ -218,7 +218,8 @@ def _table(card: Axes, panel: Panel, groups: Sequence[Group]) -> None:
     lefts = [0.02 + number * (edge - step * numbers - 0.02) / keys for number in range(keys)]
     for line, row in enumerate([heads, *rows[:8]]):
         y = 0.84 - line * 0.093
-        style = {"transform": card.transAxes, "fontsize": 8, "va": "center", "color": INK if line else PALE}
+        colour = INK if line else PALE
+        style: dict[str, Any] = {"transform": card.transAxes, "fontsize": 8, "va": "center", "color": colour}
         for number, text in enumerate(row):
             if number < keys:
                 room = (lefts[number + 1] if number + 1 < keys else edge - step * numbers) - lefts[number]

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.acceptance.conftest import golden_cases, golden_file
+from tests.acceptance.conftest import APPS, golden_cases, golden_file
 
 from bedside.bundle.golden import GoldenCase
 from bedside.types import OutputArray, RawPart, RawRecord
@@ -84,4 +84,5 @@ def test_record_comes_back_augmented(client: httpx.Client, model: str, case: Gol
     assert {name: answer[name] for name in record} == record
     assert answer["probability"] == max(answer["probabilities"].values())
     assert answer["probabilities"][answer["prediction"]] == answer["probability"]
-    assert 0.5 < answer["accuracy"] < 1
+    metadata = json.loads((APPS / model / "configs" / "metadata.json").read_bytes())
+    assert answer["accuracy"] == metadata["eval_metrics"]["accuracy"]

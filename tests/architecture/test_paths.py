@@ -13,7 +13,6 @@ PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
 ]
 BLOCK = re.compile(r"```.*?```", re.DOTALL)
-LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)")
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+/?")
 PLACEHOLDER = re.compile(r"(^|/)[A-Z]+(/|$)")
@@ -37,11 +36,10 @@ def named(text: str, folders: set[str]) -> Iterator[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_paths_of_a_page_exist(page: Path) -> None:
-    """Links by their own folder, paths in backticks by the repository's."""
+    """Those in backticks; scripts/docs.py looks at the links."""
     text, known = BLOCK.sub("", page.read_text(encoding="utf-8")), tracked()
-    links = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
     paths = set(named(text, {name.partition("/")[0] for name in known if "/" in name}))
-    assert (links, paths - known - ELSEWHERE) == ([], set())
+    assert paths - known == paths & ELSEWHERE
 
 
 def test_paths_are_found() -> None:

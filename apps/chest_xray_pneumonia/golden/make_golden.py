@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).resolve().parent
 def ellipse(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
     """A soft-edged ellipse, 1 inside and 0 outside, in coordinates from 0 to 1."""
     distance = np.hypot((x - centre[0]) / radii[0], (y - centre[1]) / radii[1])
-    return 1 / (1 + np.exp((distance - 1) * 18))
+    return np.asarray(1 / (1 + np.exp((distance - 1) * 18)))
 
 
 def chest(width: int, height: int, haze: float) -> np.ndarray:

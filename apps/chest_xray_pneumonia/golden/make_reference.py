@@ -23,8 +23,8 @@ def main(data: Path) -> None:
         for number, image in enumerate(splits["test_images"]):
             files.append(Path(scratch, f"{number:03}.png"))
             Image.fromarray(image).save(files[-1])
-        command = [sys.executable, "-m", "bedside", "bundle", "reference", BUNDLE, *files, "--description", DESCRIPTION]
-        subprocess.run(command, check=True)  # noqa: S603 - ours
+        reference = [sys.executable, "-m", "bedside", "bundle", "reference"]
+        subprocess.run([*reference, BUNDLE, *files, "--description", DESCRIPTION], check=True)  # noqa: S603 - ours
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ def main(data: Path) -> None:
             values = (None if value == "?" else float(value) for value in row)
             files.append(Path(scratch, f"{number:03}.json"))
             files[-1].write_text(json.dumps(dict(zip(names, values, strict=False))))  # the diagnosis is left out
-        command = [sys.executable, "-m", "bedside", "bundle", "reference", BUNDLE, *files, "--description", DESCRIPTION]
-        subprocess.run(command, check=True)  # noqa: S603 - ours
+        reference = [sys.executable, "-m", "bedside", "bundle", "reference"]
+        subprocess.run([*reference, BUNDLE, *files, "--description", DESCRIPTION], check=True)  # noqa: S603 - ours
 
 
 if __name__ == "__main__":
