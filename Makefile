@@ -40,8 +40,9 @@ demo: $(VENV)/.demo ## Serve the bundles in apps/, send them real input, keep th
 	@python demo/run.py $(if $(ONCE),--once,) $(DEMO_OPTIONS)
 
 # In the order of the folders: files that start servers come first, the many short ones of tests/unit fill the end.
-test: $(VENV)/.dev ## Run every test but the slow ones
-	@pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not slow' --cov --cov-report=term:skip-covered --cov-fail-under=95 $(PYTEST_OPTIONS)
+# Tracing branches costs half as much again as the tests, so only who asks for the figure pays for it.
+test: $(VENV)/.dev ## Run every test but the slow ones (COVERAGE=1: and measure branches; below 95 % fails)
+	@pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not slow' $(if $(COVERAGE),--cov --cov-report=term:skip-covered --cov-fail-under=95) $(PYTEST_OPTIONS)
 
 # Those that compare times come last, by themselves; status 5 says that there are none among PYTEST_OPTIONS.
 test-slow: $(VENV)/.dev ## Run the slow tests (load, soak, fuzz at length)
