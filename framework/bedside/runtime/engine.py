@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from monai.data import set_track_meta
 from monai.engines import SupervisedEvaluator
 
 from bedside.errors import InputNotProcessable, ModelFailure, RunFailed
@@ -175,7 +174,6 @@ class BundleEngine:
         if type(self._built.evaluator) is not SupervisedEvaluator or self._built.evaluator.amp:
             return False
         expected = [self._outcome(item) for item in items]
-        set_track_meta(False)  # a record has no geometry to track; MetaTensor costs more than the network
         usual = self._pass
         # A recording repeats what torch does and nothing else: files that a step writes would be missing.
         for way in (RecordSteps,) if self._writes_files else (RecordGraph, RecordSteps):
@@ -187,7 +185,6 @@ class BundleEngine:
             if all(map(_same, expected, outcomes)):
                 return True
         self._pass = usual
-        set_track_meta(True)
         return False
 
     def _outcome(self, item: Item) -> Sequence[OutputArray] | None:

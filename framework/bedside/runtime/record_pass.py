@@ -22,6 +22,7 @@ from bedside.errors import InputNotProcessable, RunFailed
 from bedside.runtime.building import BuiltBundle
 from bedside.runtime.causes import told
 from bedside.runtime.saving import postprocessing_of
+from bedside.runtime.tracking import untracked
 from bedside.types import OutputArray, Prediction
 
 Item = dict[str, Any]
@@ -41,20 +42,22 @@ class RecordSteps:
         self._prepare, self._inferer = evaluator.prepare_batch, evaluator.inferer
         self._before = _chain(built.preprocessing)
         self._after = _chain(postprocessing_of(evaluator))
-        self._network = recorded(evaluator.network, self._inputs(self._before(dict(sample))))
+        with untracked():
+            self._network = recorded(evaluator.network, self._inputs(self._before(dict(sample))))
 
     def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
         """Preprocess, infer, postprocess one record."""
         begin = perf_counter()
-        try:
-            data = self._before(item)
-        except Exception as error:
-            raise InputNotProcessable(**told(error)) from error
-        try:
-            with torch.inference_mode():
-                result = self.after(data, self._network)
-        except Exception as error:
-            raise RunFailed(**told(error)) from error
+        with untracked():
+            try:
+                data = self._before(item)
+            except Exception as error:
+                raise InputNotProcessable(**told(error)) from error
+            try:
+                with torch.inference_mode():
+                    result = self.after(data, self._network)
+            except Exception as error:
+                raise RunFailed(**told(error)) from error
         return {CommonKeys.PRED: result}, {"inference": perf_counter() - begin}
 
     def before(self, item: Item) -> Any:
@@ -86,7 +89,7 @@ class RecordGraph:
             return steps.after(steps.before({self._name: values}), built.evaluator.network)
 
         values = torch.from_numpy(vector.copy())
-        with torch.no_grad(), StaysInTorch():
+        with untracked(), torch.no_grad(), StaysInTorch():
             flat = make_fx(whole)(values).eval()
         self._run = _planned(_traced(flat, values), values)
 
