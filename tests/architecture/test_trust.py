@@ -9,11 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "framework" / "bedside"
 MAKERS = {
     "ValidatedInputs": {
         "bundle/validation.py",
-        # inputs of nobody, made up to fit a contract
-        "registry/tuning.py",
-        "runtime/batch_trial.py",
-        "runtime/loading.py",
-        "runtime/measuring.py",
+        "bundle/sample.py",  # inputs of nobody, made up to fit a contract
     },
     "Principal": {"security/claims.py", "transports/dicom/assembly.py"},
 }

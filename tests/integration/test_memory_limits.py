@@ -39,7 +39,7 @@ async def test_a_volume_that_can_never_fit_is_refused_before_it_is_written(bundl
         assert need.by_volume  # the bundle has Spacingd
         assert need.per_voxel >= 8
         assert budget.capacity < 2048 * MEBIBYTE
-        inputs = ValidatedInputs(sample_inputs((await executor.load()).inputs, folder.metadata))
+        inputs = sample_inputs((await executor.load()).inputs, folder.metadata)
         (image,) = inputs.items
         assert isinstance(image, DecodedImage)
         huge = replace(image, shape=(4000, 4000, 4000))

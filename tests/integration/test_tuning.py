@@ -55,7 +55,7 @@ async def test_a_choice_that_the_golden_cases_refuse_is_served_eager(
     root = Path(shutil.copytree(bundles / "plane_classification", tmp_path / "models" / "picture"))
     runtime: RuntimeSettings = settings.runtime.model_copy(update={"acceleration": "off"})
     async with loaded(settings.model_copy(update={"runtime": runtime}), open_bundle(root)) as (eager, contract):
-        (image,) = sample_inputs(contract.inputs, open_bundle(root).metadata)
+        (image,) = sample_inputs(contract.inputs, open_bundle(root).metadata).items
         prediction = await eager.run(ValidatedInputs((image,)), timeout_seconds=60.0)
         machine = eager.acceleration.machine
     assert isinstance(image, DecodedImage)

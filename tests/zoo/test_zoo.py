@@ -168,7 +168,7 @@ def _timed(server: Server) -> tuple[int, float, str]:
 def _parts(server: Server, channels: int | None) -> list[tuple[str, tuple[None, bytes, str]]]:
     described = server.client.get(f"/v2/models/{server.root.name}").json()["inputs"]
     specs = [_spec(tensor, channels) for tensor in described]
-    return [_part(item) for item in sample_inputs(specs, read_metadata(server.root))]
+    return [_part(item) for item in sample_inputs(specs, read_metadata(server.root)).items]
 
 
 def _spec(tensor: dict[str, Any], channels: int | None) -> InputSpec:

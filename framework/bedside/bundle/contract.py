@@ -13,7 +13,7 @@ What none of them tells is ``None`` ("unknown" where people read it) and binds n
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.bundle.media_types import media_type_of_suffix
@@ -63,7 +63,7 @@ class InputFact:
     nullable: tuple[bool, ...] = ()
     files: int | None = 1
     optional: bool = False
-    example: Json = None
+    example: Any = None  # JSON
     shape: tuple[int, ...] = ()
     dtype: str = ""
     spatial_dims: int | None = None

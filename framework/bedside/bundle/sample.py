@@ -18,7 +18,7 @@ from PIL import Image
 
 from bedside.bundle.contract import FeatureSpec, InputSpec
 from bedside.bundle.metadata import Metadata
-from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedRecord, DecodedValue
+from bedside.types import DecodedArray, DecodedImage, DecodedInput, DecodedRecord, DecodedValue, ValidatedInputs
 
 _LEAST, _MOST, _ANY = 32, 128, 64
 _FIXED_MOST = 256
@@ -35,17 +35,24 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
 
 def sample_inputs(
     inputs: Sequence[InputSpec], metadata: Metadata, *, seed: int = 0, stretch: int = 1
-) -> tuple[DecodedInput, ...]:
+) -> ValidatedInputs:
     """Return one made-up item that keeps the contract, the same for the same seed.
 
     Images are smooth, positive and as large as the network's patch: ``spatial_shape`` of the metadata, its formulas
     (``8*n``, ``2**p*n``) taken at the least value from 32 on. A volume is NIfTI with 1 mm voxels in RAS, a plane
     is PNG, or whatever else the input takes. A value is the one that the bundle shows; an optional input that the
-    bundle shows nothing of is left out. The first axis of images is ``stretch`` times as long.
+    bundle shows nothing of is left out. The first axis of images is ``stretch`` times as long. A record is of plausible
+    numbers, which a seed other than 0 makes larger or smaller.
     """
     random = np.random.default_rng(seed)
-    return tuple(
-        item for spec in inputs if not _is_left_out(spec) for item in _sample_input(spec, metadata, random, stretch)
+    scale = random.uniform(0.5, 2.0) if seed else 1.0
+    return ValidatedInputs(
+        tuple(
+            item._replace(values=item.values * np.float32(scale)) if isinstance(item, DecodedRecord) else item
+            for spec in inputs
+            if not _is_left_out(spec)
+            for item in _sample_input(spec, metadata, random, stretch)
+        )
     )
 
 
@@ -68,13 +75,14 @@ def _sample_input(
         yield from (_sample_image(spec, size, random) for _ in range(spec.files or 1))
 
 
-def with_spacing(image: DecodedImage, millimetres: float) -> DecodedImage:
-    """Return a NIfTI sample with the same voxels, of another size along all three axes."""
+def with_spacing(sample: ValidatedInputs, image: DecodedImage, millimetres: float) -> ValidatedInputs:
+    """Return a sample in which the voxels of ``image``, a NIfTI file, are of another size along all three axes."""
     import nibabel  # noqa: PLC0415 - half a second that most commands need not
 
     affine = np.diag([millimetres, millimetres, millimetres, 1.0])
     array = np.asanyarray(nibabel.Nifti1Image.from_bytes(image.payload).dataobj)
-    return replace(image, payload=_nifti(array, affine), affine=affine)
+    other = replace(image, payload=_nifti(array, affine), affine=affine)
+    return ValidatedInputs(tuple(other if item is image else item for item in sample.items))
 
 
 def sample_array(spec: InputSpec, random: np.random.Generator) -> DecodedArray:

@@ -162,7 +162,7 @@ def _inputs(folder: BundleFolder, codec: Codec, contract: Contract) -> list[_Inp
             found.append(_Input(inputs_of(case, codec, contract), case))
         except PackageMissing:
             continue
-    return found or [_Input(ValidatedInputs(sample_inputs(contract.inputs, folder.metadata)))]
+    return found or [_Input(sample_inputs(contract.inputs, folder.metadata))]
 
 
 class _Bench:

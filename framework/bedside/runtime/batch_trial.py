@@ -5,25 +5,24 @@ evaluator with an iteration of its own, or simply no gain.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import takewhile
 from statistics import median
 from time import perf_counter
 
-import numpy as np
-
 from bedside.bundle.agreement import close
-from bedside.bundle.contract import InputSpec, derive_inputs
+from bedside.bundle.contract import derive_inputs
 from bedside.bundle.folder import BundleFolder
 from bedside.bundle.sample import sample_inputs
 from bedside.errors import ModelFailure
 from bedside.runtime.batch_pass import CannotShare
 from bedside.runtime.engine import BundleEngine
 from bedside.runtime.facts import Batches, LoadedFacts
-from bedside.runtime.loading import item_of
+from bedside.runtime.loading import staged
 from bedside.runtime.record_pass import Item
 from bedside.runtime.staging import Staging
 from bedside.settings import RuntimeSettings
-from bedside.types import DecodedRecord, Prediction, ValidatedInputs
+from bedside.types import Prediction
 
 _ROUNDS = 3
 _LEAST_GAIN, _AS_GOOD = 1.1, 0.9
@@ -50,28 +49,13 @@ def try_batches(
         return Batches(why="volumes")
     try:
         engine.share()
-        samples = [_sample(specs, folder, seed) for seed in range(settings.batch_size)]
-        staged = [staging.put(sample) for sample in samples]
-        try:
-            items = [item_of(sample, files.paths) for sample, files in zip(samples, staged, strict=True)]
+        with ExitStack() as stack:
+            samples = (sample_inputs(specs, folder.metadata, seed=seed) for seed in range(settings.batch_size))
+            items = [stack.enter_context(staged(sample, staging)) for sample in samples]
             return _measured(engine, items, settings.batch_budget_ms / 1e3)
-        finally:
-            for files in staged:
-                files.remove()
     except (ModelFailure, CannotShare) as reason:
         engine.run_alone()
         return Batches(why=str(reason) if isinstance(reason, CannotShare) else "not_prepared")
-
-
-def _sample(specs: Sequence[InputSpec], folder: BundleFolder, seed: int) -> ValidatedInputs:
-    """Return a made-up item that is not like those of other seeds, or a mixture of the batch would not show."""
-    factor = np.float32(np.random.default_rng(seed).uniform(0.5, 2.0))
-    items = sample_inputs(specs, folder.metadata, seed=seed)
-    return ValidatedInputs(tuple(_times(item, factor) if isinstance(item, DecodedRecord) else item for item in items))
-
-
-def _times(record: DecodedRecord, factor: np.float32) -> DecodedRecord:
-    return record._replace(values=record.values * factor)
 
 
 def _measured(engine: BundleEngine, items: Sequence[Item], budget_seconds: float) -> Batches:

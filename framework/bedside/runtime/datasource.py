@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bedside.runtime.configuration import components, follow, look_up, target_of
+from bedside.runtime.configuration import components, follow, look_up, target_of, texts
 from bedside.types import Json
 
 PLAIN_DATASETS = (
@@ -63,7 +63,8 @@ def find_data_source(config: Mapping[str, Any], engine: str) -> DataSource | Non
     inner = tuple(dict.fromkeys(_datasets_below(config, dataset, _DEPTH)))
     if not inner:
         return None
-    places = tuple(dict.fromkeys(_shared(config, _list_of(look_up(config, place), place)) for place in inner))
+    # Where a list is a mere reference, what it refers to is the place: others may count its items.
+    places = tuple(dict.fromkeys(follow(config, _list_of(look_up(config, place), place))[0] for place in inner))
     return _source(config, inner[0], places, plain=False)
 
 
@@ -94,15 +95,9 @@ def _datasets_below(config: Mapping[str, Any], place: str, depth: int) -> Iterat
         if target_of(found) in PLAIN_DATASETS:
             yield inner
     if depth:
-        for text in _strings(part):
+        for text in texts(part):
             for reference in _REFERENCES.findall(text):
                 yield from _datasets_below(config, reference.replace("#", "::"), depth - 1)
-
-
-def _shared(config: Mapping[str, Any], place: str) -> str:
-    """Return the id that a list is taken from where it is a mere reference: others may count its items."""
-    followed, _ = follow(config, place)
-    return followed
 
 
 def _source(config: Mapping[str, Any], dataset: str, places: tuple[str, ...], *, plain: bool) -> DataSource:
@@ -114,7 +109,7 @@ def _source(config: Mapping[str, Any], dataset: str, places: tuple[str, ...], *,
 
 def _shown(config: Mapping[str, Any], place: str, depth: int) -> Iterator[tuple[str, Json]]:
     """Yield the keys of dictionaries in the expressions that make the list: ``[{'image': i, 'points': [[1, 2]]}]``."""
-    for text in _strings(look_up(config, place)):
+    for text in texts(look_up(config, place)):
         if text.startswith("$"):
             yield from _keys_in(config, text)
         for reference in _REFERENCES.findall(text) if depth else ():
@@ -146,10 +141,3 @@ def _constant(value: ast.expr) -> Json:
     except ValueError:
         return None
     return None if isinstance(constant, str) else constant  # a text is the path of somebody's file
-
-
-def _strings(part: Any) -> Iterator[str]:
-    if isinstance(part, str):
-        yield part
-    for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
-        yield from _strings(value)

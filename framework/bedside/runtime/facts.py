@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from operator import itemgetter
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, TypeAdapter
 
 from bedside.bundle.contract import Contract, InputFact, OutputFact
 from bedside.bundle.tuned import Machine
 from bedside.runtime.memory import MemoryNeed
 from bedside.settings import ACCELERATIONS
+
+
+def _one_of(*words: str) -> AfterValidator:
+    def known(word: str) -> str:
+        if word not in words:
+            raise ValueError("not one of the words for it")
+        return word
+
+    return AfterValidator(known)
+
 
 WHY_ALONE: Mapping[str, str] = {
     "switched_off": "runtime.batch_size is 1",
@@ -37,15 +50,7 @@ class Batches:
 
     size: int = 1
     gain: float = 0.0
-    why: str = ""
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Batches":
-        """Read what a process told. Raises ValueError, KeyError."""
-        why = str(raw["why"])
-        if why and why not in WHY_ALONE:
-            raise ValueError("not a reason")
-        return cls(int(raw["size"]), float(raw["gain"]), why)
+    why: Annotated[str, _one_of("", *WHY_ALONE)] = ""
 
 
 EAGER = "eager"
@@ -77,20 +82,10 @@ class Acceleration:
         machine: what a choice here is bound to.
     """
 
-    name: str = EAGER
-    why: str = ""
-    detail: str = ""
+    name: Annotated[str, _one_of(EAGER, *ACCELERATIONS)] = EAGER
+    why: Annotated[str, _one_of("", *WHY_EAGER)] = ""
+    detail: Annotated[str, AfterValidator(itemgetter(slice(200)))] = ""
     machine: Machine = field(default_factory=Machine)
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Acceleration":
-        """Read what a process told. Raises ValueError, KeyError, TypeError."""
-        name, why = str(raw["name"]), str(raw["why"])
-        if name not in (*ACCELERATIONS, EAGER) or (why and why not in WHY_EAGER):
-            raise ValueError("not a way of running a network")
-        machine = raw["machine"]
-        found = Machine(str(machine["torch"]), str(machine["processor"]), int(machine["threads"]))
-        return cls(name, why, str(raw["detail"])[:200], found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +128,11 @@ class LoadedFacts:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "LoadedFacts":
-        """Read what :meth:`to_json` gave."""
-        inputs = tuple(
-            InputFact(**{**fact, **{name: tuple(fact[name]) for name in ("nullable", "channels", "shape")}})
-            for fact in raw["inputs"]
-        )
-        outputs = tuple(OutputFact(**{**fact, "shape": tuple(fact["shape"])}) for fact in raw["outputs"])
-        memory = None if raw["memory"] is None else MemoryNeed.from_json(raw["memory"])
-        layers, shims = (tuple(str(name) for name in raw[part]) for part in ("layers", "shims"))
-        batches = Batches.from_json(raw["batches"])
-        acceleration = Acceleration.from_json(raw["acceleration"])
-        return cls(inputs, outputs, str(raw["device"]), layers, memory, shims, batches, acceleration)
+        """Read what :meth:`to_json` gave, of a process that may say anything. Raises ValueError."""
+        return _LOADED.validate_python(raw)
+
+
+_LOADED = TypeAdapter(LoadedFacts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from bedside.errors import BedsideError, LoadFailed, ModelFailure
 from bedside.interfaces import NotInline
 from bedside.runtime.acceleration_trial import this_machine, try_acceleration
 from bedside.runtime.building import BuiltBundle, build, resolve_device
+from bedside.runtime.causes import first_cause, text_of
 from bedside.runtime.engine import BundleEngine
 from bedside.runtime.facts import Acceleration, LoadedFacts
 from bedside.runtime.introspection import bundle_inputs, is_bare, nullable_features, stand_ins
@@ -81,22 +82,14 @@ def _load_failed(error: Exception, folder: BundleFolder) -> LoadFailed:
     package = _missing_package(error)
     if package:
         return LoadFailed(f"the bundle needs the package '{package}': {install_line(package)}")
-    cause = _first_cause(error)
-    if isinstance(error, BedsideError) and cause is None:
+    cause = first_cause(error)
+    if cause is error and isinstance(error, BedsideError):
         return LoadFailed(error.detail, field=error.field)
     others = other_versions(folder.metadata.required_packages)
     made_with = f"; it was made with {others}" if others else ""
     if isinstance(error, BedsideError):
-        return LoadFailed(f"{error.detail} ({_short(cause or error)}){made_with}", field=error.field)
-    return LoadFailed(f"the bundle could not be built: {_short(cause or error)}{made_with}")
-
-
-def _first_cause(error: BaseException) -> BaseException | None:
-    """Return the error that began it: MONAI wraps each in "applying transform", "failed to instantiate"."""
-    cause = error.__cause__
-    while cause is not None and cause.__cause__ is not None:
-        cause = cause.__cause__
-    return cause
+        return LoadFailed(f"{error.detail} ({text_of(cause)}){made_with}", field=error.field)
+    return LoadFailed(f"the bundle could not be built: {text_of(cause)}{made_with}")
 
 
 def _missing_package(error: BaseException | None) -> str:
@@ -107,6 +100,16 @@ def _missing_package(error: BaseException | None) -> str:
             return missing["package"] or missing["optional"]
         error = error.__cause__
     return ""
+
+
+@contextmanager
+def staged(sample: ValidatedInputs, staging: Staging) -> Iterator[Item]:
+    """Yield the item of a made-up input; its files are there within the block."""
+    files = staging.put(sample)
+    try:
+        yield item_of(sample, files.paths)
+    finally:
+        files.remove()
 
 
 def item_of(inputs: ValidatedInputs, paths: Mapping[str, str | list[str]]) -> Item:
@@ -130,12 +133,8 @@ def _accelerated(
 ) -> Acceleration:
     if engine.lean:
         return Acceleration(why="lean_records", machine=this_machine(built.device))
-    staged = staging.put(sample)
-    try:
-        run = lambda: engine.run(item_of(sample, staged.paths))  # noqa: E731
-        return try_acceleration(built, folder, settings.acceleration, run)
-    finally:
-        staged.remove()
+    with staged(sample, staging) as item:
+        return try_acceleration(built, folder, settings.acceleration, partial(engine.run, item))
 
 
 def _warm(
@@ -174,20 +173,17 @@ def _first_run(
     for inputs in trials(facts, folder.metadata):
         begin = perf_counter()
         engine.stand_ins = stand_ins(inputs)
-        sample = ValidatedInputs(sample_inputs(derive_inputs(folder.metadata, inputs), folder.metadata))
-        staged = staging.put(sample)
+        sample = sample_inputs(derive_inputs(folder.metadata, inputs), folder.metadata)
         try:
-            with _answers(built) as answers:
+            with staged(sample, staging) as item, _answers(built) as answers:
                 run = engine.warm_up if inputs else partial(_warm_sampler, engine)
-                return inputs, sample, run(item_of(sample, staged.paths))
+                return inputs, sample, run(item)
         except ModelFailure as failure:
             if _missing_package(failure):
                 raise
             first = first or failure
             if answers and perf_counter() - begin > _SLOW_SECONDS:
                 break  # its network took this form; what fails behind it fails of all, each as slowly (decision 39)
-        finally:
-            staged.remove()
     raise first or LoadFailed("there is no way to make an input for it")
 
 
@@ -237,10 +233,8 @@ def _with_channels(
         return fact if fact.adds_channel else replace(fact, channels=(), sample_channels=shown)
     accepted = []
     for count in sorted({1, 2, 3, 4, tensor.num_channels}):
-        sample = ValidatedInputs(sample_inputs([replace(spec, channels=(count,))], folder.metadata))
-        staged = staging.put(sample)
-        shape = engine.prepared_shape(item_of(sample, staged.paths), fact.name)
-        staged.remove()
+        with staged(sample_inputs([replace(spec, channels=(count,))], folder.metadata), staging) as item:
+            shape = engine.prepared_shape(item, fact.name)
         if shape is not None and len(shape) == spec.spatial_dims + 1 and shape[0] == tensor.num_channels:
             accepted.append(count)
     return replace(fact, channels=tuple(accepted))
@@ -258,8 +252,3 @@ def _on_grid(output: OutputArray, image: DecodedImage) -> bool:
     if output.affine is None or image.affine is None:
         return output.affine is image.affine is None
     return bool(np.allclose(output.affine, image.affine, atol=1e-4))
-
-
-def _short(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1][:300]}" if lines else type(error).__name__

@@ -1,9 +1,7 @@
 """Measures, in a model's process, what memory its runs take; see ``memory.MemoryNeed``."""
 
 import resource
-from collections.abc import Callable
 from time import perf_counter
-from typing import TypeVar
 
 from bedside.bundle.contract import derive_inputs
 from bedside.bundle.folder import BundleFolder
@@ -11,14 +9,12 @@ from bedside.bundle.sample import sample_inputs, with_spacing
 from bedside.errors import ModelFailure
 from bedside.runtime.engine import BundleEngine
 from bedside.runtime.facts import LoadedFacts
-from bedside.runtime.loading import item_of
+from bedside.runtime.loading import staged
 from bedside.runtime.memory import MemoryNeed, fit, voxels
 from bedside.runtime.peak import forget_peak, status_bytes
 from bedside.runtime.staging import Staging
 from bedside.settings import MEBIBYTE
 from bedside.types import DecodedImage, ValidatedInputs
-
-_T = TypeVar("_T")
 
 _STRETCHES = (1, 2, 4, 8, 16, 32, 64)
 _COARSE_MM = 2.0
@@ -62,12 +58,12 @@ def measure(
     by_volume = False
     try:
         idle = status_bytes("VmRSS")
-        by_volume = _resamples(engine, ValidatedInputs(sample_inputs(specs, folder.metadata)), staging)
+        by_volume = _resamples(engine, sample_inputs(specs, folder.metadata), staging)
         begin, expected = perf_counter(), engine.first_seconds
         for stretch in _STRETCHES:
             if perf_counter() - begin + expected > seconds:
                 break
-            sample = ValidatedInputs(sample_inputs(specs, folder.metadata, stretch=stretch))
+            sample = sample_inputs(specs, folder.metadata, stretch=stretch)
             started = perf_counter()
             peak = _peak(engine, sample, staging)
             expected = 2 * (perf_counter() - started)
@@ -77,7 +73,7 @@ def measure(
     except OSError:
         return None
     if not points:
-        sample = ValidatedInputs(sample_inputs(specs, folder.metadata))
+        sample = sample_inputs(specs, folder.metadata)
         points = [(voxels(sample, by_volume=by_volume), max(0, engine.first_peak - idle))]
     base, slope = fit(points)
     guessed = len({count for count, _ in points}) < 2
@@ -86,7 +82,8 @@ def measure(
 
 def _peak(engine: BundleEngine, sample: ValidatedInputs, staging: Staging) -> int:
     forget_peak()
-    _staged(staging, sample, lambda paths: engine.run(item_of(sample, paths)))
+    with staged(sample, staging) as item:
+        engine.run(item)
     return status_bytes("VmHWM")
 
 
@@ -95,17 +92,6 @@ def _resamples(engine: BundleEngine, sample: ValidatedInputs, staging: Staging) 
     image = next((item for item in sample.items if isinstance(item, DecodedImage) and item.suffix == ".nii"), None)
     if image is None:
         return False
-    coarse = ValidatedInputs(tuple(with_spacing(image, _COARSE_MM) if item is image else item for item in sample.items))
-    return _prepared(engine, sample, staging, image.name) != _prepared(engine, coarse, staging, image.name)
-
-
-def _prepared(engine: BundleEngine, sample: ValidatedInputs, staging: Staging, name: str) -> tuple[int, ...] | None:
-    return _staged(staging, sample, lambda paths: engine.prepared_shape(item_of(sample, paths), name))
-
-
-def _staged(staging: Staging, sample: ValidatedInputs, use: Callable[[dict[str, str | list[str]]], _T]) -> _T:
-    staged = staging.put(sample)
-    try:
-        return use(staged.paths)
-    finally:
-        staged.remove()
+    coarse = with_spacing(sample, image, _COARSE_MM)
+    with staged(sample, staging) as fine_item, staged(coarse, staging) as coarse_item:
+        return engine.prepared_shape(fine_item, image.name) != engine.prepared_shape(coarse_item, image.name)

@@ -7,14 +7,16 @@ the process has a hard limit too, so that a model then fails its own request ins
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import inf, prod
 from pathlib import Path
 from statistics import median
+from typing import Annotated
 
 import numpy as np
+from pydantic import AllowInfNan, NonNegativeFloat, NonNegativeInt
 
 from bedside.errors import MemoryLimitExceeded
 from bedside.settings import MEBIBYTE
@@ -36,9 +38,9 @@ class MemoryNeed:
         guessed: one size alone was seen, of a model that is slow: too steep a line to refuse anything by.
     """
 
-    resident: int = 0
-    base: int = 0
-    per_voxel: float = 0.0
+    resident: NonNegativeInt = 0
+    base: NonNegativeInt = 0
+    per_voxel: Annotated[NonNegativeFloat, AllowInfNan(allow_inf_nan=False)] = 0.0
     by_volume: bool = False
     guessed: bool = False
 
@@ -49,16 +51,6 @@ class MemoryNeed:
     def most_voxels(self, limit: float, factor: float) -> int:
         """Return how many voxels fit into ``limit`` bytes."""
         return max(0, int((limit / factor - self.base) / self.per_voxel)) if self.per_voxel > 0 else 0
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, object]) -> "MemoryNeed":
-        """Read what a process told. Raises ValueError where it is no amount."""
-        amounts = {name: float(str(raw[name])) for name in ("resident", "base", "per_voxel")}
-        if not all(0 <= amount < inf for amount in amounts.values()):
-            raise ValueError("not an amount of memory")
-        whole = {name: int(amounts[name]) for name in ("resident", "base")}
-        by_volume, guessed = bool(raw["by_volume"]), bool(raw["guessed"])
-        return cls(**whole, per_voxel=amounts["per_voxel"], by_volume=by_volume, guessed=guessed)
 
 
 def voxels(inputs: ValidatedInputs, *, by_volume: bool) -> int:

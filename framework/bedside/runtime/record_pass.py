@@ -40,17 +40,17 @@ class RecordSteps:
         evaluator = built.evaluator
         self._device = built.device
         self._prepare, self._inferer = evaluator.prepare_batch, evaluator.inferer
-        self._before = _chain(built.preprocessing)
+        self.before = _chain(built.preprocessing)
         self._after = _chain(postprocessing_of(evaluator))
         with untracked():
-            self._network = recorded(evaluator.network, self._inputs(self._before(dict(sample))))
+            self._network = recorded(evaluator.network, self._inputs(self.before(dict(sample))))
 
     def __call__(self, item: Item) -> tuple[Mapping[str, Any], dict[str, float]]:
         """Preprocess, infer, postprocess one record."""
         begin = perf_counter()
         with untracked():
             try:
-                data = self._before(item)
+                data = self.before(item)
             except Exception as error:
                 raise InputNotProcessable(**told(error)) from error
             try:
@@ -59,10 +59,6 @@ class RecordSteps:
             except Exception as error:
                 raise RunFailed(**told(error)) from error
         return {CommonKeys.PRED: result}, {"inference": perf_counter() - begin}
-
-    def before(self, item: Item) -> Any:
-        """Apply the preprocessing."""
-        return self._before(item)
 
     def after(self, data: Any, network: Any) -> Any:
         """Apply inferer, network and postprocessing."""

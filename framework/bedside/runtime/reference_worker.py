@@ -18,6 +18,7 @@ from monai.data import NibabelReader, PILReader
 from bedside.bundle.agreement import NotComparable
 from bedside.bundle.folder import BundleFolder
 from bedside.runtime.building import OUTPUT_FOLDERS, evaluator_id_of, run_id_of
+from bedside.runtime.causes import first_cause, text_of
 from bedside.runtime.configuration import components, look_up, target_of
 from bedside.runtime.datasource import DataSource, find_data_source
 from bedside.runtime.reference_item import ReferenceItem, table_of
@@ -27,8 +28,6 @@ from bedside.runtime.wire import pack_prediction
 from bedside.runtime.worker import Channel, enter
 from bedside.settings import RuntimeSettings
 from bedside.types import OutputArray, Prediction
-
-_LETTERS = 300
 
 
 def main(
@@ -42,7 +41,7 @@ def main(
     except NotComparable as reason:
         channel.send({"failed": str(reason)})
     except Exception as error:  # noqa: BLE001 - a bundle may fail in any way it likes; no patient is involved
-        channel.send({"failed": f"monai.bundle cannot run it here: {_told(error)}"})
+        channel.send({"failed": f"monai.bundle cannot run it here: {text_of(first_cause(error))}"})
     else:
         channel.send({"prediction": header}, arrays)
 
@@ -69,13 +68,6 @@ def _run(folder: BundleFolder, room: Room, item: ReferenceItem) -> Sequence[Outp
     workflow.run()
     workflow.finalize()
     return _written(room.output) or _left(left)
-
-
-def _told(error: BaseException) -> str:
-    while error.__cause__ is not None:  # MONAI wraps each one in the expression that raised it
-        error = error.__cause__
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[-1][:_LETTERS]}"
 
 
 def _override(parser: Any, root: Path, output_dir: Path) -> None:

@@ -32,13 +32,9 @@ _DISTRIBUTIONS = {
     "openslide": "openslide-python openslide-bin",
     "mpl_toolkits": "matplotlib",
     "ignite": "pytorch-ignite",
-    "tensorboard": "tensorboard",
     "attr": "attrs",
     "dateutil": "python-dateutil",
-    "pydicom": "pydicom",
-    "nvflare": "nvflare",
     "pynvml": "nvidia-ml-py",
-    "transformers": "transformers",
 }
 """Packages that are installed under another name than they are imported by."""
 

@@ -81,13 +81,6 @@ def transforms_of(transform: Any) -> Iterator[Any]:
         yield transform
 
 
-def keep_in_memory(postprocessing: Any) -> Kept:
-    """Re-point every ``SaveImaged`` of ``postprocessing`` to memory, and silence savers of class lists."""
-    kept = Kept()
-    kept.re_point(postprocessing)
-    return kept
-
-
 def postprocessing_of(evaluator: Any) -> Any:
     """Return the transform that the evaluator applies to results; only its handler's closure holds it."""
     for handlers in evaluator._event_handlers.values():  # noqa: SLF001

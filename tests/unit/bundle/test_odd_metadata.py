@@ -30,7 +30,7 @@ def odd(name: str) -> Metadata:
 def use(metadata: Metadata) -> None:
     """Derive a contract, and make what the warm-up would be given."""
     specs = derive_inputs(metadata, [IMAGE])
-    [sample] = sample_inputs(specs, metadata)
+    [sample] = sample_inputs(specs, metadata).items
     assert isinstance(sample, DecodedImage)
     assert all(spec.dtype == "float32" for spec in derive_outputs(metadata, [MASK]))
 

@@ -75,7 +75,7 @@ def test_formulas_are_parsed_never_run(formula: int | str, length: int) -> None:
 )
 def test_samples_are_what_decoding_would_have_made(spec: InputSpec, shape: tuple[int, ...], suffix: str) -> None:
     """The description agrees with the file, and the file with the contract."""
-    [sample] = sample_inputs([spec], metadata("8*n", "8*n", 48))
+    [sample] = sample_inputs([spec], metadata("8*n", "8*n", 48)).items
     assert isinstance(sample, DecodedImage)
     assert (sample.shape, sample.suffix) == (shape, suffix)
     decoded = Codecs(LimitSettings()).decode_part(RawPart(None, "", sample.payload), spec)
@@ -93,7 +93,7 @@ def test_samples_are_what_decoding_would_have_made(spec: InputSpec, shape: tuple
 def test_the_same_seed_gives_the_same_sample() -> None:
     """A warm-up is repeatable; another seed is another image; neither is flat."""
     spec = InputSpec("image", "image", VOLUME_MEDIA_TYPES, 3)
-    first, again, other = (sample_inputs([spec], metadata(32, 32, 32), seed=seed)[0] for seed in (1, 1, 2))
+    first, again, other = (sample_inputs([spec], metadata(32, 32, 32), seed=seed).items[0] for seed in (1, 1, 2))
     assert isinstance(first, DecodedImage)
     assert isinstance(again, DecodedImage)
     assert isinstance(other, DecodedImage)
@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_sample() -> None:
 
 def test_without_metadata_there_is_still_a_sample() -> None:
     """MAISI's metadata has no network_data_format at all."""
-    [sample] = sample_inputs([InputSpec("image", "image")], parse_metadata({"version": "1"}))
+    [sample] = sample_inputs([InputSpec("image", "image")], parse_metadata({"version": "1"})).items
     assert isinstance(sample, DecodedImage)
     assert sample.shape == (64, 64, 64)
 
@@ -117,7 +117,7 @@ def test_every_kind_of_input_has_a_sample() -> None:
         InputSpec("latent", "tensor", shape=(-1, 16), dtype="float16"),
         InputSpec("noise", "tensor"),
     )
-    samples = sample_inputs(specs, metadata())
+    samples = sample_inputs(specs, metadata()).items
     assert [sample.name for sample in samples] == [*["mr"] * 4, "ct", "label_prompt", "latent", "noise"]
     value, latent, noise = samples[-3:]
     assert isinstance(value, DecodedValue)
@@ -137,7 +137,7 @@ def test_what_is_optional_is_left_out_unless_the_bundle_shows_it() -> None:
         InputSpec("label_prompt", "value", optional=True, example=[3]),
         InputSpec("noise", "tensor", optional=True),
     )
-    assert sample_inputs(specs, metadata()) == (DecodedValue("label_prompt", [3]),)
+    assert sample_inputs(specs, metadata()).items == (DecodedValue("label_prompt", [3]),)
 
 
 def test_records_keep_their_own_contract() -> None:
@@ -148,7 +148,7 @@ def test_records_keep_their_own_contract() -> None:
         FeatureSpec("other"),
     )
     spec = InputSpec("patient", "record", features=features)
-    [record] = sample_inputs([spec], metadata())
+    [record] = sample_inputs([spec], metadata()).items
     assert isinstance(record, DecodedRecord)
     assert record.record == sample_record(spec).record == {"thal": 3.0, "age": 53.0, "other": 1.0}
     assert record.values.tolist() == [3, 53, 1]
@@ -158,12 +158,14 @@ def test_records_keep_their_own_contract() -> None:
 def test_a_sample_can_be_stretched_and_spaced_otherwise() -> None:
     """As measuring memory asks for: more voxels along the first axis, or the same ones of another size."""
     spec = InputSpec("image", "image", spatial_dims=3, channels=(1,), media_types=VOLUME_MEDIA_TYPES)
-    (once,) = sample_inputs([spec], metadata(32, 32, 32))
-    (thrice,) = sample_inputs([spec], metadata(32, 32, 32), stretch=3)
+    sample = sample_inputs([spec], metadata(32, 32, 32))
+    (once,) = sample.items
+    (thrice,) = sample_inputs([spec], metadata(32, 32, 32), stretch=3).items
     assert isinstance(once, DecodedImage)
     assert isinstance(thrice, DecodedImage)
     assert (once.shape, thrice.shape) == ((32, 32, 32), (96, 32, 32))
-    coarse = with_spacing(once, 2.0)
+    (coarse,) = with_spacing(sample, once, 2.0).items
+    assert isinstance(coarse, DecodedImage)
     read = nibabel.Nifti1Image.from_bytes(coarse.payload)
     assert read.header.get_zooms() == (2.0, 2.0, 2.0)
     assert coarse.affine is not None

@@ -24,7 +24,8 @@ class Loaded:
         self.folder = open_bundle(root)
         self._staging = staging
         self.engine, self.facts = load(self.folder, settings.runtime, staging, output_dir)
-        self._samples = sample_inputs(derive_inputs(self.folder.metadata, self.facts.inputs), self.folder.metadata)
+        specs = derive_inputs(self.folder.metadata, self.facts.inputs)
+        self._samples = sample_inputs(specs, self.folder.metadata).items
 
     def run(self, *others: DecodedValue) -> Prediction:
         """Run the made-up input, with other values than its own."""

@@ -45,7 +45,7 @@ class Loaded:
     def item(self, seed: int, **changes: Any) -> dict[str, Any]:
         """Return a made-up item."""
         specs = derive_inputs(self.folder.metadata, self.facts.inputs)
-        sample = ValidatedInputs(sample_inputs(specs, self.folder.metadata, seed=seed))
+        sample = sample_inputs(specs, self.folder.metadata, seed=seed)
         if changes:
             (image,) = sample.items
             assert isinstance(image, DecodedImage)

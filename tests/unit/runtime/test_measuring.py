@@ -18,7 +18,7 @@ from bedside.runtime.peak import forget_peak, status_bytes
 from bedside.runtime.record_pass import Item
 from bedside.runtime.staging import Staging
 from bedside.settings import MEBIBYTE
-from bedside.types import Prediction, ValidatedInputs
+from bedside.types import Prediction
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux: /proc/self/clear_refs")
 
@@ -41,7 +41,7 @@ def measured(build: Build, bundles: Path, staging: Staging, *, slow: bool) -> tu
     """Return the runs made, and what is forecast for one more like the first."""
     folder = open_bundle(bundles / "volume_segmentation")
     engine = Counting(build("volume_segmentation"))
-    sample = ValidatedInputs(sample_inputs(derive_inputs(folder.metadata, FACTS.inputs), folder.metadata))
+    sample = sample_inputs(derive_inputs(folder.metadata, FACTS.inputs), folder.metadata)
     staged = staging.put(sample)
     engine.warm_up(item_of(sample, staged.paths))
     staged.remove()

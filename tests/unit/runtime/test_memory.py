@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from bedside.errors import MemoryLimitExceeded
 from bedside.runtime import memory
@@ -66,9 +67,10 @@ def test_voxels_are_counted_at_one_millimetre_where_the_bundle_resamples() -> No
 def test_a_process_cannot_tell_a_need_that_is_none(amount: object) -> None:
     """What it says is reckoned with, so it must be an amount."""
     told = {"resident": 0, "base": 0, "per_voxel": 1.0, "by_volume": False, "guessed": False}
-    assert MemoryNeed.from_json(told) == MemoryNeed(per_voxel=1.0)
-    with pytest.raises(ValueError, match=r"amount|float"):
-        MemoryNeed.from_json({**told, "per_voxel": amount})
+    adapter = TypeAdapter(MemoryNeed)
+    assert adapter.validate_python(told) == MemoryNeed(per_voxel=1.0)
+    with pytest.raises(ValueError, match="per_voxel"):
+        adapter.validate_python({**told, "per_voxel": amount})
 
 
 def test_a_guess_refuses_nothing() -> None:

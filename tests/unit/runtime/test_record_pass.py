@@ -184,7 +184,7 @@ def test_a_run_that_raises_tells_where_and_not_what(build_one: Build, way: type[
 def test_preprocessing_that_raises_is_the_inputs_fault(build_one: Build) -> None:
     """Where the steps are called one by one, it is known which of them refused the record."""
     lean = RecordSteps(build_one("record_classification"), record())
-    lean._before = failing
+    lean.before = failing
     with pytest.raises(InputNotProcessable) as caught:
         lean(record())
     assert SECRET not in repr(caught.value.args) + caught.value.where

@@ -11,11 +11,18 @@ from monai.data import ITKWriter, MetaTensor
 from monai.transforms import Compose, Identityd, SaveClassificationd, SaveImaged
 from PIL import Image
 
-from bedside.runtime.saving import keep_in_memory, transforms_of
+from bedside.runtime.saving import Kept, transforms_of
 
 OBLIQUE = np.array(
     [[-0.9, 0.2, 0.1, 12.0], [0.2, 1.1, -0.3, -7.0], [0.1, 0.3, 2.5, 3.0], [0.0, 0.0, 0.0, 1.0]], dtype=np.float64
 )
+
+
+def keep_in_memory(postprocessing: Any) -> Kept:
+    """Have the savers of a postprocessing keep what they would write."""
+    kept = Kept()
+    kept.re_point(postprocessing)
+    return kept
 
 
 def volume(*, channels: int = 1, dtype: torch.dtype = torch.float32) -> MetaTensor:
