@@ -77,7 +77,7 @@ def _height(dataset: Any) -> float:
 def test_the_volume_is_that_of_the_same_series_as_nifti(client: httpx.Client, studies: Path) -> None:
     """DICOM in and NIfTI in give the same mask, byte for byte."""
     folder = studies / STUDIES[0]
-    image, _ = read_series(list(folder.iterdir()), DicomPolicy(), LimitSettings(), root=folder)
+    image, _ = read_series([path.read_bytes for path in folder.iterdir()], DicomPolicy(), LimitSettings())
     dicom = predict(client, zipped(folder), "application/gzip")
     nifti = client.post(
         "/v1/models/hippocampus_mr/predict", content=image.payload, headers={"Content-Type": "application/x-nifti"}

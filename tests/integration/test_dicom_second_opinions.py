@@ -33,7 +33,7 @@ def folder(request: pytest.FixtureRequest, bedside_data: Path) -> Path:
 
 def ours(paths: Sequence[Path]) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Return our volume and its affine."""
-    image, _ = read_series(list(paths), DicomPolicy(), LimitSettings(), root=paths[0].parent)
+    image, _ = read_series([path.read_bytes for path in paths], DicomPolicy(), LimitSettings())
     assert image.affine is not None
     return read_nifti(image.payload), image.affine
 

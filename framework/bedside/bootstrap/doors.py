@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from bedside.bootstrap.work import make_inbox
-from bedside.dataplane.gate import Gate
 from bedside.dataplane.lifecycle import Door, Lifecycle, hold_open
 from bedside.errors import ConfigurationError, DicomNotInstalled
 from bedside.interfaces import BundleSource
@@ -46,9 +45,8 @@ def _grpc_door(parts: Parts, on_listening: Callable[[str], None]) -> Door:
     from bedside.transports.grpc.parts import Parts as GrpcParts  # noqa: PLC0415
     from bedside.transports.grpc.server import Server  # noqa: PLC0415
 
-    gate = Gate(parts.authenticate, parts.authorise, parts.authorise_admin, parts.authorise_listing)
     shared = (parts.settings, parts.version, parts.lifecycle)
-    return Server(GrpcParts(parts.dataplane, parts.repository, gate, *shared, parts.auditor), on_listening)
+    return Server(GrpcParts(parts.dataplane, parts.repository, parts.gate, *shared, parts.auditor), on_listening)
 
 
 def listen(settings: Settings, announce: Callable[[str], None]) -> None:

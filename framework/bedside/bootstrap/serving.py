@@ -12,6 +12,7 @@ from bedside.bootstrap.monitoring import Monitoring
 from bedside.bootstrap.work import make_jobs, make_references, open_database
 from bedside.codecs import Answers, Codecs
 from bedside.dataplane.auditing import Auditor
+from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import ConfigurationError
@@ -165,10 +166,7 @@ def make_parts(
     return Parts(
         dataplane=dataplane,
         repository=repository,
-        authenticate=authenticator.authenticate,
-        authorise=authorise_inference,
-        authorise_admin=authorise_admin,
-        authorise_listing=authorise_listing,
+        gate=Gate(authenticator.authenticate, authorise_inference, authorise_admin, authorise_listing),
         render_metrics=metrics.expose,
         settings=settings,
         version=__version__,

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from bedside.types import (
     OutputArray,
     OutputFile,
     Prediction,
+    RawPart,
     ValidatedInputs,
 )
 
@@ -36,6 +37,7 @@ JSON = "application/json"
 PNG = "image/png"
 NPY = "application/x-npy"
 MIXED = "multipart/mixed"
+_RELATED_DICOM = f'{RELATED}; type="{DICOM}"'
 
 _Write = Callable[[Contract, ValidatedInputs, Prediction], EncodedAnswer]
 
@@ -234,7 +236,7 @@ def _dicom(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) 
 
 def _dicoms(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> EncodedAnswer:
     """Return all objects (DICOM PS3.18 §8.7.1)."""
-    return join(_objects(contract, inputs, prediction), f'{RELATED}; type="{DICOM}"')
+    return join(_objects(contract, inputs, prediction), _RELATED_DICOM)
 
 
 def _objects(contract: Contract, inputs: ValidatedInputs, prediction: Prediction) -> list[EncodedAnswer]:
@@ -286,6 +288,12 @@ def join(parts: Sequence[EncodedAnswer | BodyPart], media_type: str = MIXED) -> 
         pieces += ["".join([*head, "\r\n"]).encode(), part.body, b"\r\n"]
     pieces.append(f"--{boundary}--\r\n".encode())
     return EncodedAnswer(f"{media_type}; boundary={boundary}", b"".join(pieces))
+
+
+def join_study(files: Iterable[bytes | memoryview]) -> RawPart:
+    """Return DICOM files as one input (DICOM PS3.18 §8.6.1.2)."""
+    whole = join([BodyPart(DICOM, data) for data in files], _RELATED_DICOM)
+    return RawPart(None, whole.media_type, whole.body)
 
 
 def _attachment(name: str, suffix: str) -> str:

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 from bedside.bundle.contract import InputSpec
 from bedside.bundle.golden import media_type_of
 from bedside.bundle.study import is_litter
-from bedside.codecs.dicom import DICOM, RELATED
-from bedside.codecs.encode import join
+from bedside.codecs.encode import join_study
 from bedside.errors import ArchiveUnavailable, ConfigurationError, PayloadTooLarge, ReferenceNotFound, TooManyInstances
 from bedside.loopback import is_loopback
 from bedside.reference_settings import ReferenceBucket, ReferenceSettings
@@ -22,7 +21,7 @@ from bedside.settings import LimitSettings
 from bedside.storage.s3 import error_code, s3_client, told
 from bedside.transports.references import BucketReference, steps_of
 from bedside.transports.room import Hold
-from bedside.types import EncodedAnswer, RawPart
+from bedside.types import RawPart
 
 _CHUNK_BYTES = 1 << 20
 _AT_ONCE = 8  # objects; a study of many small ones would wait for each answer in turn
@@ -116,9 +115,7 @@ class Bucket:
             # Only if it is still the object that was listed: half of a study and half of its successor are neither.
             reads = [{"Key": one.key, "IfMatch": one.etag} for one in found]
             bodies = pool.map(lambda read, one: self._get(read, one.size, hold), reads, found)
-            parts = [EncodedAnswer(DICOM, body) for body in bodies]
-        whole = join(parts, f'{RELATED}; type="{DICOM}"')
-        return RawPart(None, whole.media_type, whole.body)
+            return join_study(list(bodies))
 
     def _listed(self, prefix: str) -> Iterator[_Object]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)

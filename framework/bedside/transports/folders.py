@@ -8,13 +8,12 @@ from pathlib import Path, PurePath
 from bedside.bundle.contract import InputSpec
 from bedside.bundle.golden import media_type_of
 from bedside.bundle.study import is_litter
-from bedside.codecs.dicom import DICOM, RELATED
-from bedside.codecs.encode import join
+from bedside.codecs.encode import join_study
 from bedside.errors import ConfigurationError, PayloadTooLarge, ReferenceNotFound, TooManyInstances
 from bedside.settings import LimitSettings
 from bedside.transports.references import FileReference, steps_of
 from bedside.transports.room import Hold
-from bedside.types import EncodedAnswer, RawPart
+from bedside.types import RawPart
 
 _STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # not blocking: a pipe would wait for its writer
 
@@ -62,21 +61,20 @@ class Folder:
             os.close(place)
 
     def _study(self, place: int, hold: Hold) -> RawPart:
-        parts: list[EncodedAnswer] = []
+        files: list[bytes] = []
         size = 0
         for name, folder in _files(place):
-            if len(parts) == self._limits.dicom_instances:
+            if len(files) == self._limits.dicom_instances:
                 raise TooManyInstances(field="source.path")
             file = os.open(name, _STEP, dir_fd=folder)
             try:
-                parts.append(EncodedAnswer(DICOM, self._file(file, size, hold)))
+                files.append(self._file(file, size, hold))
             finally:
                 os.close(file)
-            size += len(parts[-1].body)
-        if not parts:
+            size += len(files[-1])
+        if not files:
             raise ReferenceNotFound(field="source.path")
-        whole = join(parts, f'{RELATED}; type="{DICOM}"')
-        return RawPart(None, whole.media_type, whole.body)
+        return join_study(files)
 
     def _file(self, file: int, already: int, hold: Hold) -> bytes:
         found = os.fstat(file)

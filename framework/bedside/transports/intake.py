@@ -6,12 +6,13 @@ and in whatever order it came, and sending it twice costs nothing.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bedside import errors
-from bedside.codecs.dicom import DICOM, RELATED
-from bedside.codecs.encode import BodyPart, join
+from bedside.codecs.dicom import RELATED
+from bedside.codecs.encode import join_study
 from bedside.dataplane.call import Call
 from bedside.dataplane.inference import DataPlane
 from bedside.dicom_settings import DicomSettings
@@ -52,11 +53,11 @@ def failure_reason(error: BedsideError) -> int:
 def packed(instances: "Sequence[ReceivedInstance]") -> RawPart:
     """Return a study as one input, the same bytes for the same instances; their headers are not read again."""
     ordered = sorted(instances, key=lambda instance: instance.uid)
-    whole = join([BodyPart(DICOM, instance.data) for instance in ordered], f'{RELATED}; type="{DICOM}"')
-    lead = whole.body.index(_END_OF_HEADERS) + len(_END_OF_HEADERS)  # as long before each file
+    whole = join_study(instance.data for instance in ordered)
+    lead = whole.data.index(_END_OF_HEADERS) + len(_END_OF_HEADERS)  # as long before each file
     starts = accumulate((len(instance.data) + len(_CRLF) + lead for instance in ordered), initial=lead)
-    files = tuple(instance.within(whole.body, at) for instance, at in zip(ordered, starts, strict=False))
-    return RawPart(None, whole.media_type, whole.body, files)
+    files = tuple(instance.within(whole.data, at) for instance, at in zip(ordered, starts, strict=False))
+    return replace(whole, files=files)
 
 
 class StudyIntake:

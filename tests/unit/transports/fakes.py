@@ -13,6 +13,7 @@ from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.codecs import Answers, Codecs
 from bedside.dataplane.auditing import Auditor
 from bedside.dataplane.call import Call
+from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import (
@@ -349,10 +350,7 @@ def make_world(
     parts = Parts(
         dataplane=plane,
         repository=repository,
-        authenticate=callers.authenticate,
-        authorise=authorise,
-        authorise_admin=authorise_admin,
-        authorise_listing=authorise_listing,
+        gate=Gate(callers.authenticate, authorise, authorise_admin, authorise_listing),
         render_metrics=lambda _accept: (b"bedside_up 1\n", "text/plain; version=0.0.4"),
         settings=configured,
         version="0.0.0",

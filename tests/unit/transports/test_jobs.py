@@ -412,14 +412,14 @@ async def test_who_asks_is_found_once(office: Office) -> None:
         if str(token) in known:
             raise ExpiredToken
         known.add(str(token))
-        return await parts.authenticate(token)
+        return await parts.gate.authenticate(token)
 
     async with office.client() as client:
         location = await office.submitted(client)
     claimed = office.store.claim(["sha256:" + "0" * 64], time.time(), 1.0)
     assert claimed is not None
     office.store.fail(claimed, time.time(), "run_failed", "", retry_at=None)
-    transport = httpx.ASGITransport(create_app(replace(parts, authenticate=expiring)))
+    transport = httpx.ASGITransport(create_app(replace(parts, gate=replace(parts.gate, authenticate=expiring))))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         answer = await client.post(f"{location}/redrive", headers={"authorization": "Bearer user"})
     assert (answer.status_code, answer.json().get("state")) == (200, "queued")

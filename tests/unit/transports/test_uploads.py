@@ -46,7 +46,8 @@ def client(
     async def authenticate(token: Any) -> Principal:
         return Principal(token, "issuer", scopes, 2e9)
 
-    parts = replace(world.parts, references=references, uploads=uploads, authenticate=authenticate)
+    gate = replace(world.parts.gate, authenticate=authenticate)
+    parts = replace(world.parts, references=references, uploads=uploads, gate=gate)
     return replace(world, app=create_app(parts)).client()
 
 

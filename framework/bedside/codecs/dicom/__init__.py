@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from datetime import datetime
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bedside.bundle.contract import Contract, InputSpec
@@ -66,17 +65,16 @@ def decode_dicom(part: RawPart, spec: InputSpec, limits: LimitSettings) -> Decod
 
 
 def read_series(
-    parts: Iterable[Any], rules: DicomPolicy, limits: LimitSettings, *, name: str = "image", root: Path | None = None
+    parts: Iterable[Any], rules: DicomPolicy, limits: LimitSettings, *, name: str = "image"
 ) -> "tuple[DecodedImage, SourceSeries]":
     """Choose a series, check its geometry, and build its volume.
 
     Args:
-        parts: DICOM files as bytes, as functions that return bytes (called up to twice), as paths, or as instances
-            whose headers were read before.
+        parts: DICOM files as bytes, as functions that return bytes (called up to twice), or as instances whose headers
+            were read before.
         rules: which series is meant, and what may be mended.
         limits: ``dicom_instances`` and ``decompressed_bytes`` bound what is built.
         name: the contract's input.
-        root: folder under which every path must lie; without it, paths are refused.
 
     Returns:
         The volume as NIfTI, int16 where every value is such a number, else float32; and what results refer to.
@@ -84,7 +82,7 @@ def read_series(
     Raises:
         DicomRefused, PayloadTooLarge, DicomNotInstalled.
     """
-    image, source = _module("series").read_series(parts, rules, limits, name=name, root=root)
+    image, source = _module("series").read_series(parts, rules, limits, name=name)
     return image, source
 
 
@@ -94,7 +92,7 @@ def read_radiograph(
     """Choose a radiograph and return it as a viewer shows it.
 
     Args:
-        parts: as for :func:`read_series`, without paths.
+        parts: as for :func:`read_series`.
         rules: which image is meant.
         limits: ``dicom_instances``, ``picture_pixels`` and ``decompressed_bytes`` bound what is built.
         name: the contract's input.

@@ -1,10 +1,9 @@
 """From files to a volume, in six numbered steps."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from bedside.errors import DecompressedTooLarge, DicomRefused, NotDicom, TooMany
 from bedside.settings import LimitSettings
 from bedside.types import DecodedImage
 
-Part = bytes | Path | Opener | Instance
+Part = bytes | Opener | Instance
 """One DICOM file."""
 
 
@@ -31,11 +30,10 @@ def read_series(
     limits: LimitSettings,
     *,
     name: str = "image",
-    root: Path | None = None,
 ) -> tuple[DecodedImage, SourceSeries]:
     """See :func:`bedside.codecs.dicom.read_series`."""
     with refusals_named(name):
-        return _read(parts, rules, limits, name=name, root=root)
+        return _read(parts, rules, limits, name)
 
 
 @contextmanager
@@ -49,10 +47,10 @@ def refusals_named(name: str) -> Iterator[None]:
 
 
 def _read(
-    parts: Iterable[Part], rules: DicomPolicy, limits: LimitSettings, *, name: str, root: Path | None
+    parts: Iterable[Part], rules: DicomPolicy, limits: LimitSettings, name: str
 ) -> tuple[DecodedImage, SourceSeries]:
     # (1) headers of everything that came
-    instances = list(read_instances(parts, limits, name, root))
+    instances = list(read_instances(parts, limits, name))
     # (2) the series that is meant
     series = choose(instances, rules, name)
     # (3) its frames, within bounds
@@ -92,30 +90,19 @@ def _read(
     return image, source
 
 
-def read_instances(
-    parts: Iterable[Part], limits: LimitSettings, name: str, root: Path | None = None
-) -> Iterator[Instance]:
+def read_instances(parts: Iterable[Part], limits: LimitSettings, name: str) -> Iterator[Instance]:
     """Yield the headers of everything that came. Raises DicomRefused, TooManyInstances."""
     count = 0
     for count, part in enumerate(islice(parts, limits.dicom_instances + 1), 1):
         if count > limits.dicom_instances:
             raise TooManyInstances(f"'{name}' holds more than {limits.dicom_instances} DICOM files", field=name)
-        yield part if isinstance(part, Instance) else read_instance(_opener(part, root))
+        yield part if isinstance(part, Instance) else read_instance(_opener(part))
     if count == 0:
         raise NotDicom("no file came")
 
 
-def _opener(part: bytes | Path | Opener, root: Path | None) -> Opener:
-    if isinstance(part, bytes):
-        return lambda: part
-    return _file_under(root, part) if isinstance(part, Path) else part
-
-
-def _file_under(root: Path | None, path: Path) -> Callable[[], bytes]:
-    resolved = path.resolve()  # links included: what they lead to must lie under the root, too
-    if root is None or not resolved.is_relative_to(root.resolve()) or not resolved.is_file():
-        raise NotDicom("a path is no file under the allowed root")
-    return resolved.read_bytes
+def _opener(part: bytes | Opener) -> Opener:
+    return (lambda: part) if isinstance(part, bytes) else part
 
 
 def _frames(instances: Iterable[Instance], limits: LimitSettings, name: str) -> list[Frame]:

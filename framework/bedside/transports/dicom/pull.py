@@ -16,7 +16,7 @@ import orjson
 from bedside.bundle.contract import InputSpec
 from bedside.bundle.dicom_policy import DescribedSeries
 from bedside.codecs.dicom import DICOM, RELATED, files_of
-from bedside.codecs.encode import BodyPart, join
+from bedside.codecs.encode import join_study
 from bedside.dicom_settings import DicomSource
 from bedside.errors import ArchiveUnavailable, NoMatchingSeries, PayloadTooLarge, ReferenceNotFound, TooManyInstances
 from bedside.reference_settings import ReferenceSettings
@@ -102,9 +102,7 @@ class ArchiveStudies:
         raise ArchiveUnavailable
 
     def _joined(self, parts: Iterable[RawPart]) -> RawPart:
-        files = [BodyPart(DICOM, data) for part in parts for data in files_of(part, self._limits)]
-        whole = join(files, f'{RELATED}; type="{DICOM}"')
-        return RawPart(None, whole.media_type, whole.body)
+        return join_study(data for part in parts for data in files_of(part, self._limits))
 
 
 class _AskAgain(Exception):

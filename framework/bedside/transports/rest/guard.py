@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from bedside.dataplane.gate import Gate
 from bedside.errors import InsufficientScope
 from bedside.transports.rest.head import Head
 from bedside.transports.rest.parts import Parts
@@ -16,7 +15,7 @@ class Guard:
 
     def __init__(self, parts: Parts) -> None:
         self._auth = parts.settings.auth
-        self._gate = Gate(parts.authenticate, parts.authorise, parts.authorise_admin, parts.authorise_listing)
+        self._gate = parts.gate
 
     async def caller(self, request: Request) -> Principal:
         """Return who calls. Raises Unauthenticated."""

@@ -1,10 +1,11 @@
 """What the REST transport is built from; ``bootstrap`` puts it together."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bedside.dataplane.auditing import Auditor
+from bedside.dataplane.gate import Gate
 from bedside.dataplane.inference import DataPlane
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.interfaces import ModelRepository
@@ -16,7 +17,7 @@ from bedside.security.scopes import authorise_truth
 from bedside.settings import Settings
 from bedside.transports.references import NONE, References
 from bedside.transports.uploads import Uploads
-from bedside.types import Principal, UnverifiedToken
+from bedside.types import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,7 @@ class Parts:
     Attributes:
         dataplane: the spine.
         repository: which models there are.
-        authenticate: turns a token into a principal; raises Unauthenticated, IssuerUnavailable.
-        authorise: lets a principal use a model, by name; raises InsufficientScope.
-        authorise_admin: lets a principal load, unload and read what is guarded by ``bedside.admin``.
-        authorise_listing: tells which models a principal may learn of, by name; raises InsufficientScope where none.
+        gate: who may ask for what, beside the spine.
         render_metrics: given ``Accept``, returns the exposition and its media type.
         settings: of the whole server.
         version: of Bedside.
@@ -49,10 +47,7 @@ class Parts:
 
     dataplane: DataPlane
     repository: ModelRepository
-    authenticate: Callable[[UnverifiedToken], Awaitable[Principal]]
-    authorise: Callable[[Principal, str], None]
-    authorise_admin: Callable[[Principal], None]
-    authorise_listing: Callable[[Principal], Callable[[str], bool]]
+    gate: Gate
     render_metrics: Callable[[str], tuple[bytes, str]]
     settings: Settings
     version: str

@@ -3,7 +3,7 @@
 V2 paths keep the Open Inference Protocol's ``{"error": "..."}``, with 400 where the contract is not kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,16 @@ class ProblemType:
         return PROBLEM_NAMESPACE + self.slug
 
 
+_DICOM_REFUSED: Sequence[type[errors.DicomRefused]] = (errors.DicomRefused, *errors.DicomRefused.__subclasses__())
+_DICOM_TITLES: Mapping[type[BedsideError], str] = {
+    errors.NotDicom: "Not DICOM",
+    errors.UnsupportedSopClass: "Unsupported SOP class",
+    errors.MixedSopClass: "Mixed SOP class",
+    errors.MultiFrame: "Multi-frame image",
+    errors.NonSquarePixels: "Pixels are not square",
+}
+"""Of reasons whose own words do not say it as people write it."""
+
 PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     BedsideError: ProblemType(500, "internal-error", "Internal error"),
     errors.RequestError: ProblemType(400, "bad-request", "Bad request"),
@@ -71,43 +81,10 @@ PROBLEMS: Mapping[type[BedsideError], ProblemType] = {
     errors.MalformedPayload: ProblemType(400, "malformed-payload", "Body cannot be read"),
     errors.TooManyInstances: ProblemType(413, "too-many-instances", "Too many DICOM instances"),
     # stage 4, DICOM: the slug is the reason (docs/dicom.md)
-    errors.DicomRefused: ProblemType(422, "dicom-refused", "Dicom refused"),
-    errors.NotDicom: ProblemType(422, "not-dicom", "Not DICOM"),
-    errors.UnsupportedTransferSyntax: ProblemType(422, "unsupported-transfer-syntax", "Unsupported transfer syntax"),
-    errors.UnsupportedSopClass: ProblemType(422, "unsupported-sop-class", "Unsupported SOP class"),
-    errors.MissingTag: ProblemType(422, "missing-tag", "Missing tag"),
-    errors.InvalidTag: ProblemType(422, "invalid-tag", "Invalid tag"),
-    errors.SeveralStudies: ProblemType(422, "several-studies", "Several studies"),
-    errors.NoMatchingSeries: ProblemType(422, "no-matching-series", "No matching series"),
-    errors.AmbiguousSeries: ProblemType(422, "ambiguous-series", "Ambiguous series"),
-    errors.WrongModality: ProblemType(422, "wrong-modality", "Wrong modality"),
-    errors.WrongBodyPart: ProblemType(422, "wrong-body-part", "Wrong body part"),
-    errors.LocalizerMixedIn: ProblemType(422, "localizer-mixed-in", "Localizer mixed in"),
-    errors.FourDimensional: ProblemType(422, "four-dimensional", "Four dimensional"),
-    errors.TooFewSlices: ProblemType(422, "too-few-slices", "Too few slices"),
-    errors.MissingSlice: ProblemType(422, "missing-slice", "Missing slice"),
-    errors.DuplicateSlice: ProblemType(422, "duplicate-slice", "Duplicate slice"),
-    errors.UnevenSpacing: ProblemType(422, "uneven-spacing", "Uneven spacing"),
-    errors.GantryTilt: ProblemType(422, "gantry-tilt", "Gantry tilt"),
-    errors.MixedOrientation: ProblemType(422, "mixed-orientation", "Mixed orientation"),
-    errors.MixedSize: ProblemType(422, "mixed-size", "Mixed size"),
-    errors.MixedPixelSpacing: ProblemType(422, "mixed-pixel-spacing", "Mixed pixel spacing"),
-    errors.MixedRescaleType: ProblemType(422, "mixed-rescale-type", "Mixed rescale type"),
-    errors.MixedFrameOfReference: ProblemType(422, "mixed-frame-of-reference", "Mixed frame of reference"),
-    errors.MixedPixelFormat: ProblemType(422, "mixed-pixel-format", "Mixed pixel format"),
-    errors.MixedSopClass: ProblemType(422, "mixed-sop-class", "Mixed SOP class"),
-    errors.NotMonochrome: ProblemType(422, "not-monochrome", "Not monochrome"),
-    errors.MultiFrame: ProblemType(422, "multi-frame", "Multi-frame image"),
-    errors.NonSquarePixels: ProblemType(422, "non-square-pixels", "Pixels are not square"),
-    errors.UnexpectedOrientation: ProblemType(422, "unexpected-orientation", "Unexpected orientation"),
-    errors.NonlinearRescale: ProblemType(422, "nonlinear-rescale", "Nonlinear rescale"),
-    errors.PaddingPixels: ProblemType(422, "padding-pixels", "Padding pixels"),
-    errors.TruncatedPixelData: ProblemType(422, "truncated-pixel-data", "Truncated pixel data"),
-    errors.PixelDataContradictsHeader: ProblemType(
-        422, "pixel-data-contradicts-header", "Pixel data contradicts header"
-    ),
-    errors.ValueOverflow: ProblemType(422, "value-overflow", "Value overflow"),
-    errors.PrecisionLost: ProblemType(422, "precision-lost", "Precision lost"),
+    **{
+        kind: ProblemType(422, kind.reason(), _DICOM_TITLES.get(kind) or kind.reason().replace("-", " ").capitalize())
+        for kind in _DICOM_REFUSED
+    },
     # stage 5
     errors.ContractViolation: ProblemType(422, "contract-violation", "Input breaks the model's contract"),
     errors.UnknownInput: ProblemType(422, "unknown-input", "Unknown input"),

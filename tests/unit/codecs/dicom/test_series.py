@@ -3,7 +3,6 @@
 import copy
 import pickle
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -239,22 +238,6 @@ def test_nothing_is_no_series() -> None:
     """An empty request has its own words."""
     with pytest.raises(NotDicom, match="no file"):
         read_series([], DicomPolicy(), LIMITS)
-
-
-def test_files_of_a_folder(tmp_path: Path) -> None:
-    """Paths are read where they lie under the root, and only there."""
-    root, outside = tmp_path / "root", tmp_path / "outside.dcm"
-    root.mkdir()
-    for number, data in enumerate(MAKE.files(MAKE.series())):
-        (root / f"{number}.dcm").write_bytes(data)
-    paths = sorted(root.iterdir())
-    image, _ = read_series(paths, DicomPolicy(), LIMITS, root=root)
-    assert image.shape == (4, 5, 4)
-    outside.write_bytes(paths[0].read_bytes())
-    (root / "link.dcm").symlink_to(outside)
-    for path, allowed in ((outside, root), (root / "link.dcm", root), (paths[0], None), (root, root)):
-        with pytest.raises(NotDicom, match="root"):
-            read_series([path], DicomPolicy(), LIMITS, root=allowed)
 
 
 def test_a_source_shows_nothing_of_the_patient() -> None:

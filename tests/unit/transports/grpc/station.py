@@ -10,7 +10,6 @@ import numpy as np
 from tests.unit.transports.fakes import World, make_world
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from bedside.dataplane.gate import Gate
 from bedside.transports.grpc.parts import Parts
 from bedside.transports.grpc.server import Server
 
@@ -60,8 +59,7 @@ class Station:
 def make_parts(world: World) -> Parts:
     """Return the transport's collaborators in a made-up world."""
     rest = world.parts
-    gate = Gate(rest.authenticate, rest.authorise, rest.authorise_admin, rest.authorise_listing)
-    return Parts(rest.dataplane, rest.repository, gate, rest.settings, rest.version, rest.lifecycle, rest.auditor)
+    return Parts(rest.dataplane, rest.repository, rest.gate, rest.settings, rest.version, rest.lifecycle, rest.auditor)
 
 
 @asynccontextmanager
