@@ -15,6 +15,7 @@ from tests.waiting import PATIENCE_SECONDS
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import ConfigurationError
 from bedside.settings import Settings
+from bedside.transports.rest.connection import MOST_PIPELINED
 from bedside.transports.rest.server import serve
 
 PREDICT = "/v1/models/heart/predict"
@@ -170,6 +171,38 @@ def test_a_wish_for_another_protocol_and_for_the_end(server: Running) -> None:
     """The end is granted."""
     with server.connect() as line:
         assert line.ask("POST", PREDICT, RECORD_BODY, connection="upgrade, close", upgrade="h2c").status == 200
+        assert line.closed()
+
+
+@pytest.mark.parametrize("wish", [{}, {"connection": "upgrade", "upgrade": "h2c"}], ids=["plain", "upgrade"])
+def test_requests_that_wait_on_one_connection_are_bounded(server: Running, wish: dict[str, str]) -> None:
+    """Ten thousand fit into one read: they would take memory from everybody, and the stack, before anybody is known."""
+    ask = request("GET", "/livez", b"", **wish)
+    with server.connect() as line:
+        line.send(ask * MOST_PIPELINED)
+        assert {line.answer().status for _ in range(MOST_PIPELINED)} == {200}
+        line.send(ask * 1000)
+        answers = (line.answer() for _ in range(1000))
+        with pytest.raises(ConnectionError):
+            list(answers)
+
+
+def test_what_cannot_be_read_is_not_answered_for_another(server: Running) -> None:
+    """A 400 that cut in would be taken for the answer of the request that runs, or for a part of it."""
+    with server.connect() as line:
+        line.send(request("POST", HELD, RECORD_BODY))
+        server.told("running")
+        line.send(b"\x16\x03\x01 hello\r\n\r\n")
+        assert line.closed()
+        server.let_go()
+
+
+def test_a_body_that_cannot_be_read_is_answered(server: Running) -> None:
+    """400: what is wrong is a part of the request that waits for its answer."""
+    head = request("POST", PREDICT, transfer_encoding="chunked").replace(b"content-length: 0\r\n", b"")
+    with server.connect() as line:
+        line.send(head + b"zz\r\n")
+        assert line.answer().status == 400
         assert line.closed()
 
 

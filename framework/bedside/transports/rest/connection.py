@@ -32,6 +32,10 @@ RESERVED_CONNECTIONS = 32
 JOINED_BYTES = 65536
 """Longest body that is copied behind its head, to go out in one system call; a longer one costs more to copy."""
 
+MOST_PIPELINED = 64
+"""Requests of one connection that wait for the one before them. A read of 256 KiB holds ten thousand, each of which
+costs memory before anybody knows who asks, and as long as answers are not read."""
+
 _UPGRADE_FIELDS = (b"connection", b"upgrade", b"http2-settings")
 
 _TOO_LARGE = (
@@ -161,7 +165,10 @@ class Connection(HttpToolsProtocol):
     def _refuse_malformed(self) -> None:
         message = "Invalid HTTP request received."
         self.logger.warning(message)
-        self.send_400_response(message)
+        if self._may_refuse:
+            self.send_400_response(message)
+        else:
+            self._close()
 
     def on_message_complete(self) -> None:
         """End a request, unless it is to be read again."""
@@ -184,6 +191,8 @@ class Connection(HttpToolsProtocol):
         if sum([name == b"host" for name, _ in self.headers]) != 1 and self.parser.get_http_version() == "1.1":
             raise HttpParserError("an HTTP/1.1 request has one Host")  # RFC 9112 §3.2: or it is a bad request
         super().on_headers_complete()
+        if len(self.pipeline) > MOST_PIPELINED:
+            raise HttpParserError("too many requests wait on this connection")
         # The request's task has not begun yet.
         if self.scope["method"] != "HEAD":
             self.scope[WHOLE] = WholeAnswer(self.cycle)  # type: ignore[literal-required]
@@ -272,10 +281,17 @@ class Connection(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    @property
+    def _may_refuse(self) -> bool:
+        """Tell whether an answer would be taken for that of what cannot be read, and cut into no other."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        return cycle.more_body and not cycle.response_started and not self.pipeline  # it is this request's body
+
     def _refuse(self, answer: bytes) -> None:
         self._head_complete()
-        # An answer to an earlier request may be on its way; ours would cut into it.
         if not self.transport.is_closing():
-            if self.cycle is None or self.cycle.response_complete:
+            if self._may_refuse:
                 self.transport.write(answer)
             self.transport.close()
