@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from bedside.dataplane.call import Call
-from bedside.errors import BedsideError, InsufficientScope, Unauthenticated
+from bedside.errors import BedsideError, InsufficientScope, MalformedPayload, Unauthenticated
 from bedside.interfaces import AuditSink, ModelRepository
 from bedside.observability.accounting import slug
 from bedside.observability.audit_lines import Record
@@ -37,8 +37,17 @@ class Auditor:
         self.strict = sink is not None and sink.strict
 
     def fingerprint(self, raw: Sequence[RawInput]) -> str:
-        """Return the keyed hash of an input, "" where nobody keeps it."""
-        return "" if self._sink is None else self._sink.fingerprint([_bytes(item) for item in raw])
+        """Return the keyed hash of an input, "" where nobody keeps it.
+
+        Raises:
+            MalformedPayload: it is nested deeper than orjson writes (254 levels), and than any input may be.
+        """
+        if self._sink is None:
+            return ""
+        try:
+            return self._sink.fingerprint([_bytes(item) for item in raw])
+        except orjson.JSONEncodeError:
+            raise MalformedPayload("nested too deeply", field="body") from None
 
     async def settle(self, call: Call) -> None:
         """Before a call is answered: record it where that is asked for. Raises AuditUnavailable."""

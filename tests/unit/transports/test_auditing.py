@@ -58,6 +58,24 @@ async def test_a_refused_call_is_recorded(
     assert trail.told == [told]
 
 
+NESTED = b"[" * 300 + b"]" * 300
+TENSOR = b'{"inputs": [{"name": "age", "datatype": "FP32", "shape": [1], "data": %b}]}' % NESTED
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(PREDICT, b'{"age": %b}' % NESTED), ("/v2/models/heart/infer", TENSOR)],
+    ids=["record", "tensor"],
+)
+async def test_an_input_that_is_nested_too_deeply_is_refused_and_recorded(trail: Trail, path: str, body: bytes) -> None:
+    """Its hash cannot be told, and it is no fault of the server's."""
+    async with make_world(audit=trail).client() as client:
+        answer = await client.post(path, content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert "nested" in answer.text
+    assert trail.told == [("model_called", "user", "malformed_payload")]
+
+
 async def test_administration_is_recorded(trail: Trail) -> None:
     """Loading and unloading, done or refused; a model's name only where there is such a model."""
     async with make_world(audit=trail).client() as client:

@@ -388,8 +388,9 @@ async def test_requests_never_break_the_server(
         b'{"inputs": [{"name": "age", "datatype": "FP64", "shape": [1], "data": [1], "data": [2]}]}',
         b'{"inputs": [], "inputs": [{"name": "age", "datatype": "FP64", "shape": [1], "data": [1]}]}',
         b'{"inputs": [{"name": "age", "datatype": "FP64", "shape": [1], "data": [1], "parameters": {"a": 1, "a": 2}}]}',
+        b'{"inputs": [{"name": "age", "datatype": "FP64", "shape": [1], "data" : [1], "data": [2]}]}',
     ],
-    ids=["data", "inputs", "parameters"],
+    ids=["data", "inputs", "parameters", "blanks"],
 )
 def test_a_member_that_comes_twice_is_refused(twice: bytes) -> None:
     """Two `data` are two patients; which one was meant nobody can tell."""
@@ -402,3 +403,12 @@ def test_a_colon_in_a_text_is_no_member() -> None:
     body = b'{"id": "a\\":b", "inputs": [{"name" : "age", "datatype": "BYTES", "shape": [1], "data": ["x\\": y"]}]}'
 
     assert parse_infer_request(body, None, 1 << 20).inputs[0].data == ['x": y']
+
+
+def test_nesting_that_a_closer_look_cannot_follow_is_refused() -> None:
+    """The parser that finds members twice has a smaller stack than the one that reads them."""
+    data = b"[" * 1000 + b"]" * 1000
+    body = b'{"id": ":", "inputs": [{"name": "age", "datatype": "FP32", "shape": [1], "data": ' + data + b"}]}"
+    with pytest.raises(MalformedPayload, match="nested") as refused:
+        parse_infer_request(body, None, 1 << 20)
+    assert refused.value.field == "body"

@@ -20,6 +20,7 @@ from bedside.types import Principal
 
 JSON = {"content-type": "application/json"}
 TRUTH = "/v1/models/heart/truth"
+ID = b"0" * 32
 NOBODY = {"authorization": "Bearer nobody"}
 
 
@@ -89,10 +90,11 @@ async def test_truth_is_told_of_each_row_of_tensors(world: World) -> None:
         (TRUTH, {}, b"[]", 400, "malformed-payload"),
         (TRUTH, {}, b"{}", 400, "malformed-payload"),
         (TRUTH, {}, b'{"request_id": "DOE^JOHN", "truth": "present"}', 422, "bad-parameter"),
-        (TRUTH, {}, b'{"request_id": "%s", "truth": "present"}' % (b"0" * 32), 404, "prediction-not-found"),
+        (TRUTH, {}, b'{"request_id": "%s", "truth": "present"}' % ID, 404, "prediction-not-found"),
+        (TRUTH, {}, b'{"request_id": "%s", "truth": "present", "truth": "absent"}' % ID, 400, "malformed-payload"),
         ("/v1/models/made_up/truth", {}, b"{}", 404, "model-not-found"),
     ],
-    ids=["scope", "list", "empty", "no id", "unknown id", "unknown model"],
+    ids=["scope", "list", "empty", "no id", "unknown id", "two truths", "unknown model"],
 )
 async def test_what_is_no_truth_is_refused(
     world: World, trail: Trail, path: str, headers: dict[str, str], body: bytes, status: int, slug: str

@@ -50,10 +50,13 @@ def _document(data: bytes) -> Object:
         raise MalformedPayload(f"not valid JSON at line {error.lineno}, column {error.colno}", field="body") from None
     if not isinstance(document, dict):
         raise MalformedPayload("must be a JSON object", field="body")
-    # orjson keeps the last of two equal names, and two `data` have no meaning that we could choose (RFC 8259 §4). A
-    # request has as many `":` as members; only where the counts differ is a closer look worth its time.
-    if data.count(b'":') != _members(document):
-        json.loads(data, object_pairs_hook=_without_duplicates)
+    # orjson keeps the last of two equal names, and two `data` have no meaning that we could choose (RFC 8259 §4). Each
+    # member has a colon, the second of two as well; only where there are more is a closer look worth its time.
+    if data.count(b":") != _members(document):
+        try:
+            json.loads(data, object_pairs_hook=_without_duplicates)
+        except RecursionError:
+            raise MalformedPayload("nested too deeply", field="body") from None
     return document
 
 

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-import orjson
 from fastapi import Request
 
-from bedside.errors import MalformedPayload, RequestTimeout
+from bedside.codecs.record import parse_object
+from bedside.errors import RequestTimeout
 from bedside.transports.rest.body import Body
 from bedside.transports.rest.head import Head
 
@@ -24,12 +24,4 @@ async def read_document(request: Request, seconds: float) -> dict[str, Any]:
             data = await Body(request.receive, Head(request.scope)).read(_BYTES)
     except TimeoutError:
         raise RequestTimeout from None
-    if not data:
-        return {}
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise MalformedPayload("not valid JSON", field="body") from None
-    if not isinstance(document, dict):
-        raise MalformedPayload("must be a JSON object", field="body")
-    return document
+    return dict(parse_object(data, "body")) if data else {}
