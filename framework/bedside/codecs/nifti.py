@@ -113,7 +113,9 @@ def read_nifti(payload: bytes) -> NDArray[Any]:
 
 
 def _image(data: bytes) -> Any:
-    image_class = nibabel.Nifti2Image if data[4:7] == b"n+2" else nibabel.Nifti1Image
+    # As nibabel.load does: a file may have the magic of both, and is checked as what the bundle's reader takes it for.
+    is_first = nibabel.Nifti1Header.may_contain_header(data[: nibabel.Nifti1Header.sizeof_hdr])
+    image_class = nibabel.Nifti1Image if is_first else nibabel.Nifti2Image
     return image_class.from_stream(io.BytesIO(data))
 
 

@@ -81,7 +81,18 @@ def sound_volumes() -> dict[str, bytes]:
         "volume_slope_nan.nii": volume(ramp(4, 5, 6), scl_slope=np.nan, scl_inter=0.0),
         "plane.nii": volume(ramp(7, 5)),
         "plane_one_voxel_thick.nii": volume(ramp(7, 5, 1)),
+        "plane_of_both_versions.nii": of_both_versions(),
     }
+
+
+def of_both_versions() -> bytes:
+    """Return a file that is a plane of 16 x 16 as NIfTI-1, and one of 8 x 8 as NIfTI-2: readers choose."""
+    data = bytearray(volume(np.zeros((16, 16), "uint8"), np.eye(4)))
+    data[4:16] = b"n+2\0\r\n\x1a\n" + struct.pack("<hh", 2, 8)  # nifti2.h: magic, datatype, bitpix
+    data[16:40] = struct.pack("<3q", 2, 8, 8)  # dim
+    data[112:136] = struct.pack("<3d", 1, 1, 1)  # pixdim; as NIfTI-1 a slope of 0, which is none
+    data[168:176] = struct.pack("<q", 544)  # vox_offset
+    return bytes(data)
 
 
 def defective_volumes() -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from tests.unit.codecs.conftest import INPUTS
 
 from bedside.codecs import Codecs
 from bedside.codecs.nifti import compress, decode_nifti, encode_nifti, read_nifti
@@ -37,6 +38,7 @@ LIMIT = 1 << 24
         ("channels_uncoded_sform_agrees.nii", (4, 5, 6, 2), 3, 2),
         ("plane.nii", (7, 5), 2, 1),
         ("plane_one_voxel_thick.nii", (7, 5, 1), 3, 1),
+        ("plane_of_both_versions.nii", (16, 16), 2, 1),
     ],
 )
 def test_sound_files_are_described(
@@ -48,6 +50,7 @@ def test_sound_files_are_described(
     assert image.suffix == ".nii"
     assert image.finite
     assert image.affine is not None
+    assert nibabel.load(INPUTS / name).shape == shape
 
 
 @pytest.mark.parametrize(
