@@ -25,6 +25,7 @@ imageglobals.logger.setLevel(logging.CRITICAL)
 _KINDS = "iuf"
 _LEAST_OFFSET = 352  # nifti1.h: header of 348 bytes and 4 bytes that announce extensions
 _LARGEST = float(np.finfo(np.float32).max)  # LoadImage makes float32; beyond this a value turns into infinity
+_FARTHEST_MM = 1e9  # far beyond, float64 cannot tell one voxel's place from the next one's: masks came out empty
 _MM_OR_UNKNOWN = (0, 2)  # nifti1.h: NIFTI_UNITS_UNKNOWN, NIFTI_UNITS_MM
 
 
@@ -41,7 +42,7 @@ def decode_nifti(data: bytes, *, name: str, limit: int) -> DecodedImage:
         limit: largest size of the voxel data, in bytes.
 
     Raises:
-        MalformedPayload: the header contradicts itself or the data, or the geometry is not invertible.
+        MalformedPayload: the header contradicts itself or the data, or the geometry is not stated or not invertible.
         DecompressedTooLarge: the header asks for more than ``limit`` bytes.
         WrongDatatype: complex, RGB or extended-precision voxels, which MONAI's transforms cannot use.
     """
@@ -51,6 +52,7 @@ def decode_nifti(data: bytes, *, name: str, limit: int) -> DecodedImage:
     dtype = _dtype(header, name)
     offset = int(image.dataobj.offset)
     _require_whole(data, offset, math.prod(shape) * dtype.itemsize, name=name, limit=limit)
+    _require_stated(data, header, name)
     voxels: NDArray[Any] = np.frombuffer(data, dtype, math.prod(shape), offset)
     spatial = min(len(shape), 3) if len(shape) <= 4 else len(shape) - 1
     return DecodedImage(
@@ -169,6 +171,19 @@ def _extremes(voxels: NDArray[Any], slope: float, inter: float) -> tuple[float, 
     return float(voxels.min()), float(voxels.max())
 
 
+def _require_stated(data: bytes, header: Any, name: str) -> None:
+    """Refuse a geometry that nibabel would make up: 1 mm for a voxel size of 0, none for a form that has no name.
+
+    MONAI prefers the sizes to a form that contradicts them: volumes would be wrong by any factor.
+    """
+    raw = type(header)(data[: header.sizeof_hdr], check=False)
+    sizes = np.asarray(raw["pixdim"][1 : min(int(header["dim"][0]), 3) + 1])
+    if not np.isfinite(sizes).all() or not sizes.all():
+        raise MalformedPayload(f"the NIfTI header of '{name}' has a voxel size of 0, or none", field=name)
+    if any(raw[form] != header[form] for form in ("qform_code", "sform_code")):
+        raise MalformedPayload(f"the NIfTI header of '{name}' has a geometry of unknown kind", field=name)
+
+
 def _affine(header: Any, name: str) -> NDArray[np.float64]:
     if int(header["xyzt_units"]) & 7 not in _MM_OR_UNKNOWN:
         # MONAI and nibabel ignore the unit: a file in micrometres would give volumes wrong by 10^9.
@@ -179,12 +194,15 @@ def _affine(header: Any, name: str) -> NDArray[np.float64]:
             affine = _affine_as_read(header, stated)
             # The stated one too: where it is broken, MONAI goes on with the other form, which nobody vouched for.
             usable = all(
-                np.isfinite(form).all() and abs(np.linalg.det(form[:3, :3])) > 1e-12 for form in (stated, affine)
+                np.abs(form).max() < _FARTHEST_MM and abs(np.linalg.det(form[:3, :3])) > 1e-12
+                for form in (stated, affine)
             )
     except Exception as error:  # an impossible quaternion, for one
         raise MalformedPayload(f"the NIfTI header of '{name}' has no valid geometry", field=name) from error
     if not usable:
-        raise MalformedPayload(f"the affine of '{name}' is not finite or not invertible", field=name)
+        raise MalformedPayload(
+            f"the affine of '{name}' is not invertible, not finite, or leads beyond a thousand km", field=name
+        )
     return affine
 
 
