@@ -13,17 +13,13 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import PydanticBaseSettingsSource as _Source
 
 from bedside.audit_settings import AuditSettings
 from bedside.dicom_settings import DicomSettings
 from bedside.errors import ConfigurationError
+from bedside.errors.validation import problems
 from bedside.log_settings import ElasticSettings, LogSettings
 from bedside.monitoring_settings import MonitoringSettings
 from bedside.otlp_settings import MetricsSettings, TracingSettings
@@ -459,7 +455,17 @@ class Settings(BaseSettings):
 
 
 class _Environment(EnvSettingsSource):
-    """The environment; ``BEDSIDE_ADMISSION=warn`` is short for ``BEDSIDE_ADMISSION__MODE=warn``."""
+    """The environment; ``BEDSIDE_ADMISSION=warn`` is short for ``BEDSIDE_ADMISSION__MODE=warn``.
+
+    A group that is not there is unknown, as a setting is. Kubernetes' own (``BEDSIDE_PORT``) have no ``__``.
+    """
+
+    def __call__(self) -> dict[str, Any]:
+        groups = (name.lower()[8:].partition("__") for name in os.environ if name.upper().startswith("BEDSIDE_"))
+        others: dict[str, Any] = {
+            group: {} for group, nested, _ in groups if nested and group not in Settings.model_fields
+        }
+        return others | super().__call__()
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         if field_name == "admission" and isinstance(value, str) and value.isalpha():
@@ -480,18 +486,13 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     class _WithFile(Settings):
         @classmethod
         def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            sources = (init_settings, _Environment(settings_cls), file_secret_settings)
+            cls, settings_cls: type[BaseSettings], init_settings: _Source, *_: _Source, **__: _Source
+        ) -> tuple[_Source, ...]:
+            sources = (init_settings, _Environment(settings_cls))
             return (*sources, TomlConfigSettingsSource(settings_cls, file)) if file else sources
 
     try:
         return _WithFile(**overrides)
     except ValidationError as error:
-        problems = [(".".join(map(str, e["loc"])) or "settings", e["msg"]) for e in error.errors()]
-        raise ConfigurationError("; ".join(map(": ".join, problems)), field=problems[0][0]) from None
+        found = [(place or "settings", what) for place, what in problems(error, Settings)]
+        raise ConfigurationError("; ".join(map(": ".join, found)), field=found[0][0]) from None

@@ -170,3 +170,27 @@ def test_the_audit_trail_goes_where_the_log_goes_unless_told(given: dict[str, An
     assert load_settings(audit=given, elastic=elastic).audit.ships("stdout") is ships
     assert load_settings(audit={"ship": False}, elastic=elastic).audit.ships("both") is False
     assert load_settings(elastic=elastic).audit.ships("both") is True
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("BEDSIDE_LIMIT__ROWS", "limit: no such setting; did you mean 'limits'?"),
+        ("BEDSIDE_LIMITS__ROW", "limits.row: no such setting; did you mean 'rows'?"),
+        ("bedside_limits__row", "limits.row: no such setting; did you mean 'rows'?"),
+        ("BEDSIDE_TRACING__X", "tracing.x: no such setting; there are: "),
+    ],
+)
+def test_a_misspelt_setting_is_told_with_what_was_meant(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    """Its group as well: a limit that holds nothing back would be found out too late."""
+    monkeypatch.setenv(name, "3")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert caught.value.detail.startswith(text)
+
+
+def test_variables_of_kubernetes_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Service called ``bedside`` sets these in each pod beside it, and a command has some of its own."""
+    for name in ("BEDSIDE_PORT", "BEDSIDE_SERVICE_HOST", "BEDSIDE_PORT_8000_TCP_ADDR", "BEDSIDE_TOKEN"):
+        monkeypatch.setenv(name, "tcp://10.0.0.1:8000")
+    assert load_settings().model_dump() == Settings().model_dump()

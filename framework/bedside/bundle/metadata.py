@@ -212,6 +212,9 @@ def read_metadata(bundle_root: Path) -> Metadata:
         raise InvalidBundle("configs/metadata.json is missing: is this folder a MONAI bundle?", field="metadata.json")
     try:
         raw = json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise InvalidBundle(f"configs/metadata.json is no JSON ({place})", field="metadata.json") from error
     except (ValueError, OSError, RecursionError) as error:
         raise InvalidBundle(
             f"configs/metadata.json cannot be read: {type(error).__name__}", field="metadata.json"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bedside.bundle.dicom_policy import DicomPolicy
 from bedside.errors import InvalidBundle
+from bedside.errors.validation import problems
 
 
 class InputPolicy(BaseModel):
@@ -57,6 +58,5 @@ def read_policy(root: Path) -> Policy:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidBundle(f"bedside.toml is not TOML: {error}", field="bedside.toml") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise InvalidBundle(f"bedside.toml: {where}: {first['msg']}", field=f"bedside.toml#{where}") from None
+        where, what = problems(error, Policy)[0]
+        raise InvalidBundle(f"bedside.toml: {where}: {what}", field=f"bedside.toml#{where}") from None

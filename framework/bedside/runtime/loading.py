@@ -20,6 +20,7 @@ from bedside.interfaces import NotInline
 from bedside.runtime.acceleration_trial import this_machine, try_acceleration
 from bedside.runtime.building import BuiltBundle, build, resolve_device
 from bedside.runtime.causes import first_cause, text_of
+from bedside.runtime.diagnosis import failing_transform, made_up, other_inputs, wrong_names
 from bedside.runtime.engine import BundleEngine
 from bedside.runtime.facts import Acceleration, LoadedFacts
 from bedside.runtime.introspection import bundle_inputs, is_bare, nullable_features, stand_ins
@@ -83,13 +84,19 @@ def _load_failed(error: Exception, folder: BundleFolder) -> LoadFailed:
     if package:
         return LoadFailed(f"the bundle needs the package '{package}': {install_line(package)}")
     cause = first_cause(error)
-    if cause is error and isinstance(error, BedsideError):
-        return LoadFailed(error.detail, field=error.field)
-    others = other_versions(folder.metadata.required_packages)
-    made_with = f"; it was made with {others}" if others else ""
+    detail, field = ("the bundle could not be built", None)
     if isinstance(error, BedsideError):
-        return LoadFailed(f"{error.detail} ({text_of(cause)}){made_with}", field=error.field)
-    return LoadFailed(f"the bundle could not be built: {text_of(cause)}{made_with}")
+        detail, field = error.detail, error.field
+        if cause is error:
+            return LoadFailed("; ".join(filter(None, (detail, wrong_names(folder)))), field=field)
+    began = ": ".join(filter(None, (detail, failing_transform(error), text_of(cause))))
+    hints = (began, *getattr(error, "__notes__", ()), wrong_names(folder) or _made_with(folder))
+    return LoadFailed("; ".join(filter(None, hints)), field=field)
+
+
+def _made_with(folder: BundleFolder) -> str:
+    others = other_versions(folder.metadata.required_packages)
+    return f"it was made with {others}" if others else ""
 
 
 def _missing_package(error: BaseException | None) -> str:
@@ -167,9 +174,9 @@ def _first_run(
     """Run made-up inputs, in the ways in which they may be meant, until one of them runs, or fails late.
 
     Raises:
-        ModelFailure: none did; the failure is that of the likeliest.
+        LoadFailed: none did; the failure is that of the likeliest.
     """
-    first: ModelFailure | None = None
+    first: LoadFailed | None = None
     for inputs in trials(facts, folder.metadata):
         begin = perf_counter()
         engine.stand_ins = stand_ins(inputs)
@@ -181,10 +188,19 @@ def _first_run(
         except ModelFailure as failure:
             if _missing_package(failure):
                 raise
-            first = first or failure
+            first = first or _first_run_failed(failure, sample, facts, folder)
             if answers and perf_counter() - begin > _SLOW_SECONDS:
                 break  # its network took this form; what fails behind it fails of all, each as slowly (decision 39)
     raise first or LoadFailed("there is no way to make an input for it")
+
+
+def _first_run_failed(
+    failure: ModelFailure, sample: ValidatedInputs, facts: tuple[InputFact, ...], folder: BundleFolder
+) -> LoadFailed:
+    failed = LoadFailed(f"its first run, on {made_up(sample.items)}, failed")
+    failed.add_note(other_inputs(facts, folder.metadata))
+    failed.__cause__ = failure
+    return failed
 
 
 @contextmanager

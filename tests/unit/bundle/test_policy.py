@@ -36,3 +36,20 @@ def test_a_file_with_a_mistake_names_it(tmp_path: Path, content: bytes, field: s
     with pytest.raises(InvalidBundle) as caught:
         read_policy(tmp_path)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("executoin = 'inline'", "executoin: no such setting; did you mean 'execution'?"),
+        ("[inputs.image]\nleast_extend_mm = 3", "least_extend_mm: no such setting; did you mean 'least_extent_mm'?"),
+        ("[dicom]\nqqq = 3", "dicom.qqq: no such setting; there are: "),
+        ("[[dicom.series]]\ninputt = 'image'", "no such setting; did you mean 'input'?"),
+    ],
+)
+def test_a_misspelt_setting_is_told_with_what_was_meant(tmp_path: Path, content: str, what: str) -> None:
+    """At any depth, below names of the author's own as well."""
+    (tmp_path / "bedside.toml").write_text(content)
+    with pytest.raises(InvalidBundle) as caught:
+        read_policy(tmp_path)
+    assert what in caught.value.detail

@@ -38,10 +38,18 @@ def read_document(path: Path, limits: AdmissionSettings, *, unique: bool = True)
     except RecursionError:
         raise Refused("config_too_deep", "nested so deep that it cannot be read") from None
     except _UNREADABLE as error:
-        raise Refused("config_unreadable", f"is neither JSON nor plain YAML ({type(error).__name__})") from None
+        raise Refused("config_unreadable", f"is neither JSON nor plain YAML ({_where(error)})") from None
     if not isinstance(document, dict):
         raise Refused("config_unreadable", "holds no mapping at its root")
     return document
+
+
+def _where(error: Exception) -> str:
+    """Tell where a reader stopped; its own words where they hold nothing of the file's."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno}: {error.msg}"
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else type(error).__name__
 
 
 def _text(path: Path, most: int) -> str:

@@ -72,6 +72,7 @@ RULES: dict[str, Rule] = {
     # weights
     "pickle_global": Rule("refused", _WEIGHTS),
     "pickle_opcode": Rule("refused", _WEIGHTS),
+    "lfs_pointer": Rule("refused", "Fetch the file in the bundle's repository: git lfs install && git lfs pull."),
     "pickle_unreadable": Rule("refused", _WEIGHTS),
     "numpy_in_pickle": Rule("warning", f"torch.load(weights_only=True) may refuse it. {_WEIGHTS}"),
     "torchscript": Rule("refused", "Export the network again without operators that touch files or foreign libraries."),

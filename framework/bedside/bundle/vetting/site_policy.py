@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from bedside.errors import ConfigurationError
+from bedside.errors.validation import problems
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\.\*)?", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -72,9 +73,8 @@ def read_site_policy(path: Path | None) -> SitePolicy:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the admission policy is not TOML: {error}", field="admission.policy_file") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise ConfigurationError(f"admission policy: {where}: {first['msg']}", field=where) from None
+        where, what = problems(error, SitePolicy)[0]
+        raise ConfigurationError(f"admission policy: {where}: {what}", field=where) from None
     return policy.model_copy(update={"public_keys": tuple(path.parent / key for key in policy.public_keys)})
 
 

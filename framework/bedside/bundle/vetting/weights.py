@@ -23,6 +23,7 @@ from bedside.bundle.vetting.torch_archive import (
 from bedside.settings import AdmissionSettings
 
 _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"})
+_POINTER = b"version https://git-lfs.github.com/"
 _LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # 0x1950A86A20F9469CFC6C, pickled
 _LEGACY_PICKLES = 5  # magic number, protocol, system, object, keys of storages (torch/serialization.py, _legacy_load)
 
@@ -60,11 +61,13 @@ _Told = Iterator[tuple[str, str]]
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as stream:
-        return stream.read(8)
+        return stream.read(len(_POINTER))
 
 
 def _judge_of(name: str, head: bytes) -> Callable[[_File], _Told] | None:
     suffix = PurePosixPath(name.lower()).suffix
+    if head == _POINTER:
+        return _pointer
     if head.startswith(NATIVE_CODE):
         return _native
     if head.startswith(b"PK\3\4"):
@@ -77,6 +80,10 @@ def _judge_of(name: str, head: bytes) -> Callable[[_File], _Told] | None:
         return _onnx
     # A pickle of protocol 2 and later begins with PROTO; older ones are only known by what loads them.
     return _pickles if suffix in _PICKLE_SUFFIXES or is_pickle(head) else None
+
+
+def _pointer(_: _File) -> _Told:
+    yield "lfs_pointer", "is a pointer of Git LFS, and not the file that it stands for"
 
 
 def _native(_: _File) -> _Told:

@@ -159,6 +159,22 @@ def test_yaml_is_plain_or_refused(root: Path, text: str, rule: str) -> None:
     assert rules(judged(root)) == {rule}
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("inference.json", '{"a": 1,\n "b": 2\n "c": 3}', "line 3, column 2: Expecting ',' delimiter"),
+        ("inference.yaml", "a: 1\nb: [\nc: 3\n", "line 4, column 1"),
+        ("inference.yaml", "x: 2020-99-99", "ValueError"),
+    ],
+)
+def test_where_a_file_breaks_off_is_told(root: Path, name: str, text: str, place: str) -> None:
+    """A forgotten comma is found by its line."""
+    (root / "configs" / "inference.json").unlink()
+    (root / "configs" / name).write_text(text)
+    (finding,) = (one for one in judged(root).findings if one.rule == "config_unreadable")
+    assert finding.explanation == f"is neither JSON nor plain YAML ({place})"
+
+
 def test_yaml_with_aliases_and_merge_keys_is_admitted(root: Path) -> None:
     """As bundles write it."""
     (root / "configs" / "inference.json").unlink()

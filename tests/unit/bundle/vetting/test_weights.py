@@ -245,6 +245,13 @@ def test_pickles_of_the_legacy_form_are_judged_to_the_last(root: Path, hostile: 
     assert rules(judged(written(root, "model.pt", data[:-4]))) == {"pickle_unreadable"}
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "labels.npy"])
+def test_a_pointer_of_git_lfs_is_told_as_one(root: Path, name: str) -> None:
+    """A clone without Git LFS has it in place of the weights, and nobody sees that by the names."""
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    assert rules(judged(written(root, name, pointer))) == {"lfs_pointer"}
+
+
 def test_bytes_after_a_single_pickle_are_refused(root: Path) -> None:
     """Somebody may read on."""
     assert rules(judged(written(root, "labels.pkl", b"\x80\x02}.x"))) == {"pickle_unreadable"}
