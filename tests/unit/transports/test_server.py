@@ -355,6 +355,14 @@ def test_tls(certificate: tuple[Path, Path]) -> None:
             old.wrap_socket(socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS)).close()
 
 
+def test_a_connection_that_never_agrees_on_tls(certificate: tuple[Path, Path]) -> None:
+    """It is closed as one that never speaks, long before uvloop's own minute is over."""
+    group = {"tls_certificate": str(certificate[0]), "tls_key": str(certificate[1])}
+    with running({"server": group}, head_seconds=1.5) as server, server.connect() as line:
+        line.sock.settimeout(30)
+        assert line.closed()
+
+
 def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
     """A configuration error that names the setting, before anything is bound."""
     (tmp_path / "a.pem").write_text("no")

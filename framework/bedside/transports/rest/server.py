@@ -13,8 +13,10 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import uvicorn
+import uvloop
 
 from bedside.dataplane.lifecycle import Lifecycle
 from bedside.errors import ConfigurationError
@@ -45,10 +47,23 @@ def serve(
     config = _config(app, settings)
     listener = _bind(settings)
     server = Server(config, settings, lifecycle, on_listening)
-    with listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    with listener, asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(server.serve(sockets=[listener]))
     if lifecycle.failure is not None:
         raise lifecycle.failure
+
+
+class Loop(uvloop.Loop):
+    """uvloop's, with a bound on agreeing on TLS: uvicorn passes none on, and uvloop's is a minute.
+
+    Until then a connection is none of those that are counted, and who says nothing takes the server's open files.
+    """
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """Listen; see ``asyncio.loop.create_server``."""
+        if options.get("ssl") is not None:
+            options["ssl_handshake_timeout"] = Connection.head_seconds
+        return await super().create_server(*args, **options)  # type: ignore[return-value]  # the stubs of asyncio's
 
 
 class Server(uvicorn.Server):
