@@ -136,12 +136,15 @@ def _require_count(tensor: RawTensor, expected: int, came: int, unit: str) -> No
 
 def _flatten(tensor: RawTensor) -> list[Any]:
     flat: Any = tensor.data
-    for _ in range(_DEEPEST):  # the protocol allows nested lists and flat ones, row-major both
+    for axis in range(1, _DEEPEST):  # the protocol allows nested lists and flat ones, row-major both
         kinds = set(map(type, flat))
         if list not in kinds:
             return list(flat)
         if len(kinds) > 1:
             break
+        if {*map(len, flat)} != {*tensor.shape[axis : axis + 1]}:
+            # As many elements in other rows would make another image: width and height that were exchanged, for one.
+            raise WrongShape(f"the lists of '{tensor.name}' are not as long as its shape says", field=tensor.name)
         flat = list(chain.from_iterable(flat))
     raise WrongShape(f"'{tensor.name}' must have lists of equal depth", field=tensor.name)
 

@@ -68,6 +68,11 @@ def decode_nifti(data: bytes, *, name: str, limit: int) -> DecodedImage:
     )
 
 
+def is_usable(affine: NDArray[np.float64]) -> bool:
+    """Tell whether an affine is finite, can be inverted, and leads nowhere that float64 cannot tell voxels apart."""
+    return bool(np.abs(affine).max() < _FARTHEST_MM and abs(np.linalg.det(affine[:3, :3])) > 1e-12)
+
+
 def encode_nifti(array: NDArray[Any], affine: NDArray[np.float64] | None) -> bytes:
     """Return an uncompressed single-file NIfTI; the type is kept, lengths are in millimetres.
 
@@ -193,10 +198,7 @@ def _affine(header: Any, name: str) -> NDArray[np.float64]:
             stated = np.asarray(header.get_best_affine(), np.float64)
             affine = _affine_as_read(header, stated)
             # The stated one too: where it is broken, MONAI goes on with the other form, which nobody vouched for.
-            usable = all(
-                np.abs(form).max() < _FARTHEST_MM and abs(np.linalg.det(form[:3, :3])) > 1e-12
-                for form in (stated, affine)
-            )
+            usable = is_usable(stated) and is_usable(affine)
     except Exception as error:  # an impossible quaternion, for one
         raise MalformedPayload(f"the NIfTI header of '{name}' has no valid geometry", field=name) from error
     if not usable:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bedside.bundle.contract import InputSpec
 from bedside.codecs.elements import read_numbers
-from bedside.codecs.nifti import decode_nifti, encode_nifti
+from bedside.codecs.nifti import decode_nifti, encode_nifti, is_usable
 from bedside.codecs.npy import decode_npy, encode_npy
 from bedside.codecs.plane import decode_plane, encode_png
 from bedside.errors import BadParameter, WrongDatatype, WrongShape
@@ -86,7 +86,7 @@ def _geometry(tensor: RawTensor, rank: int) -> NDArray[np.float64] | None:
         raise BadParameter(f"'{tensor.name}' must have 'affine' or 'spacing', not both", field=tensor.name)
     if "affine" in tensor.parameters:
         affine = _numbers(tensor, "affine", 16).reshape(4, 4)
-        if not np.array_equal(affine[3], (0, 0, 0, 1)) or abs(np.linalg.det(affine[:3, :3])) <= 1e-12:
+        if not np.array_equal(affine[3], (0, 0, 0, 1)) or not is_usable(affine):
             raise BadParameter(f"parameter 'affine' of '{tensor.name}' is not an invertible affine", field=tensor.name)
         return affine
     if "spacing" in tensor.parameters:
@@ -94,7 +94,10 @@ def _geometry(tensor: RawTensor, rank: int) -> NDArray[np.float64] | None:
         if not (spacing > 0).all():
             raise BadParameter(f"parameter 'spacing' of '{tensor.name}' must be positive", field=tensor.name)
         # A plane's axes are (row, column); its file's are (column, row).
-        return np.diag([*(spacing[::-1] if rank == 2 else spacing), *([1.0] * (4 - rank))])
+        affine = np.diag([*(spacing[::-1] if rank == 2 else spacing), *([1.0] * (4 - rank))])
+        if not is_usable(affine):
+            raise BadParameter(f"parameter 'spacing' of '{tensor.name}' is no size of voxels", field=tensor.name)
+        return affine
     return None
 
 

@@ -107,6 +107,8 @@ def test_any_bytes_survive_the_binary_form(elements: list[bytes]) -> None:
         (RawTensor("x", "FP32", (), [1.0]), WrongShape),
         (RawTensor("x", "FP32", (2**62, 2**62), [1.0]), WrongShape),
         (RawTensor("x", "FP32", (2, 2), [[1.0, 2.0], 3.0]), WrongShape),
+        (RawTensor("x", "FP32", (2, 3), [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), WrongShape),
+        (RawTensor("x", "FP32", (4,), [[1.0, 2.0], [3.0, 4.0]]), WrongShape),
     ],
 )
 def test_wrong_elements_are_named(tensor: RawTensor, error: type[BedsideError]) -> None:
@@ -174,6 +176,9 @@ def test_channels_are_last_and_half_precision_is_widened(codecs: Codecs) -> None
         {"spacing": "1 2 3"},
         {"spacing": {"x": 1}},
         {"spacing": [1, 2, 10**400]},
+        {"spacing": [1e-300, 1, 1]},
+        {"spacing": [1, 1, 1e300]},
+        {"affine": [1, 0, 0, 1e30, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]},
         {"affine": [1] * 15},
         {"affine": [1] * 16},
         {"affine": [0] * 15 + [1]},
