@@ -70,7 +70,7 @@ docs: $(VENV)/.dev ## Write the generated parts of docs/ and README.md
 	@python scripts/docs.py
 
 pictures: $(VENV)/.dev ## Draw the pictures of docs/images
-	@python scripts/pictures
+	@python -m scripts.pictures
 
 rehearse: $(VENV)/.dev ## Rehearse a delivery here, from git push to HTTPS (FAULTS=1: bad bundles too)
 	@python deploy/rehearse $(if $(FAULTS),--faults --write docs/rehearsal.md)

@@ -1,11 +1,9 @@
-"""Draws the pictures of docs/images again: ``python scripts/pictures [FOLDER]``."""
+"""Draws the pictures of docs/images again: ``python -m scripts.pictures [FOLDER]``."""
 
 import sys
 from pathlib import Path
 
-import dashboards
-import overlay
-import top
+from scripts.pictures import dashboards, overlay, top
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[2] / "docs" / "images"

@@ -3,9 +3,7 @@
 Needs the extra `docs` (matplotlib). The pictures show what is computed and where it stands, not Kibana's own look.
 """
 
-import importlib.util
 import json
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -16,6 +14,8 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from scripts.pictures.evaluation import Event, Group, evaluate, flat
+from tests.assets.logs import make_logs
 
 from bedside.dashboards.boards import (
     CHANGE_FAILED,
@@ -32,7 +32,6 @@ from bedside.dashboards.boards import (
     SHORTFALL,
     TRUTH_ERROR,
 )
-from bedside.dashboards.evaluation import Event, Group, evaluate, flat
 from bedside.dashboards.model import COLUMNS, HEADINGS, Dashboard, Measure, Panel, Place
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,13 +53,7 @@ def draw(folder: Path) -> None:
 
 
 def _events() -> list[Event]:
-    spec = importlib.util.spec_from_file_location("make_logs", ROOT / "tests" / "assets" / "logs" / "make_logs.py")
-    if spec is None or spec.loader is None:
-        raise SystemExit("tests/assets/logs/make_logs.py is missing")
-    made = importlib.util.module_from_spec(spec)
-    sys.modules["make_logs"] = made
-    spec.loader.exec_module(made)
-    events = [dict(flat(json.loads(line))) for line in made.lines()]
+    events = [dict(flat(json.loads(line))) for line in make_logs.lines()]
     return [event | {"@timestamp": datetime.fromisoformat(event["@timestamp"])} for event in events]
 
 

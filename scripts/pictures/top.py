@@ -40,7 +40,7 @@ def draw(folder: Path) -> None:
 
 
 def _text(metrics: Metrics, cpu: float) -> str:
-    ours = [line for line in metrics.render().decode().splitlines() if not re.search(r"\bprocess_", line)]
+    ours = [line for line in metrics.expose("")[0].decode().splitlines() if not re.search(r"\bprocess_", line)]
     return "\n".join(ours) + "\n" + PROCESS.format(cpu=cpu)
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import open_bundle
-from bedside.bundle.golden import media_type_of
+from bedside.bundle.media_types import media_type_of_suffix
 from bedside.bundle.validation import validate
 from bedside.codecs import Codecs
 from bedside.runtime.process import ProcessExecutor
@@ -100,7 +100,7 @@ class Served:
 
     async def file(self, path: Path) -> OutputArray:
         """Answer a file."""
-        part = RawPart(None, media_type_of(path), path.read_bytes())  # noqa: ASYNC240 - nothing else runs here
+        part = RawPart(None, media_type_of_suffix(path.suffix), path.read_bytes())  # noqa: ASYNC240 - nothing else runs here
         return await self._run(self._codecs.decode_part(part, self.contract.inputs[0]))
 
     async def record(self, values: Mapping[str, Any]) -> OutputArray:

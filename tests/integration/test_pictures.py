@@ -17,7 +17,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the pictures as ``make pictures`` draws them now."""
     pytest.importorskip("matplotlib", reason="pip install 'bedside[docs]'")
     folder = tmp_path_factory.mktemp("images")
-    subprocess.run([sys.executable, str(REPOSITORY / "scripts" / "pictures"), str(folder)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "scripts.pictures", str(folder)], cwd=REPOSITORY, check=True, timeout=120)
     return folder
 
 

@@ -254,7 +254,7 @@ def test_every_metric_that_is_asked_for_is_exported(folder: Path) -> None:
     metrics.refusal("x")
     model = metrics.for_model("m", "1")
     model.finished("rest", "success", 0.1, {"queue": 0.1})
-    exported = set(re.findall(r"^(bedside_\w+)", metrics.render().decode(), re.MULTILINE))
+    exported = set(re.findall(r"^(bedside_\w+)", metrics.expose("")[0].decode(), re.MULTILINE))
     asked = set(re.findall(r"bedside_[a-z_]+(?=\{)", queries(render(folder))))
     assert asked <= exported
 

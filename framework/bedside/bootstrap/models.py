@@ -42,7 +42,8 @@ def make_repository(
     observer = ModelObserver(metrics)
 
     def on_change(version: Version) -> None:
-        observer.changed(version)
+        model = version.name, version.version, version.digest
+        observer.changed(model, version.state, version.seconds, version.shims)
         new_executor.watch(version.current)
         if version.reason:
             announce(f"{version.name} {version.version} could not be loaded: {version.reason}")

@@ -123,11 +123,6 @@ def read_golden(root: Path) -> list[GoldenCase]:
         raise InvalidBundle("golden/cases.json is not a list of cases", field="golden/cases.json") from error
 
 
-def media_type_of(path: Path) -> str:
-    """Return the media type of a file by its suffix, ``application/octet-stream`` where it is unknown."""
-    return media_type_of_suffix(path.suffix)
-
-
 def dice(left: NDArray[Any], right: NDArray[Any], label: int) -> float:
     """Return the Dice overlap of one label in two label maps of the same shape; 1 where neither has it."""
     a, b = left == label, right == label
@@ -166,7 +161,7 @@ def _named(document: Mapping[str, Any], output: str) -> dict[str, float]:
 def _raw(name: str, described: Any, folder: Path) -> RawPart | RawRecord:
     if isinstance(described, str):
         path = _inside(folder, described)
-        return RawPart(name, media_type_of(path), path.read_bytes())
+        return RawPart(name, media_type_of_suffix(path.suffix), path.read_bytes())
     if "package" in described:
         return RawPart(name, "application/x-nifti", _crop_of_package(described))
     return RawRecord(described)

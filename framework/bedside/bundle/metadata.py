@@ -52,8 +52,6 @@ class TensorFormat(BaseModel):
     num_channels: int | None = None
     spatial_shape: tuple[int | str, ...] = ()
     dtype: str = ""
-    value_range: tuple[Any, ...] = ()
-    is_patch_data: bool | None = None
     modality: str = ""
     channel_def: Mapping[str, str] = Field(default_factory=dict)
 
@@ -63,7 +61,7 @@ class TensorFormat(BaseModel):
         entry = dict(value) if isinstance(value, Mapping) else {}
         return {**entry, "channel_def": entry.get("channel_def") or entry.get("label_def")}
 
-    @field_validator("type", "format", "dtype", mode="before")
+    @field_validator("type", "format", "dtype", "modality", mode="before")
     @classmethod
     def _word(cls, value: object) -> object:
         return value if isinstance(value, str) else ""
@@ -79,16 +77,6 @@ class TensorFormat(BaseModel):
     def _lengths(cls, value: object) -> object:
         return tuple(_length(entry) for entry in value) if isinstance(value, list | tuple) else ()
 
-    @field_validator("value_range", mode="before")
-    @classmethod
-    def _range(cls, value: object) -> object:
-        return value if isinstance(value, list | tuple) else ()
-
-    @field_validator("is_patch_data", mode="before")
-    @classmethod
-    def _flag(cls, value: object) -> object:
-        return value if isinstance(value, bool) else None
-
     @field_validator("channel_def", mode="before")
     @classmethod
     def _names_by_index(cls, value: object) -> object:
@@ -97,11 +85,6 @@ class TensorFormat(BaseModel):
             return {}
         named = {str(key): str(name) for key, name in value.items() if _is_index(str(key))}
         return dict(sorted(named.items(), key=lambda pair: int(pair[0])))
-
-    @field_validator("modality", mode="before")
-    @classmethod
-    def _modality_is_text(cls, value: object) -> object:
-        return value if isinstance(value, str) else ""
 
     @property
     def dicom_modality(self) -> str:
@@ -156,7 +139,6 @@ class Metadata(BaseModel):
     description: str = ""
     intended_use: str = ""
     authors: str = ""
-    copyright: str = ""
     inputs: Mapping[str, TensorFormat] = Field(default_factory=dict)
     outputs: Mapping[str, TensorFormat] = Field(default_factory=dict)
     eval_metrics: Mapping[str, float] = Field(default_factory=dict)
@@ -164,7 +146,7 @@ class Metadata(BaseModel):
     required_packages: Mapping[str, str] = Field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
-    @field_validator("name", "task", "description", "intended_use", "authors", "copyright", mode="before")
+    @field_validator("name", "task", "description", "intended_use", "authors", mode="before")
     @classmethod
     def _text(cls, value: object) -> object:
         # Lists of authors, and a null where nobody thought of anything.

@@ -1,6 +1,7 @@
 """Stage 5 of the spine: the contract is kept, or the caller is told which field breaks it.
 
-This is the only place that makes :class:`~bedside.types.ValidatedInputs`; everything behind it may rely on them.
+Only this and :mod:`~bedside.bundle.sample`, which makes inputs up, make :class:`~bedside.types.ValidatedInputs`;
+everything behind may rely on them.
 Messages hold numbers and the contract's own names, never text that the caller sent.
 """
 

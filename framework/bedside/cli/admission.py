@@ -13,19 +13,18 @@ from bedside.bundle.vetting import Finding, Verdict, read_site_policy
 from bedside.bundle.vetting import vet as judge
 from bedside.bundle.vetting.findings import Refused
 from bedside.bundle.vetting.signatures import sign_bundle, verified_by
+from bedside.cli.options import Bundle, Config
 from bedside.errors import NotAdmitted
 from bedside.settings import load_settings
 
 _COLOURS = {"refused": "red", "warning": "yellow", "reviewed": "cyan", "info": "dim"}
-
-BUNDLE = typer.Argument(help="Bundle folder.", metavar="PATH", show_default=False)
 
 
 def vet(
     path: Annotated[Path, typer.Argument(help="Bundle folder, or a zip or tar archive with one.", show_default=False)],
     policy: Annotated[Path | None, typer.Option(help="Policy file. [default: admission.policy_file]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,  # noqa: FBT002
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings (docs/settings.md).")] = None,
+    config: Config = None,
 ) -> None:
     """Decide whether a bundle may be loaded, before anything of it is imported or unpickled; exits 1 when it may not.
 
@@ -42,7 +41,7 @@ def vet(
 
 
 def sign(
-    path: Annotated[Path, BUNDLE],
+    path: Bundle,
     key: Annotated[Path, typer.Option(help="PEM file with an elliptic-curve private key.")],
     ask_password: Annotated[bool, typer.Option(help="Ask for the key's password.")] = False,  # noqa: FBT002
 ) -> None:
@@ -52,7 +51,7 @@ def sign(
 
 
 def verify(
-    path: Annotated[Path, BUNDLE],
+    path: Bundle,
     key: Annotated[Path, typer.Option(help="PEM file with an elliptic-curve public key.")],
 ) -> None:
     """Verify a bundle's signature (model.sig) over its whole content; exits 1 when it does not hold."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from bedside.cli.options import Config
 from bedside.errors import ConfigurationError
 from bedside.observability.audit import caller_hash
 from bedside.observability.audit_reading import Verifier, read_anchors, records
@@ -22,7 +23,6 @@ audit_app = typer.Typer(name="audit", help="Verify the audit trail, and read it.
 
 FOLDER = typer.Argument(help="Folder of the trail. [default: audit.folder]", show_default=False)
 _NEVER = "\uffff"
-CONFIG = typer.Option(help="TOML file with settings (docs/settings.md).")
 
 
 class ExportFormat(StrEnum):
@@ -40,7 +40,7 @@ def verify(
     ] = None,
     *,
     no_key: Annotated[bool, typer.Option("--no-key", help="Do without the site's key: do not check seals.")] = False,
-    config: Annotated[Path | None, CONFIG] = None,
+    config: Config = None,
 ) -> None:
     """Verify every chain; exit with 1, naming the first broken record, where the trail was changed.
 
@@ -75,7 +75,7 @@ def export(
     layout: Annotated[
         ExportFormat, typer.Option("--format", help="One object a line, or a table.")
     ] = ExportFormat.ndjson,
-    config: Annotated[Path | None, CONFIG] = None,
+    config: Config = None,
 ) -> None:
     """Write records to standard output, in the order of each chain."""
     _check_moments(begin, end)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from bedside.bundle.contract import Contract, FeatureSpec, InputSpec, OutputSpec
 from bedside.bundle.folder import open_bundle
 from bedside.cli import golden
 from bedside.cli.counting import reference
+from bedside.cli.options import Bundle
 from bedside.cli.terminal import plain
 from bedside.cli.tuning import tune
 from bedside.runtime.facts import WHY_ALONE, WHY_EAGER, Acceleration, Batches
@@ -25,11 +25,9 @@ bundle_app = typer.Typer(help="Look at a bundle and try it, before it is served.
 bundle_app.command()(tune)
 bundle_app.command()(reference)
 
-BUNDLE = typer.Argument(help="Bundle folder.", metavar="PATH", show_default=False)
-
 
 @bundle_app.command()
-def inspect(path: Annotated[Path, BUNDLE]) -> None:
+def inspect(path: Bundle) -> None:
     """Build a bundle, run it once, and print its contract: what a request must hold and what the answer will be."""
     console = Console()
     folder = open_bundle(path)
@@ -55,7 +53,7 @@ def inspect(path: Annotated[Path, BUNDLE]) -> None:
 
 @bundle_app.command("test")
 def try_golden_cases(
-    path: Annotated[Path, BUNDLE],
+    path: Bundle,
     monai: Annotated[bool, typer.Option(help="Compare with monai.bundle, run afresh for each case.")] = True,  # noqa: FBT002
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,  # noqa: FBT002
 ) -> None:

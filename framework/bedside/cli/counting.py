@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from rich.progress import track
 
 from bedside.bundle.folder import open_bundle
 from bedside.bundle.reference import write_reference
+from bedside.cli.options import Bundle
 from bedside.cli.server import CallFailed
 from bedside.cli.study import parts_of, read_file
 from bedside.cli.terminal import plain
@@ -20,7 +20,7 @@ from bedside.types import RawPart
 
 
 def reference(
-    path: Annotated[Path, typer.Argument(help="Bundle folder.", metavar="PATH", show_default=False)],
+    path: Bundle,
     files: Annotated[
         list[str],
         typer.Argument(

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bedside.bundle.folder import open_bundle
 from bedside.bundle.packing import pack as pack_bundle
+from bedside.cli.options import Bundle, Config
 from bedside.cli.terminal import plain
 from bedside.errors import ConfigurationError
 from bedside.settings import load_settings
@@ -18,12 +19,9 @@ from bedside.storage.layout import push_to_layout
 from bedside.storage.oci import Registry
 from bedside.storage.sources import open_source
 
-BUNDLE = typer.Argument(help="Bundle folder.", metavar="PATH", show_default=False)
-CONFIG = typer.Option(help="TOML file with settings (docs/settings.md).")
-
 
 def pack(
-    path: Annotated[Path, BUNDLE],
+    path: Bundle,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Archive to write: .tar, .tar.gz or .zip.", show_default=False)
     ],
@@ -36,14 +34,14 @@ def pack(
 
 
 def push(
-    path: Annotated[Path, BUNDLE],
+    path: Bundle,
     target: Annotated[
         str,
         typer.Argument(
             help="oci://HOST/REPOSITORY:TAG, or a folder for an OCI image layout.", metavar="TARGET", show_default=False
         ),
     ],
-    config: Annotated[Path | None, CONFIG] = None,
+    config: Config = None,
 ) -> None:
     """Push a bundle as an OCI artifact; prints the digest by which it can be pulled or pinned.
 
@@ -71,7 +69,7 @@ def pull(
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to put the bundles into.")] = Path(),
-    config: Annotated[Path | None, CONFIG] = None,
+    config: Config = None,
 ) -> None:
     """Fetch bundles and put each into a folder named after its model; prints folders and digests.
 

@@ -1,11 +1,11 @@
 """``bedside dicom``: what a PACS administrator runs (docs/pacs.md)."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from bedside.cli.options import Config
 from bedside.cli.terminal import plain
 from bedside.settings import load_settings
 
@@ -13,14 +13,12 @@ dicom_app = typer.Typer(
     name="dicom", help="Receive studies by C-STORE, and look at what was received.", no_args_is_help=True
 )
 
-CONFIG = typer.Option(help="TOML file with settings (docs/settings.md).")
-
 
 @dicom_app.command()
 def listen(
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: dicom.port]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
-    config: Annotated[Path | None, CONFIG] = None,
+    config: Config = None,
 ) -> None:
     """Receive studies in a process of its own, until SIGTERM or Ctrl-C.
 
@@ -38,7 +36,7 @@ def listen(
 @dicom_app.command()
 def inbox(
     drop: Annotated[str, typer.Option(help="Shred the study with this id instead.")] = "",
-    config: Annotated[Path | None, CONFIG] = None,
+    config: Config = None,
 ) -> None:
     """List studies that have been received and are no jobs yet: incomplete ones, and those that no route matches.
 

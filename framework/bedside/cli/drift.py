@@ -12,7 +12,6 @@ reference_app = typer.Typer(
 )
 drift_app.add_typer(reference_app)
 
-_SECONDS = 60.0
 
 Model = Annotated[str, typer.Argument(help="Name of the model.", metavar="MODEL")]
 Version = Annotated[str | None, typer.Option(help="Of this version, not of the one that answers.", show_default=False)]
@@ -21,14 +20,14 @@ Version = Annotated[str | None, typer.Option(help="Of this version, not of the o
 @reference_app.command()
 def show(model: Model, version: Version = None, url: Url = URL, token: Token = None, ca: Ca = None) -> None:
     """Print the reference as JSON, in the form of a bundle's golden/reference.json."""
-    with connected(url, token, ca, _SECONDS) as client:
+    with connected(url, token, ca) as client:
         typer.echo(asked(client, "GET", f"/v1/models/{model}/reference", params=_of(version)).text)
 
 
 @reference_app.command()
 def renew(model: Model, version: Version = None, url: Url = URL, token: Token = None, ca: Ca = None) -> None:
     """Take the next answers as the reference: a shift was looked at, and is accepted."""
-    with connected(url, token, ca, _SECONDS) as client:
+    with connected(url, token, ca) as client:
         done = asked(client, "POST", f"/v1/models/{model}/reference/renew", params=_of(version)).json()
     typer.echo(f"the next {done['answers']} answers of {model} {done['version']} are its reference")
 

@@ -14,7 +14,6 @@ jobs_app = typer.Typer(
     name="jobs", help="Dead letters: jobs, and deliveries of results, that were given up.", no_args_is_help=True
 )
 
-_SECONDS = 60.0
 _OK_OR_CONFLICT = (httpx.codes.OK, httpx.codes.CONFLICT)
 
 
@@ -22,7 +21,7 @@ _OK_OR_CONFLICT = (httpx.codes.OK, httpx.codes.CONFLICT)
 def dead(url: Url = URL, token: Token = None, ca: Ca = None) -> None:
     """List dead jobs, and results that an archive would not take, with their reasons; needs the scope bedside.admin."""
     table = Table("job", "what", "why", box=None, pad_edge=False)
-    with connected(url, token, ca, _SECONDS) as client:
+    with connected(url, token, ca) as client:
         jobs = asked(client, "GET", "/v1/jobs", params={"state": "dead"}).json()
         deliveries = asked(client, "GET", "/v1/deliveries").json()
     for job in jobs:
@@ -40,7 +39,7 @@ def redrive(
     ca: Ca = None,
 ) -> None:
     """Try dead jobs again, and dead deliveries of the results of others; needs the scope bedside.admin."""
-    with connected(url, token, ca, _SECONDS) as client:
+    with connected(url, token, ca) as client:
         for job in jobs:
             answer = asked(client, "POST", f"/v1/jobs/{job}/redrive", expected=_OK_OR_CONFLICT)
             if answer.status_code == httpx.codes.CONFLICT:  # it is not dead; what it found may not have arrived

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bedside.cli.options import Bundle
 from bedside.monai_deploy import package
 
 map_app = typer.Typer(name="map", help="Pack bundles for MONAI Deploy.", no_args_is_help=True)
@@ -12,7 +13,7 @@ map_app = typer.Typer(name="map", help="Pack bundles for MONAI Deploy.", no_args
 
 @map_app.command()
 def export(
-    path: Annotated[Path, typer.Argument(help="Bundle folder.", metavar="PATH", show_default=False)],
+    path: Bundle,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder to write; empty, or not there.", show_default=False)
     ],

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from bedside.cli.options import Config
 from bedside.cli.terminal import plain
 from bedside.settings import load_settings
 from bedside.storage.sources import open_source
@@ -26,7 +27,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each is an option of the command
     grpc_port: Annotated[int | None, typer.Option(help="Port for gRPC too; 0 takes a free one. [default: off]")] = None,
     dicom_port: Annotated[int | None, typer.Option(help="Port for C-STORE; 0 takes a free one. [default: off]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes per model. [default: 1]")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings (docs/settings.md).")] = None,
+    config: Config = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate chain; turns HTTPS on.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM private key.")] = None,
 ) -> None:

@@ -42,7 +42,9 @@ class TooLarge(CallFailed):
     """Send less, or have the server given a bucket for large inputs (references.uploads)."""
 
 
-def connected(url: str, token: str | None, ca: Path | None, timeout: float, *, elsewhere: bool = False) -> httpx.Client:
+def connected(
+    url: str, token: str | None, ca: Path | None, timeout: float = 60.0, *, elsewhere: bool = False
+) -> httpx.Client:
     """Return a client that sends the token; one that leads elsewhere trusts the usual authorities, too."""
     bearer = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105 - the option's value
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from bedside.bundle.golden import media_type_of
+from bedside.bundle.media_types import media_type_of_suffix
 from bedside.bundle.study import zipped
 from bedside.cli.server import CallFailed
 
@@ -40,6 +40,6 @@ def read_file(path: str) -> tuple[bytes, str]:
     try:
         if Path(path).is_dir():
             return zipped(Path(path)), "application/zip"
-        return Path(path).read_bytes(), media_type_of(Path(path))
+        return Path(path).read_bytes(), media_type_of_suffix(Path(path).suffix)
     except OSError as error:
         raise CallFailed(f"{path}: {error.strerror}") from None

@@ -1,10 +1,10 @@
 """``bedside token``."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bedside.cli.options import Config
 from bedside.settings import load_settings
 
 
@@ -17,7 +17,7 @@ def token(
     ] = None,
     subject: Annotated[str, typer.Option(help="Who the token is for.")] = "developer",
     lifetime: Annotated[int, typer.Option(help="Seconds until the token expires.", min=1, max=86400)] = 3600,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings (docs/settings.md).")] = None,
+    config: Config = None,
 ) -> None:
     """Print a token of the embedded issuer, for calls to a server on this machine.
 

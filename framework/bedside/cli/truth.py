@@ -21,7 +21,6 @@ truth_app = typer.Typer(
     no_args_is_help=True,
 )
 
-_SECONDS = 60.0
 _UNDERSTOOD = (httpx.codes.OK, httpx.codes.NOT_FOUND, httpx.codes.CONFLICT)
 
 Model = Annotated[str, typer.Argument(help="Name of the model.", metavar="MODEL")]
@@ -49,7 +48,7 @@ def send(
     an answer is not kept or was told another truth; the others are told all the same.
     """
     counts = {"new": 0, "known": 0, "without an answer": 0, "told otherwise before": 0}
-    with connected(url, token, ca, _SECONDS) as client:
+    with connected(url, token, ca) as client:
         for number, document in enumerate(_documents(file), 1):
             counts[_told(client, model, document, number)] += 1
     typer.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
@@ -60,7 +59,7 @@ def send(
 @truth_app.command()
 def accuracy(model: Model, url: Url = URL, token: Token = None, ca: Ca = None) -> None:
     """Show how right each version of a model was, where the truth has come; needs the scope bedside.truth."""
-    with connected(url, token, ca, _SECONDS) as client:
+    with connected(url, token, ca) as client:
         versions = asked(client, "GET", f"/v1/models/{model}/accuracy").json()["versions"]
     table = Table("version", "of", "truths", "measures", box=None, pad_edge=False)
     for version in versions:

@@ -1,7 +1,6 @@
 """``bedside bundle tune``: which way of running a bundle's network is the fastest that gives the same answers here."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from bedside.bundle.folder import open_bundle
 from bedside.bundle.tuned import LEAST_GAIN, tune_file, write_tuned
+from bedside.cli.options import Bundle
 from bedside.cli.terminal import plain
 from bedside.registry.tuning import Measured, Tuning
 from bedside.runtime.facts import WHY_EAGER
@@ -23,7 +23,7 @@ NOT_OFFERED = {
 
 
 def tune(
-    path: Annotated[Path, typer.Argument(help="Bundle folder.", metavar="PATH", show_default=False)],
+    path: Bundle,
     write: Annotated[bool, typer.Option(help="Keep the choice beside the folder, as PATH.tune.json.")] = True,  # noqa: FBT002
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Timed runs of each way.")] = 5,
 ) -> None:

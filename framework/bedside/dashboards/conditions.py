@@ -1,7 +1,6 @@
-"""Conditions in Kibana's query language, as Elasticsearch's own queries, and as a test of one event."""
+"""Conditions in Kibana's query language, and as Elasticsearch's own queries."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from bedside.dashboards.model import Where
@@ -34,17 +33,3 @@ def _query(where: Where) -> dict[str, Any]:
         either = [{"wildcard": {where.field: {"value": value}}} for value in where.values]
         return {"bool": {"should": either, "minimum_should_match": 1}}
     return {"terms": {where.field: list(where.values)}}
-
-
-def fulfils(event: Mapping[str, Any], conditions: Iterable[Where]) -> bool:
-    """Tell whether an event, as ``field: value`` with dots in names, fulfils all conditions."""
-    return all(_fulfils(event.get(where.field), where) for where in conditions)
-
-
-def _fulfils(value: Any, where: Where) -> bool:
-    if value is None:
-        return False
-    if where.least is not None:
-        return bool(value >= where.least)
-    patterns = [".*".join(map(re.escape, wanted.split("*"))) for wanted in where.values]
-    return not patterns or any(re.fullmatch(pattern, str(value)) for pattern in patterns)

@@ -78,12 +78,9 @@ def _chart(panel: Panel, view: DataView) -> dict[str, Any]:
         return {"type": "metric", "data_source": source, "metrics": [{"type": "primary", **measures[0]}]}
     if panel.kind == "data_table":
         return {"type": "data_table", "data_source": source, "metrics": measures, "rows": terms}
-    layer: dict[str, Any] = {"type": panel.kind, "data_source": source, "y": measures}
-    if panel.over_time:
-        layer["x"] = {"operation": "date_histogram", "field": TIME_FIELD}
-        layer |= {"breakdown_by": terms[0]} if terms else {}
-    else:
-        layer["x"] = terms[0]
+    time = {"operation": "date_histogram", "field": TIME_FIELD}
+    layer: dict[str, Any] = {"type": panel.kind, "data_source": source, "y": measures, "x": time}
+    layer |= {"breakdown_by": terms[0]} if terms else {}
     return {"type": "xy", "layers": [layer]}
 
 

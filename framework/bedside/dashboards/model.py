@@ -16,7 +16,7 @@ COLUMNS = 48
 TIME_FIELD = "@timestamp"
 
 Operation = Literal["count", "average", "sum", "max", "percentile", "unique_count"]
-Kind = Literal["line", "bar_stacked", "bar_horizontal", "metric", "data_table", "markdown"]
+Kind = Literal["line", "bar_stacked", "metric", "data_table", "markdown"]
 
 
 HEADINGS = {
@@ -84,11 +84,11 @@ class Panel:
 
     Attributes:
         title: what it shows, and its unit where its field's format does not show one.
-        kind: ``line`` and ``bar_stacked`` go over time and are split by ``by[0]``; ``bar_horizontal`` has a bar for
-            each value of ``by[0]``; ``data_table`` a row for each combination of ``by``.
+        kind: ``line`` and ``bar_stacked`` go over time and are split by ``by[0]``; ``data_table`` has a row for each
+            combination of ``by``.
         measures: what is computed; several only where nothing is split.
         where: conditions that events must all fulfil.
-        by: fields whose values make series, bars or rows.
+        by: fields whose values make series or rows.
         text: of ``markdown``.
     """
 

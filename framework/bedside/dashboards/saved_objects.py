@@ -18,8 +18,7 @@ DASHBOARD_MIGRATION = "8.9.0"
 DATA_VIEW_MIGRATION = "8.0.0"
 _NAMESPACE = uuid.UUID("5f8b2a52-4a1d-5f0e-9c59-0d5f0b6b1c11")
 _TERMS = 10
-_SHOWN = {"line": "lnsXY", "bar_stacked": "lnsXY", "bar_horizontal": "lnsXY"}
-_SHOWN |= {"metric": "lnsMetric", "data_table": "lnsDatatable"}
+_SHOWN = {"line": "lnsXY", "bar_stacked": "lnsXY", "metric": "lnsMetric", "data_table": "lnsDatatable"}
 _PERCENT = {"id": "percent", "params": {"pattern": "0.0%"}}
 _SPAN = {"inputFormat": "seconds", "outputFormat": "humanizePrecise", "outputPrecision": 1, "useShortSuffix": True}
 _FORMATS: dict[str, Any] = {
@@ -251,16 +250,13 @@ def _visualization(panel: Panel, layer: str, columns: dict[str, Object]) -> Obje
     if panel.kind == "data_table":
         shown = [{"columnId": id_, "isTransposed": False} for id_ in columns]
         return {**of_layer, "columns": shown, "paging": {"enabled": True, "size": 10}}
-    if panel.over_time:
-        axis = next(id_ for id_, column in columns.items() if column["dataType"] == "date")
-        split = {"splitAccessor": buckets[0]} if buckets else {}
-    else:
-        axis, split = buckets[0], {}
+    axis = next(id_ for id_, column in columns.items() if column["dataType"] == "date")
+    split = {"splitAccessor": buckets[0]} if buckets else {}
     of_layer |= {"seriesType": panel.kind, "xAccessor": axis, "accessors": measures, **split}
     sides = {"x": True, "yLeft": True, "yRight": True}
     return {
         "preferredSeriesType": panel.kind,
-        "legend": {"isVisible": panel.over_time, "position": "bottom"},
+        "legend": {"isVisible": True, "position": "bottom"},
         "valueLabels": "hide",
         "fittingFunction": "None",
         "axisTitlesVisibilitySettings": dict.fromkeys(sides, False),

@@ -52,9 +52,8 @@ class Rule:
         no_hit = math.log((1.0 - self.bad) / (1.0 - self.good))
         return hits * math.log(self.bad / self.good) + (requests - hits) * no_hit
 
-    def decide(self, requests: int, hits: int) -> Decision:
-        """Return what so many hits among so many requests say."""
-        evidence = self.evidence(requests, hits)
+    def decide(self, evidence: float) -> Decision:
+        """Return what so much evidence says."""
         if evidence >= self.bound:
             return "reject"
         return "accept" if evidence <= -self.bound else "undecided"

@@ -40,9 +40,8 @@ class Finding:
     @property
     def decision(self) -> Decision:
         """Return what it says."""
-        if self.evidence >= self.rule.bound:
-            return "reject"
-        return "accept" if self.accepted else "undecided"
+        said = self.rule.decide(self.evidence)
+        return "accept" if self.accepted and said != "reject" else said
 
     def after(self, hit: bool) -> "Finding":  # noqa: FBT001 - what was seen
         """Return what it says with one request more.
@@ -51,7 +50,7 @@ class Finding:
         twice the evidence, in requests that need not be many (Page's test; docs/decisions/0109).
         """
         evidence = max(-self.rule.bound, self.evidence + self.rule.evidence(1, int(hit)))
-        accepted = self.accepted or evidence <= -self.rule.bound
+        accepted = self.accepted or self.rule.decide(evidence) == "accept"
         return Finding(self.rule, self.requests + 1, self.hits + hit, evidence, accepted)
 
     def to_json(self) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from bedside import bootstrap
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import find_bundles, open_bundle
-from bedside.bundle.golden import media_type_of
-from bedside.bundle.media_types import OCTETS, suffix_of_media_type
+from bedside.bundle.media_types import OCTETS, media_type_of_suffix, suffix_of_media_type
 from bedside.bundle.study import archive_of, files_in
 from bedside.bundle.validation import validate
 from bedside.codecs import Answers, Codecs
@@ -117,8 +116,8 @@ def read_folder(folder: Path, limits: LimitSettings) -> RawPart:
         raise ConfigurationError("the input folder holds no file", field="input")
     if sum(path.stat().st_size for path in paths) > limits.body_bytes:
         raise PayloadTooLarge(f"the input has more than {limits.body_bytes} bytes (limits.body_bytes)", field="input")
-    if len(paths) == 1 and media_type_of(paths[0]) != OCTETS:
-        return RawPart(None, media_type_of(paths[0]), paths[0].read_bytes())
+    if len(paths) == 1 and media_type_of_suffix(paths[0].suffix) != OCTETS:
+        return RawPart(None, media_type_of_suffix(paths[0].suffix), paths[0].read_bytes())
     return RawPart(None, ZIP, archive_of(paths))
 
 

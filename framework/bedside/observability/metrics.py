@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily
-from prometheus_client.exposition import choose_encoder, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from bedside.observability.histograms import Cells, Histogram
@@ -383,10 +383,6 @@ class Metrics:
     def _counted_requests(self) -> dict[tuple[str, ...], int]:
         with self.lock:
             return dict(self.requests)
-
-    def render(self) -> bytes:
-        """Return the exposition in Prometheus' text format."""
-        return generate_latest(self.registry)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its media type as the scraper's ``Accept`` asks for it."""

@@ -1,46 +1,10 @@
 """What happens to models: loaded, failed, unloaded, crashed; one log event and the gauges for each change."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from bedside.observability.events import Event
 from bedside.observability.logging import get_logger
 from bedside.observability.metrics import Metrics
-
-
-class ObservedModel(Protocol):
-    """What is told of a model; ``registry.repository.Model`` has it."""
-
-    @property
-    def name(self) -> str:
-        """Return its name."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Return its version."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Return the digest over its tree."""
-        ...
-
-    @property
-    def state(self) -> str:
-        """Return ``LOADING``, ``READY``, ``UNAVAILABLE`` or ``UNLOADED``."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """Return how long its last load took."""
-        ...
-
-    @property
-    def shims(self) -> Sequence[str]:
-        """Return the names of what the compatibility layer changed for it."""
-        ...
-
 
 _EVENTS = {
     "LOADING": Event.MODEL_LOADING,
@@ -57,20 +21,26 @@ class ModelObserver:
         self._metrics = metrics
         self._log = get_logger("bedside.models").bind()
 
-    def changed(self, model: ObservedModel) -> None:
-        """Tell that a model is in another state; why it failed is in the repository's index, not in the log."""
-        ready = model.state == "READY"
-        metrics = self._metrics.for_model(model.name, model.version)
+    def changed(self, model: tuple[str, str, str], state: str, seconds: float, shims: Sequence[str]) -> None:
+        """Tell that a model is in another state; why it failed is in the repository's index, not in the log.
+
+        Args:
+            model: its name, version and digest; no digest while nothing has read the bundle.
+            state: ``LOADING``, ``READY``, ``UNAVAILABLE`` or ``UNLOADED``.
+            seconds: how long its last load took.
+            shims: names of what the compatibility layer changed for it.
+        """
+        name, version, digest = model
+        ready = state == "READY"
+        metrics = self._metrics.for_model(name, version)
         metrics.ready.set(1 if ready else 0)
-        load_ms = shims = None
+        load_ms = changed = None
         if ready:
-            metrics.load_seconds.set(model.seconds)
-            load_ms = round(model.seconds * 1e3, 3)
-            shims = "+".join(model.shims) or None
-        log = self._log.error if model.state == "UNAVAILABLE" else self._log.info
-        event = _EVENTS[model.state]
-        digest = model.digest or None  # nothing has read the bundle while it is still to be loaded
-        log(event, model=model.name, version=model.version, digest=digest, load_ms=load_ms, shims=shims)
+            metrics.load_seconds.set(seconds)
+            load_ms = round(seconds * 1e3, 3)
+            changed = "+".join(shims) or None
+        log = self._log.error if state == "UNAVAILABLE" else self._log.info
+        log(_EVENTS[state], model=name, version=version, digest=digest or None, load_ms=load_ms, shims=changed)
 
     def golden(self, model: tuple[str, str, str], counts: Mapping[str, int], seconds: float) -> None:
         """Tell how the golden cases of a bundle went: ``model`` is name, version and digest, ``counts`` by outcome."""

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from bedside.bundle.contract import InputSpec
-from bedside.bundle.golden import media_type_of
+from bedside.bundle.media_types import media_type_of_suffix
 from bedside.bundle.study import is_litter
 from bedside.codecs.encode import join_study
 from bedside.errors import ArchiveUnavailable, ConfigurationError, PayloadTooLarge, ReferenceNotFound, TooManyInstances
@@ -93,7 +93,7 @@ class Bucket:
         key = self._key(steps)
         with told(ArchiveUnavailable):
             try:
-                return RawPart(None, media_type_of(Path(steps[-1])), self._get({"Key": key}, None, hold))
+                return RawPart(None, media_type_of_suffix(Path(steps[-1]).suffix), self._get({"Key": key}, None, hold))
             except Exception as error:
                 if error_code(error) not in _GONE:
                     raise

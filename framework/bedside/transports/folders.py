@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from bedside.bundle.contract import InputSpec
-from bedside.bundle.golden import media_type_of
+from bedside.bundle.media_types import media_type_of_suffix
 from bedside.bundle.study import is_litter
 from bedside.codecs.encode import join_study
 from bedside.errors import ConfigurationError, PayloadTooLarge, ReferenceNotFound, TooManyInstances
@@ -54,7 +54,7 @@ class Folder:
                 place = inner
             if stat.S_ISDIR(os.fstat(place).st_mode):
                 return self._study(place, hold)
-            return RawPart(None, media_type_of(Path(steps[-1])), self._file(place, 0, hold))
+            return RawPart(None, media_type_of_suffix(Path(steps[-1]).suffix), self._file(place, 0, hold))
         except OSError:  # a link, too: nobody learns what is there and may not be read
             raise ReferenceNotFound(field="source.path") from None
         finally:

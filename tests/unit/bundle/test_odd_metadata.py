@@ -120,16 +120,15 @@ def test_metrics_by_class_keep_both_names() -> None:
 
 
 def test_texts_may_be_lists_or_numbers() -> None:
-    """A version written without quotes, a list of authors, no copyright."""
+    """A version written without quotes, a list of authors."""
     assert odd("authors_as_list").authors == "A. Nobody, B. Nobody"
-    assert odd("authors_as_list").copyright == ""
     assert odd("version_is_number").version == "0.5"
 
 
 def test_what_cannot_be_understood_is_unknown() -> None:
-    """A text for a truth value is not true."""
+    """A number as text is a number; no type is no type."""
     tensor = odd("numbers_as_text").inputs["image"]
-    assert (tensor.num_channels, tensor.is_patch_data, tensor.dtype) == (1, None, "")
+    assert (tensor.num_channels, tensor.dtype) == (1, "")
     assert odd("latent_without_channels").inputs["latent"].num_channels is None
 
 

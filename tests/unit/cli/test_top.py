@@ -35,7 +35,7 @@ def exposition(calls: int, *, lost: int = 0) -> str:
     metrics.for_model("", "").finished("rest", "failure", 0.001, {})
     metrics.refusal("expired_token").inc(calls)
     metrics.queue_length.labels("ct").set(4)
-    return metrics.render().decode()
+    return metrics.expose("")[0].decode()
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts.pictures.evaluation import flat
 from tests.assets.logs import make_logs
 
-from bedside.dashboards.evaluation import flat
 from bedside.observability.schema import ALL_FIELDS
 
 REPOSITORY = Path(__file__).resolve().parents[3]

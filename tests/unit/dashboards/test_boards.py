@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from scripts.pictures.evaluation import Event, Group, evaluate, fulfils, measured
 from tests.assets.logs import make_logs
 from tests.emitted import faults
 from tests.unit.dashboards.conftest import GOLDEN
@@ -15,8 +16,7 @@ from tests.unit.dashboards.conftest import GOLDEN
 from bedside.dashboards import boards, export
 from bedside.dashboards.alerts import ALERTS
 from bedside.dashboards.boards import DASHBOARDS
-from bedside.dashboards.conditions import fulfils, kql, query
-from bedside.dashboards.evaluation import Event, Group, evaluate, measured
+from bedside.dashboards.conditions import kql, query
 from bedside.dashboards.model import Alert, Dashboard, Measure, Panel, Where, percentile
 from bedside.observability.schema import FIELDS, RULES
 

@@ -33,7 +33,7 @@ def course(rule: Rule, hit: float, most: int = 5000) -> tuple[float, float, floa
         after: dict[int, float] = defaultdict(float)
         for hits, chance in undecided.items():
             for more, part in ((1, hit), (0, 1.0 - hit)):
-                decision = rule.decide(requests, hits + more)
+                decision = rule.decide(rule.evidence(requests, hits + more))
                 if decision == "accept":
                     accept += chance * part
                 elif decision == "reject":
@@ -60,8 +60,8 @@ def test_it_is_seldom_wrong(rule: Rule) -> None:
 def test_so_many_requests_are_needed(rule: Rule, fewest: int, mean_when_all_is_well: int, mean_when_bad: int) -> None:
     """These are the numbers in docs/rehearsal.md."""
     assert rule.fewest == fewest
-    assert rule.decide(fewest, 0) == "accept"
-    assert rule.decide(fewest - 1, 0) == "undecided"
+    assert rule.decide(rule.evidence(fewest, 0)) == "accept"
+    assert rule.decide(rule.evidence(fewest - 1, 0)) == "undecided"
     assert round(course(rule, rule.good)[2]) == mean_when_all_is_well
     assert round(course(rule, rule.bad)[2]) == mean_when_bad
 
@@ -133,14 +133,14 @@ def test_an_acceptance_outlasts_single_hits() -> None:
 
 def test_two_failures_in_a_row_are_enough() -> None:
     """ln(5) each, of the 2.94 that are needed."""
-    assert [FAILURES.decide(number, number) for number in (1, 2)] == ["undecided", "reject"]
+    assert [FAILURES.decide(FAILURES.evidence(number, number)) for number in (1, 2)] == ["undecided", "reject"]
 
 
 @given(rules(), st.integers(1, 500))
 def test_what_fails_always_is_never_accepted(rule: Rule, requests: int) -> None:
     """However many requests there are."""
-    assert rule.decide(requests, requests) != "accept"
-    assert rule.decide(10_000, 10_000) == "reject"
+    assert rule.decide(rule.evidence(requests, requests)) != "accept"
+    assert rule.decide(rule.evidence(10_000, 10_000)) == "reject"
 
 
 @given(rules(), st.integers(0, 300), st.integers(0, 300))
@@ -153,7 +153,7 @@ def test_a_hit_more_never_speaks_for_it(rule: Rule, hits: int, others: int) -> N
 
 def test_nothing_seen_is_nothing_decided() -> None:
     """Not even in favour."""
-    assert all(rule.decide(0, 0) == "undecided" for rule in RULES)
+    assert all(rule.decide(rule.evidence(0, 0)) == "undecided" for rule in RULES)
 
 
 @pytest.mark.parametrize("numbers", [(0.0, 0.1), (0.1, 0.1), (0.2, 0.1), (0.1, 1.0)])

@@ -117,7 +117,7 @@ def test_of_a_version_that_is_served_no_more_nothing_is_shown(replicas: Callable
     served = replica.served.copy()
     replica.served.clear()
     replica.watch.look()
-    assert "bedside_prediction_drift{" not in replica.metrics.render().decode()
+    assert "bedside_prediction_drift{" not in replica.metrics.expose("")[0].decode()
     replica.served += served
     answers(replica, 10, 90)
     assert replica.value("bedside_prediction_drift", **of) > 1

@@ -13,7 +13,7 @@ from bedside.types import Finding, Quantity
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Return every sample by name and labels, as a scraper parses them."""
-    families = text_string_to_metric_families(metrics.render().decode())
+    families = text_string_to_metric_families(metrics.expose("")[0].decode())
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
 
@@ -35,7 +35,7 @@ def test_finished_request_is_counted_and_timed() -> None:
     assert value(metrics, "bedside_stage_seconds_bucket", **stage, le="0.001") == 0
     assert value(metrics, "bedside_stage_seconds_bucket", **stage, le="0.01") == 2
     assert value(metrics, "bedside_stage_seconds_bucket", **stage, le="+Inf") == 2
-    assert "patient" not in metrics.render().decode()
+    assert "patient" not in metrics.expose("")[0].decode()
 
 
 @pytest.mark.parametrize(("seconds", "le", "count"), [(0.5, "0.5", 1), (0.5001, "0.5", 0), (1e9, "+Inf", 1)])
@@ -131,7 +131,7 @@ def test_a_bucket_names_its_last_request() -> None:
         "0.5": ({"request_id": "b" * 32}, 0.4)
     }
     assert abs(float(seen["0.5"].timestamp) - time.time()) < 3600
-    assert "request_id" not in metrics.render().decode()
+    assert "request_id" not in metrics.expose("")[0].decode()
 
 
 def test_answers_are_counted_by_class() -> None:
@@ -184,7 +184,7 @@ def test_both_formats_parse_and_agree() -> None:
     metrics.count_lost_lines(lambda: 7)
     metrics.refusal("queue_full").inc()
     metrics.for_model("m", "1").finished("rest", "success", 1.0, {"run": 1.0})
-    plain = list(text_string_to_metric_families(metrics.render().decode()))
+    plain = list(text_string_to_metric_families(metrics.expose("")[0].decode()))
     body, _ = metrics.expose("application/openmetrics-text; version=1.0.0")
     strict = list(openmetrics.text_string_to_metric_families(body.decode()))  # type: ignore[no-untyped-call]
     assert all(family.documentation for family in plain)
@@ -202,7 +202,7 @@ def test_observations_of_many_threads_are_all_there() -> None:
     def observe() -> None:
         for _ in range(500):
             model.finished("rest", "success", 0.01, {"run": 0.01})
-            metrics.render() if _ % 250 == 0 else None
+            metrics.expose("")[0] if _ % 250 == 0 else None
 
     threads = [threading.Thread(target=observe) for _ in range(4)]
     for thread in threads:

@@ -1,7 +1,6 @@
 """What happens to models."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 from tests.unit.observability.conftest import Capture
@@ -13,16 +12,7 @@ from bedside.observability.models import ModelObserver
 Build = Callable[..., Capture]
 
 
-@dataclass
-class Model:
-    """A model in a state."""
-
-    state: str
-    name: str = "spleen_ct"
-    version: str = "1"
-    digest: str = "sha256:00ff"
-    seconds: float = 2.5
-    shims: tuple[str, ...] = ()
+MODEL = "spleen_ct", "1", "sha256:00ff"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +27,7 @@ class Model:
 def test_each_change_is_an_event_and_a_gauge(capture: Build, state: str, event: str, level: str, ready: int) -> None:
     """With name, version and digest."""
     captured, metrics = capture(), Metrics()
-    ModelObserver(metrics).changed(Model(state))
+    ModelObserver(metrics).changed(MODEL, state, 2.5, ())
     assert (captured.record["message"], captured.record["log.level"]) == (event, level)
     assert captured.record["inference"]["bundle"] == {"name": "spleen_ct", "version": "1", "digest": "sha256:00ff"}
     assert captured.record["inference"].get("load_ms") == (2500.0 if ready else None)
@@ -47,7 +37,7 @@ def test_each_change_is_an_event_and_a_gauge(capture: Build, state: str, event: 
 def test_a_bundle_that_nothing_has_read_yet_has_no_digest(capture: Build) -> None:
     """Its event has no field that the schema must drop."""
     captured = capture()
-    ModelObserver(Metrics()).changed(Model("LOADING", digest=""))
+    ModelObserver(Metrics()).changed(("spleen_ct", "1", ""), "LOADING", 0.0, ())
     assert captured.record["inference"]["bundle"] == {"name": "spleen_ct", "version": "1"}
     assert "labels" not in captured.record
 
@@ -55,7 +45,7 @@ def test_a_bundle_that_nothing_has_read_yet_has_no_digest(capture: Build) -> Non
 def test_what_was_changed_for_a_bundle_is_told(capture: Build) -> None:
     """By the names of the compatibility shims."""
     captured = capture()
-    ModelObserver(Metrics()).changed(Model("READY", shims=("numpy-removed-names", "cuda-in-configuration")))
+    ModelObserver(Metrics()).changed(MODEL, "READY", 2.5, ("numpy-removed-names", "cuda-in-configuration"))
     assert captured.record["inference"]["bundle"]["shims"] == "numpy-removed-names+cuda-in-configuration"
 
 

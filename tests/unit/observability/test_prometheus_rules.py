@@ -51,7 +51,7 @@ def exposition() -> str:
     metrics.process_starts.labels("ct").inc()
     metrics.golden_cases.labels("ct", "1", "failed").inc()
     metrics.queue_length.labels("ct").set(1)
-    return metrics.render().decode()
+    return metrics.expose("")[0].decode()
 
 
 def test_rules_ask_for_metrics_that_there_are() -> None:

@@ -22,7 +22,7 @@ def counted(calls: dict[float, int], *, failures: int = 0, at: float = 0.0) -> S
     for _ in range(failures):
         model.finished("grpc", "failure", 0.001, {})
         metrics.refusal("run_failed").inc()
-    return read(metrics.render().decode(), at)
+    return read(metrics.expose("")[0].decode(), at)
 
 
 def test_what_happened_between_two_readings() -> None:
@@ -77,7 +77,7 @@ def test_gauges_are_as_they_are_now() -> None:
     metrics.queue_length.labels("ct").set(3)
     metrics.in_flight.labels("ct").set(2)
     metrics.crashes.labels("ct").inc()
-    (model,) = Activity(NOTHING, read(metrics.render().decode(), 0.0), 1.0).models()
+    (model,) = Activity(NOTHING, read(metrics.expose("")[0].decode(), 0.0), 1.0).models()
     assert (model.ready, model.queue, model.in_flight, model.crashes) == (False, 3, 2, 1)
 
 

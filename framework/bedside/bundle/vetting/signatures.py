@@ -4,6 +4,7 @@ No cryptography of ours: docs/decisions/0064. The library is the extra ``signing
 """
 
 import base64
+import importlib
 import json
 import tempfile
 from collections.abc import Iterable
@@ -98,8 +99,6 @@ def _hashing(root: Path) -> Any:
 
 
 def _library(module: str) -> Any:
-    import importlib  # noqa: PLC0415 - beside its only use: an optional library
-
     try:
         return importlib.import_module(f"model_signing.{module}")
     except ImportError:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bedside.bundle.folder import NOT_CONTENT
 from bedside.bundle.vetting.findings import Finding, shown
 from bedside.settings import AdmissionSettings
-
-_UNCOVERED = (".git", ".ipynb_checkpoints", "__pycache__")  # bundle.folder leaves these out of the digest
 
 
 @dataclass(slots=True)
@@ -77,7 +76,7 @@ def _judge_entry(tree: Tree, path: Path, status: os.stat_result) -> None:
     if stat.S_ISLNK(status.st_mode):
         _judge_link(tree, path, name)
     elif stat.S_ISDIR(status.st_mode):
-        if path.name in _UNCOVERED and path.name != "__pycache__":
+        if path.name in NOT_CONTENT and path.name != "__pycache__":
             tree.add("not_covered", name, "is no part of the bundle's digest")
     elif stat.S_ISREG(status.st_mode):
         _judge_file(tree, path, name, status.st_mode)

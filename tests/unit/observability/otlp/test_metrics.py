@@ -62,7 +62,7 @@ def test_every_number_of_the_exposition_is_sent() -> None:
     metrics = some_metrics()
     exposed = {
         (sample.name, frozenset((k, float(v) if k == "le" else v) for k, v in sample.labels.items()), sample.value)
-        for family in text_string_to_metric_families(metrics.render().decode())
+        for family in text_string_to_metric_families(metrics.expose("")[0].decode())
         for sample in family.samples
         if not family.name.startswith(PROCESS)
     }

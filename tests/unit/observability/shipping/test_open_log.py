@@ -56,7 +56,7 @@ def test_lines_go_where_the_setting_says(capfdbinary: pytest.CaptureFixture[byte
     expected = {"stdout": (1, 0), "elasticsearch": (0, 1), "both": (1, 1)}
     assert (len(written), len(shipped)) == expected[sink]
     assert {orjson.loads(line)["message"] for line in [*written, *shipped]} == {"server_ready"}
-    told = metrics.render().decode()
+    told = metrics.expose("")[0].decode()
     assert ("bedside_shipped_log_lines_total 1.0" in told) is (sink != "stdout")
     assert "bedside_lost_log_lines_total 0.0" in told
 
@@ -92,7 +92,7 @@ def test_what_becomes_of_the_trail_is_counted(tmp_path: Path) -> None:
     """By metrics of its own; a folder without a trail is no trouble."""
     metrics = Metrics()
     open_trail(settings("both", tmp_path, "http://127.0.0.1:9"), metrics).close()
-    told = metrics.render().decode()
+    told = metrics.expose("")[0].decode()
     for name in ("shipped_audit_records_total", "refused_audit_records_total", "missed_audit_records_total"):
         assert f"bedside_{name} 0.0" in told
     assert "bedside_waiting_audit_bytes 0.0" in told

@@ -1,8 +1,9 @@
-"""What a panel would show, computed here: for pictures of the dashboards, and to see that none is empty.
+"""What a panel would show, computed here: for pictures of the dashboards, and for tests that none is empty.
 
 Elasticsearch answers percentiles by an approximation (t-digest); these are exact.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bedside.dashboards.conditions import fulfils
-from bedside.dashboards.model import TIME_FIELD, Measure, Panel
+from bedside.dashboards.model import TIME_FIELD, Measure, Panel, Where
 
 MOST = 10
 """Values of a field that a panel shows: those with the largest first measure."""
@@ -85,3 +85,17 @@ def measured(measure: Measure, events: Iterable[Event]) -> float | None:
     if measure.operation == "percentile":
         return float(np.percentile(values, measure.percentile))
     return float(max(values)) if measure.operation == "max" else float(np.mean(values))
+
+
+def fulfils(event: Mapping[str, Any], conditions: Iterable[Where]) -> bool:
+    """Tell whether an event, as ``field: value`` with dots in names, fulfils all conditions."""
+    return all(_fulfils(event.get(where.field), where) for where in conditions)
+
+
+def _fulfils(value: Any, where: Where) -> bool:
+    if value is None:
+        return False
+    if where.least is not None:
+        return bool(value >= where.least)
+    patterns = [".*".join(map(re.escape, wanted.split("*"))) for wanted in where.values]
+    return not patterns or any(re.fullmatch(pattern, str(value)) for pattern in patterns)
