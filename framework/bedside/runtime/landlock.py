@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bedside.runtime import libc
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _VERSION = 1
 _RULE_PATH_BENEATH = 1
@@ -37,7 +39,12 @@ class _PathBeneath(ctypes.Structure):
 
 def version() -> int:
     """Return the version of Landlock that the kernel has; 0 where it has none, or where it is switched off."""
-    return max(_call(_CREATE_RULESET, None, 0, _VERSION), 0)
+    if sys.platform != "linux":
+        return 0
+    try:
+        return _call(_CREATE_RULESET, None, 0, _VERSION)
+    except OSError:
+        return 0
 
 
 def restrict(rights: Mapping[int, Iterable[Path]]) -> None:
@@ -52,12 +59,12 @@ def restrict(rights: Mapping[int, Iterable[Path]]) -> None:
     found = version()
     handled = _HANDLED.get(found, _HANDLED[5])
     ruleset = _Ruleset(handled, _TCP if found >= 4 else 0, _SCOPED if found >= 6 else 0)
-    descriptor = _checked(_CREATE_RULESET, ctypes.byref(ruleset), 8 if found < 4 else 16 if found < 6 else 24, 0)
+    descriptor = _call(_CREATE_RULESET, ctypes.byref(ruleset), 8 if found < 4 else 16 if found < 6 else 24, 0)
     try:
         for access, paths in rights.items():
             for path in paths:
                 _allow(descriptor, path, access & handled)
-        _checked(_RESTRICT_SELF, descriptor, 0)
+        _call(_RESTRICT_SELF, descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -69,24 +76,11 @@ def _allow(ruleset: int, path: Path, access: int) -> None:
         return  # nothing there to be allowed
     try:
         rule = _PathBeneath(access if path.is_dir() else access & _OF_A_FILE, parent)
-        _checked(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), 0)
+        _call(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), 0)
     finally:
         if not path.is_relative_to("/proc"):  # whose entries last only while somebody holds them
             os.close(parent)
 
 
 def _call(number: int, *arguments: object) -> int:
-    if sys.platform != "linux":
-        return -1
-    return int(_LIBC.syscall(ctypes.c_long(number), *arguments))
-
-
-def _checked(number: int, *arguments: object) -> int:
-    result = _call(number, *arguments)
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
-
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
+    return libc.call("syscall", ctypes.c_long(number), *arguments)

@@ -18,7 +18,7 @@ from pathlib import Path
 import bedside
 from bedside.environment import use_scratch
 from bedside.errors import LoadFailed
-from bedside.runtime import landlock, seccomp, semaphores
+from bedside.runtime import landlock, libc, seccomp, semaphores
 
 LAYERS = ("no_new_privileges", "capabilities", "network_namespace", "files", "system_calls")
 """All layers, in the order in which they are put on."""
@@ -156,21 +156,21 @@ def _succeeds(step: Callable[[], None]) -> bool:
 
 
 def _leave_network() -> None:
-    _checked("unshare", _CLONE_NEWNET | _CLONE_NEWIPC)  # a network without any device, not even loopback
+    libc.call("unshare", _CLONE_NEWNET | _CLONE_NEWIPC)  # a network without any device, not even loopback
 
 
 def _refuse_privileges() -> None:
-    _checked("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _drop_capabilities() -> None:
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for capability in range(last + 1):
         with suppress(OSError):  # one who has none may not drop what he could not get back anyway: no_new_privs
-            _checked("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
-    _checked("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+            libc.call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
+    libc.call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _checked("capset", header, (ctypes.c_uint32 * 6)())
+    libc.call("capset", header, (ctypes.c_uint32 * 6)())
 
 
 def _restrict_files(room: Room) -> None:
@@ -198,8 +198,3 @@ def _filter_calls() -> None:
     if not seccomp.supported():
         raise OSError("no filter for this architecture")
     seccomp.install()
-
-
-def _checked(function: str, *arguments: object) -> None:
-    if getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments):
-        raise OSError(ctypes.get_errno(), function)

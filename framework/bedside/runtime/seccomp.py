@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from socket import AF_UNIX, SOCK_SEQPACKET, SOCK_STREAM
 
+from bedside.runtime import libc
+
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _LOAD, _AND = 0x20, 0x54
 _EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
@@ -87,8 +89,7 @@ def install() -> None:
     """
     code = b"".join(struct.pack("HBBI", *step) for step in program(platform.machine(), os.getpid()))
     packed = _Program(len(code) // 8, code)
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(packed), 0, 0):
-        raise OSError(ctypes.get_errno(), "seccomp")
+    libc.call("prctl", _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(packed), 0, 0)
 
 
 def program(machine: str, pid: int) -> list[Instruction]:

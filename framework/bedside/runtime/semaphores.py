@@ -7,8 +7,9 @@ unnamed semaphore (sem_init(3)) in its own memory does the same for its threads 
 
 import _multiprocessing  # type: ignore[import-not-found]
 import ctypes
-import os
 from typing import Any, Self
+
+from bedside.runtime import libc
 
 _BYTES = 64  # sizeof(sem_t) is 32 in glibc on every 64-bit platform
 
@@ -21,9 +22,7 @@ class _UnnamedSemaphore(_multiprocessing.SemLock):  # type: ignore[misc]
     def __new__(cls, kind: int, value: int, maxvalue: int, name: str, unlink: bool) -> Self:  # noqa: ARG004, FBT001 - its form
         """Make one; ``name`` and ``unlink`` have no meaning without a name."""
         memory = ctypes.create_string_buffer(_BYTES)
-        if ctypes.CDLL(None, use_errno=True).sem_init(memory, 0, ctypes.c_uint(value)):
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
+        libc.call("sem_init", memory, 0, ctypes.c_uint(value))
         made: Any = cls._rebuild(ctypes.addressof(memory), kind, maxvalue, None)
         made.memory = memory  # as long as the semaphore is there
         return made  # type: ignore[no-any-return]

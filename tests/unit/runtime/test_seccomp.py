@@ -1,6 +1,5 @@
 """The filter of system calls, run by a small BPF machine instead of the kernel."""
 
-import ctypes
 import errno
 import struct
 from socket import (
@@ -108,18 +107,3 @@ def test_calls_by_their_x32_numbers_are_refused(number: int) -> None:
 def test_what_models_do_is_let_pass(number: int) -> None:
     """Reading, writing, mapping memory, device control, waiting, opening, the clock."""
     assert decide(number, 1, 2, 3) == ALLOWED
-
-
-def test_a_kernel_that_refuses_the_filter_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The layer is not claimed to hold."""
-
-    class Libc:
-        """Refuses."""
-
-        def prctl(self, *_: object) -> int:
-            """Fail."""
-            return -1
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Libc())
-    with pytest.raises(OSError, match="seccomp"):
-        seccomp.install()
