@@ -55,6 +55,21 @@ def fork_server() -> ForkServerContext:
     return context
 
 
+def started(
+    target: Callable[..., None], arguments: Sequence[object], name: str
+) -> tuple[ForkServerProcess, socket.socket]:
+    """Start a process; return it and our end of its channel, whose other end ``target`` gets before its arguments."""
+    context = fork_server()
+    with environment.reduced():
+        forkserver.ensure_running()
+    ours, theirs = context.Pipe(duplex=True)
+    process = context.Process(target=target, args=(theirs, *arguments), name=name, daemon=True)
+    process.start()
+    theirs.close()
+    with ours:
+        return process, socket.socket(fileno=os.dup(ours.fileno()))
+
+
 class ModelProcess:
     """One process with one loaded bundle; runs one item, or one batch, at a time.
 
@@ -174,24 +189,11 @@ class ModelProcess:
             asyncio.get_running_loop().add_reader(self._process.sentinel, self._on_end, self)
 
     def _spawn(self) -> socket.socket:
-        context = fork_server()
-        with environment.reduced():
-            forkserver.ensure_running()
         self._room.make()
-        ours, theirs = context.Pipe(duplex=True)
-        process = context.Process(
-            target=_run_worker,
-            args=(theirs, self._folder, self._settings, self._room),
-            name=f"bedside-{self._folder.name}",
-            daemon=True,
-        )
-        process.start()
-        _alive.add(process)
-        theirs.close()
-        self._process = process
-        duplicate = socket.socket(fileno=os.dup(ours.fileno()))
-        ours.close()
-        return duplicate
+        arguments = (self._folder, self._settings, self._room)
+        self._process, channel = started(_run_worker, arguments, f"bedside-{self._folder.name}")
+        _alive.add(self._process)
+        return channel
 
     async def _send(self, pieces: list[bytes | memoryview]) -> None:
         if self._writer is None:

@@ -4,19 +4,16 @@ The process is confined as a model's is (``sandbox``): the same code of the same
 """
 
 import asyncio
-import os
 import shutil
 import socket
 from collections.abc import Mapping
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 
-from bedside import environment
 from bedside.bundle.agreement import NotComparable
 from bedside.bundle.contract import Contract
 from bedside.bundle.folder import BundleFolder
 from bedside.runtime import wire
-from bedside.runtime.model_process import fork_server
+from bedside.runtime.model_process import started
 from bedside.runtime.reference_item import ReferenceItem, item_of
 from bedside.runtime.sandbox import Room
 from bedside.runtime.staging import Staging
@@ -61,16 +58,9 @@ class MonaiRun:
             shutil.rmtree(room.private, ignore_errors=True)
 
     def _run_in(self, room: Room, item: ReferenceItem) -> Prediction:
-        context = fork_server()
-        with environment.reduced():
-            forkserver.ensure_running()
-        ours, theirs = context.Pipe(duplex=True)
-        arguments = (theirs, self._folder, self._settings, room, item)
-        process = context.Process(target=_run_worker, args=arguments, name="bedside-reference", daemon=True)
-        process.start()
-        theirs.close()
+        process, channel = started(_run_worker, (self._folder, self._settings, room, item), "bedside-reference")
         try:
-            with ours, socket.socket(fileno=os.dup(ours.fileno())) as channel:
+            with channel:
                 channel.settimeout(self._settings.load_seconds)
                 return _received(channel, self._settings.answer_bytes)
         except TimeoutError:
