@@ -1,7 +1,7 @@
 """Golden cases: inputs with expected outputs, kept beside a bundle in ``golden/cases.json``.
 
-An input is a file in ``golden/``, a JSON record, or a crop of an image that an installed Python package carries
-(for images whose licence does not let us copy them).
+An input is the name of a file in ``golden/``, a JSON record, or a crop of an image that an installed Python package
+carries (for images whose licence does not let us copy them).
 """
 
 import gzip
@@ -22,6 +22,9 @@ from bedside.types import OutputArray, RawPart, RawRecord
 
 _MILLIMETRES = 1e-4  # NIfTI keeps the matrix in float32
 _PACKAGE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+_EXPECTED = ({"file", "min_dice"}, {"probabilities", "tolerance"})
 
 
 class PackageMissing(Exception):
@@ -109,18 +112,31 @@ def read_golden(root: Path) -> list[GoldenCase]:
     """Return the golden cases of a bundle, none where it has no ``golden/cases.json``.
 
     Raises:
-        InvalidBundle: the file is not a list of cases.
+        InvalidBundle: the file is not a list of cases, or a part of one is missing; the case and the part are named.
     """
     path = root / "golden" / "cases.json"
     if not path.is_file():
         return []
     try:
-        return [
-            GoldenCase(str(case["name"]), dict(case["inputs"]), dict(case["expected"]), path.parent)
-            for case in json.loads(path.read_bytes())
-        ]
+        return [_case(number, dict(case), path.parent) for number, case in enumerate(json.loads(path.read_bytes()), 1)]
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise InvalidBundle(f"golden/cases.json is no JSON ({place})", field="golden/cases.json") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidBundle("golden/cases.json is not a list of cases", field="golden/cases.json") from error
+
+
+def _case(number: int, case: Mapping[str, Any], folder: Path) -> GoldenCase:
+    lacks = ", ".join(f"'{key}'" for key in ("name", "inputs", "expected") if key not in case)
+    if lacks:
+        raise InvalidBundle(f"golden/cases.json: case {number} lacks {lacks}", field="golden/cases.json")
+    for output, wanted in dict(case["expected"]).items():
+        if not any(keys <= {*wanted} for keys in _EXPECTED):
+            needs = "needs 'file' and 'min_dice', or 'probabilities' and 'tolerance'"
+            raise InvalidBundle(
+                f"golden/cases.json: case {number}: expected.{output} {needs}", field="golden/cases.json"
+            )
+    return GoldenCase(str(case["name"]), dict(case["inputs"]), dict(case["expected"]), folder)
 
 
 def dice(left: NDArray[Any], right: NDArray[Any], label: int) -> float:
@@ -159,8 +175,9 @@ def _named(document: Mapping[str, Any], output: str) -> dict[str, float]:
 
 
 def _raw(name: str, described: Any, folder: Path) -> RawPart | RawRecord:
-    if isinstance(described, str):
-        path = _inside(folder, described)
+    file = described["file"] if isinstance(described, dict) and {*described} == {"file"} else described
+    if isinstance(file, str):
+        path = _inside(folder, file)
         return RawPart(name, media_type_of_suffix(path.suffix), path.read_bytes())
     if "package" in described:
         return RawPart(name, "application/x-nifti", _crop_of_package(described))

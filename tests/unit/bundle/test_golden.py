@@ -59,6 +59,29 @@ def test_a_file_that_is_no_list_of_cases_is_refused(tmp_path: Path, content: str
 
 
 @pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ('[{"name": "a",}]', "is no JSON (line 1, column 15: "),
+        (
+            '[{"name": "a", "inputs": {}, "expected": {}}, {"name": "b", "input": {}}]',
+            "case 2 lacks 'inputs', 'expected'",
+        ),
+        (
+            '[{"name": "a", "inputs": {}, "expected": {"pred": {"file": "mask.nii.gz"}}}]',
+            "case 1: expected.pred needs 'file' and 'min_dice', or 'probabilities' and 'tolerance'",
+        ),
+    ],
+)
+def test_what_a_case_lacks_is_told(tmp_path: Path, content: str, text: str) -> None:
+    """With its number: a name may be what is missing."""
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "golden" / "cases.json").write_text(content)
+    with pytest.raises(InvalidBundle) as caught:
+        read_golden(tmp_path)
+    assert text in caught.value.detail
+
+
+@pytest.mark.parametrize(
     ("name", "media_type"),
     [
         ("a.nii", "application/x-nifti"),
@@ -77,7 +100,8 @@ def test_the_media_type_follows_the_suffix(name: str, media_type: str) -> None:
 def test_a_file_is_an_input(tmp_path: Path) -> None:
     """Its bytes, as they are."""
     (tmp_path / "a.png").write_bytes(b"picture")
-    assert case(tmp_path, inputs={"image": "a.png"}).raw_inputs() == [RawPart("image", "image/png", b"picture")]
+    for described in ("a.png", {"file": "a.png"}):  # the second as it stands in what is expected
+        assert case(tmp_path, inputs={"image": described}).raw_inputs() == [RawPart("image", "image/png", b"picture")]
 
 
 def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
