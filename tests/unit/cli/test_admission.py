@@ -81,9 +81,9 @@ def test_what_is_refused_is_not_even_tried(bundles: Path, tmp_path: Path, comman
     """Both would run the bundle."""
     root = Path(shutil.copytree(bundles / "misbehaving", tmp_path / "coded"))
     (root / "golden").mkdir()
-    (root / "golden" / "cases.json").write_text(
-        '[{"name": "a", "inputs": {"features": {"age": 1}}, "expected": {"pred": {"probabilities": {"disease": 1}}}}]'
-    )
+    expected = {"pred": {"probabilities": {"disease": 1}, "tolerance": 0.1}}
+    cases = [{"name": "a", "inputs": {"features": {"age": 1}}, "expected": expected}]
+    (root / "golden" / "cases.json").write_text(json.dumps(cases))
     result = run(command, root)
     assert isinstance(result.exception, NotAdmitted)
 

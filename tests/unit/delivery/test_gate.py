@@ -163,7 +163,8 @@ class Pulling(Server):
     """A server that a roll-out reaches while it is asked.
 
     Attributes:
-        before: status and digest of its first answers, which are not yet those of what is to be delivered.
+        before: status and digest of its first answers, which are not yet those of what is to be delivered, and take a
+            second each.
     """
 
     before: Sequence[tuple[int, str]] = ()
@@ -173,6 +174,7 @@ class Pulling(Server):
         if self.calls < len(self.before):
             status, digest = self.before[self.calls]
             self.calls += 1
+            CLOCK.now += 1.0
             return httpx.Response(status, json=ANSWER, headers={"bedside-model-digest": digest})
         return await super().__call__(request)
 
@@ -189,12 +191,15 @@ def test_a_slow_pull_is_waited_for(golden: BundleFolder) -> None:
 
 
 @pytest.mark.parametrize(("status", "digest"), NOT_YET)
-def test_what_never_comes_is_not_delivered(golden: BundleFolder, status: int, digest: str) -> None:
+def test_what_never_comes_is_not_delivered(
+    golden: BundleFolder, monkeypatch: pytest.MonkeyPatch, status: int, digest: str
+) -> None:
     """After the time for it the last answer counts."""
-    candidate = Pulling(golden.digest, before=[(status, digest)] * 100_000)
-    verdict = decide(Gate(golden, candidate.client(), None, "t", replace(LIMITS, arrival_seconds=0.01)))
+    monkeypatch.setattr("bedside.delivery.gate.perf_counter", CLOCK)
+    candidate = Pulling(golden.digest, before=[(status, digest)] * 100)
+    verdict = decide(Gate(golden, candidate.client(), None, "t", replace(LIMITS, arrival_seconds=2.5)))
     assert verdict.decision == "rollback"
-    assert candidate.calls > 1
+    assert candidate.calls == 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 422, 500])
