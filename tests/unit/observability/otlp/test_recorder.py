@@ -1,5 +1,6 @@
 """What becomes of spans on their way: sampled, batched, bounded, counted."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,20 @@ def recorder(endpoint: str = NOBODY, **settings: float) -> Recorder:
     chosen = {"endpoint": endpoint, "ratio": 1, "flush_seconds": 3600, "stop_seconds": 60}
     chosen |= {"timeout_seconds": 0.2 if endpoint == NOBODY else 60} | settings
     tracing = TracingSettings.model_validate(chosen)
-    return Recorder(Way(tracing, "tracing"), tracing, {"service.name": "test"})
+    made = Recorder(Way(tracing, "tracing"), tracing, {"service.name": "test"})
+    MADE.append(made)
+    return made
+
+
+MADE: list[Recorder] = []
+
+
+@pytest.fixture(autouse=True)
+def _ended() -> Iterator[None]:
+    """End each recorder with its test: its thread would tell the log of another one what it could not send."""
+    yield
+    while MADE:
+        MADE.pop().close()
 
 
 def record(to: Recorder, name: str = "predict", parent: TraceParent | None = None) -> TraceParent:
